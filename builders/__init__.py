@@ -1,0 +1,1 @@
+"""How a tflite_runtime wheel is made: sources, core, extension, wheel, audit."""

@@ -1,0 +1,89 @@
+"""The errors a user can meet, each with an exit code of its own and a remedy.
+
+Functions raise them; only a command's `main` catches them (see builders.cli).
+"""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """What happened, in one line, and what to do about it.
+
+    Args:
+        what: one sentence: what happened, what was expected.
+        remedy: what the user can do; printed on the same line.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, remedy: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.remedy}" if self.remedy else self.what
+
+
+class UsageError(UserError):
+    """An unknown target, version, Python or option value; or a malformed data file."""
+
+    exit_code = 2
+
+
+class FetchError(UserError):
+    """A source could not be had: no network, no such file, a broken transfer."""
+
+    exit_code = 3
+
+
+class UnreachableError(FetchError):
+    """The host itself did not answer: another origin may."""
+
+
+class ChecksumError(UserError):
+    """Bytes that are not the ones the lock names."""
+
+    exit_code = 4
+
+
+class ArchiveError(UserError):
+    """An archive that is damaged, or that would write outside its folder."""
+
+    exit_code = 4
+
+
+class DiskFullError(UserError):
+    """No space left where we must write."""
+
+    exit_code = 5
+
+
+class ToolchainError(UserError):
+    """The locked compiler environment is missing or broken."""
+
+    exit_code = 6
+
+
+class HeadersError(UserError):
+    """The headers of a target's Python or NumPy cannot be had here."""
+
+    exit_code = 7
+
+
+class CompileError(UserError):
+    """A compiler or linker failed, or its product lacks what it must have."""
+
+    exit_code = 8
+
+
+class AuditError(UserError):
+    """A wheel failed its audit."""
+
+    exit_code = 9
+
+
+class SmokeError(UserError):
+    """A wheel failed its smoke test, or the smoke test could not be run."""
+
+    exit_code = 10

@@ -1,0 +1,313 @@
+"""The matrix of targets: reads and validates builders/matrix.toml.
+
+Every choice in a command, an image, a CI job or a document comes from here.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from packaging.version import InvalidVersion, Version
+
+from builders.errors import UsageError
+
+T = TypeVar("T")
+
+MATRIX_FILE = Path(__file__).with_name("matrix.toml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumPyRange:
+    """The NumPy versions of one Python; see the head of matrix.toml."""
+
+    floor: str
+    below: str
+    headers: str
+    on_lambda: str
+    newest: str
+
+    @property
+    def requirement(self) -> str:
+        """The wheel's Requires-Dist."""
+        return f"numpy>={self.floor},<{self.below}"
+
+    @property
+    def smoke_versions(self) -> tuple[str, ...]:
+        """What a wheel is smoke-tested with, lowest first, without repeats."""
+        return tuple(dict.fromkeys((self.floor, self.on_lambda, self.newest)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """One Lambda Python runtime."""
+
+    python: str
+    os: str
+    glibc: str
+    deprecated: datetime.date | None
+    upcoming: bool
+    numpy: NumPyRange
+    pybind11: str
+
+    @property
+    def tag(self) -> str:
+        """The CPython tag of PEP 425, such as cp312."""
+        return "cp" + self.python.replace(".", "")
+
+    @property
+    def name(self) -> str:
+        """AWS's identifier, such as python3.12."""
+        return f"python{self.python}"
+
+    def state(self, today: datetime.date) -> str:
+        """`upcoming`, `deprecated` or `supported` on that day."""
+        if self.upcoming:
+            return "upcoming"
+        if self.deprecated is not None and today >= self.deprecated:
+            return "deprecated"
+        return "supported"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorFlow:
+    """One TensorFlow version."""
+
+    version: str
+    sha256: str
+    cxx_standard: int
+    bazel: str
+    build: int
+    verified: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One wheel to be made: TensorFlow x Python x architecture."""
+
+    tensorflow: TensorFlow
+    runtime: Runtime
+    arch: str
+
+    @property
+    def identifier(self) -> str:
+        """Such as tf2.14.1-cp312-x86_64; names logs, images and CI jobs."""
+        return f"tf{self.tensorflow.version}-{self.runtime.tag}-{self.arch}"
+
+    @property
+    def verified(self) -> bool:
+        """Built, audited and smoke-tested by this repository; else only declared."""
+        return f"{self.runtime.tag}-{self.arch}" in self.tensorflow.verified
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """All runtimes, TensorFlow versions and architectures."""
+
+    runtimes: tuple[Runtime, ...]
+    tensorflows: tuple[TensorFlow, ...]
+    architectures: tuple[str, ...]
+
+    def targets(self) -> Iterator[Target]:
+        """Every target, ordered by TensorFlow, architecture, Python."""
+        for tensorflow in self.tensorflows:
+            for arch in self.architectures:
+                for runtime in self.runtimes:
+                    yield Target(tensorflow=tensorflow, runtime=runtime, arch=arch)
+
+    def runtime(self, python: str) -> Runtime:
+        """The runtime of a Python such as `3.12`, `cp312` or `python3.12`.
+
+        Raises:
+            UsageError: there is no such row.
+        """
+        for runtime in self.runtimes:
+            if python in (runtime.python, runtime.tag, runtime.name):
+                return runtime
+        raise UsageError(
+            f"no Python {python!r} in the matrix",
+            remedy=f"choose one of {', '.join(r.python for r in self.runtimes)}",
+        )
+
+    def tensorflow(self, version: str) -> TensorFlow:
+        """The row of a TensorFlow version.
+
+        Raises:
+            UsageError: there is no such row.
+        """
+        for tensorflow in self.tensorflows:
+            if tensorflow.version == version:
+                return tensorflow
+        raise UsageError(
+            f"no TensorFlow {version!r} in the matrix",
+            remedy=f"choose one of {', '.join(t.version for t in self.tensorflows)}",
+        )
+
+    def target(self, identifier: str) -> Target:
+        """The target with that identifier.
+
+        Raises:
+            UsageError: there is no such target.
+        """
+        for target in self.targets():
+            if target.identifier == identifier:
+                return target
+        raise UsageError(
+            f"no target {identifier!r} in the matrix",
+            remedy="`./scripts/build --list` prints them all",
+        )
+
+
+@functools.cache
+def load_matrix(path: Path = MATRIX_FILE) -> Matrix:
+    """Read and validate the matrix.
+
+    Raises:
+        UsageError: a row is malformed; the message names the row and the key.
+    """
+    with path.open("rb") as file:
+        try:
+            data = tomllib.load(file)
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(f"{path.name} is not TOML: {error}") from error
+    return parse_matrix(data)
+
+
+def parse_matrix(data: Mapping[str, Any]) -> Matrix:
+    """Validate the matrix's data; raises UsageError naming the row at fault."""
+    top = Row("matrix", data)
+    architectures = tuple(top.take("architectures", list))
+    runtimes = tuple(
+        _runtime(Row(f"runtime {row.get('python', '?')}", row)) for row in top.take("runtime", list)
+    )
+    tags = {f"{runtime.tag}-{arch}" for runtime in runtimes for arch in architectures}
+    tensorflows = tuple(
+        _tensorflow(Row(f"tensorflow {row.get('version', '?')}", row), tags)
+        for row in top.take("tensorflow", list)
+    )
+    top.done()
+    for kind, names in (
+        ("runtime", [r.python for r in runtimes]),
+        ("tensorflow", [t.version for t in tensorflows]),
+    ):
+        if len(set(names)) != len(names):
+            raise UsageError(f"matrix has a {kind} twice: {', '.join(names)}")
+    return Matrix(runtimes=runtimes, tensorflows=tensorflows, architectures=architectures)
+
+
+class Row:
+    """One table of a data file, taken key by key, so that what is left over is an error."""
+
+    def __init__(self, name: str, data: Mapping[str, Any]) -> None:
+        self.name = name
+        self._data = dict(data)
+
+    def take(
+        self,
+        key: str,
+        kind: type[T],
+        check: Callable[[T], bool] | None = None,
+        default: T | None = None,
+    ) -> T:
+        """Remove and return a value.
+
+        Raises:
+            UsageError: it is missing (and has no default), of another type, or
+                refused by `check`.
+        """
+        if key not in self._data:
+            if default is None:
+                raise UsageError(f"{self.name}: '{key}' is missing")
+            return default
+        value = self._data.pop(key)
+        # bool is a subclass of int; a flag where a number belongs is a mistake.
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise UsageError(f"{self.name}: '{key}' must be a {kind.__name__}, not {value!r}")
+        if check is not None and not check(value):
+            raise UsageError(f"{self.name}: '{key}' has the unusable value {value!r}")
+        return value
+
+    def has(self, key: str) -> bool:
+        """Whether the key is there and not yet taken."""
+        return key in self._data
+
+    def done(self) -> None:
+        """Raise UsageError if a key was not taken."""
+        if self._data:
+            raise UsageError(f"{self.name}: unknown key '{next(iter(self._data))}'")
+
+
+def is_version(text: str) -> bool:
+    """Whether the text is a version of PEP 440."""
+    try:
+        Version(text)
+    except InvalidVersion:
+        return False
+    return True
+
+
+def is_sha256(text: str) -> bool:
+    """Whether the text is a SHA-256 in lower-case hexadecimal."""
+    return re.fullmatch(r"[0-9a-f]{64}", text) is not None
+
+
+def _runtime(row: Row) -> Runtime:
+    python = row.take("python", str, lambda text: re.fullmatch(r"3\.\d+", text) is not None)
+    upcoming = row.take("upcoming", bool, default=False)
+    deprecated = None if upcoming else row.take("deprecated", datetime.date)
+    runtime = Runtime(
+        python=python,
+        os=row.take("os", str),
+        glibc=row.take("glibc", str, is_version),
+        deprecated=deprecated,
+        upcoming=upcoming,
+        numpy=_numpy(Row(f"{row.name}: numpy", row.take("numpy", dict))),
+        pybind11=row.take("pybind11", str, is_version),
+    )
+    row.done()
+    return runtime
+
+
+def _numpy(row: Row) -> NumPyRange:
+    numpy = NumPyRange(
+        floor=row.take("floor", str, is_version),
+        below=row.take("below", str, is_version),
+        headers=row.take("headers", str, is_version),
+        on_lambda=row.take("lambda", str, is_version),
+        newest=row.take("newest", str, is_version),
+    )
+    row.done()
+    ends = [Version(v) for v in (numpy.floor, numpy.on_lambda, numpy.newest, numpy.below)]
+    if ends != sorted(ends) or ends[-2] == ends[-1]:
+        raise UsageError(f"{row.name}: must be floor <= lambda <= newest < below")
+    headers = Version(numpy.headers)
+    if headers.major < 2 and headers > ends[0]:
+        raise UsageError(
+            f"{row.name}: headers {headers} make an extension that needs at least that NumPy, "
+            f"but the floor is {numpy.floor}"
+        )
+    return numpy
+
+
+def _tensorflow(row: Row, tags: set[str]) -> TensorFlow:
+    version = row.take("version", str, is_version)
+    verified = row.take("verified", list)
+    for tag in verified:
+        if tag not in tags:
+            raise UsageError(f"{row.name}: verified names {tag!r}, which is no target")
+    tensorflow = TensorFlow(
+        version=version,
+        sha256=row.take("sha256", str, is_sha256),
+        cxx_standard=row.take("cxx_standard", int, lambda n: n in (17, 20, 23)),
+        bazel=row.take("bazel", str, is_version),
+        build=row.take("build", int, lambda n: n >= 1),
+        verified=frozenset(verified),
+    )
+    row.done()
+    return tensorflow

@@ -1,0 +1,1 @@
+"""What CI and maintainers run: whole builds, the tests."""
