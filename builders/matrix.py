@@ -55,6 +55,7 @@ class Runtime:
     upcoming: bool
     numpy: NumPyRange
     pybind11: str
+    debian: str
 
     @property
     def tag(self) -> str:
@@ -269,6 +270,7 @@ def _runtime(row: Row) -> Runtime:
         upcoming=upcoming,
         numpy=_numpy(Row(f"{row.name}: numpy", row.take("numpy", dict))),
         pybind11=row.take("pybind11", str, is_version),
+        debian=row.take("debian", str, default=""),
     )
     row.done()
     return runtime

@@ -1,0 +1,83 @@
+"""The command `audit`: inspects wheels and prints what it found."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from builders.audit import AuditReport, audit
+from builders.errors import AuditError, UserError
+from builders.matrix import load_matrix
+
+EXAMPLES = """\
+examples:
+  audit wheels/*.whl                      a table per wheel
+  audit --json some.whl > report.json     the same as JSON, one report per wheel
+  audit some.whl && echo fit for Lambda   the exit code is 0 if every check passed
+
+exit codes: 0 all passed, 2 no such file or wrong usage, 9 a check failed
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    try:
+        return run(argv)
+    except UserError as error:
+        print(f"audit: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command; raises UserError where `main` prints."""
+    options = _parser().parse_args(argv)
+    matrix = load_matrix()
+    reports = [audit(wheel, matrix) for wheel in options.wheels]
+    if options.json:
+        print(json.dumps([report.as_dict() for report in reports], indent=2))
+    else:
+        console = Console()
+        for report in reports:
+            show(report, console)
+    return 0 if all(report.ok for report in reports) else AuditError.exit_code
+
+
+def show(report: AuditReport, console: Console) -> None:
+    """Print one report as a table, and a line per runtime."""
+    table = Table(title=escape(report.file), title_justify="left", expand=False)
+    table.add_column("check", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("found", overflow="fold")
+    for check in report.checks:
+        table.add_row(
+            check.name, "[green]ok[/]" if check.ok else "[red bold]FAIL[/]", escape(check.detail)
+        )
+    console.print(table)
+    for verdict in report.runtimes:
+        console.print(escape(str(verdict)), style="" if verdict.ok else "dim", soft_wrap=True)
+    answer = "passed" if report.ok else f"FAILED: {', '.join(report.failed)}"
+    console.print(f"sha256 {report.sha256}  {answer}", soft_wrap=True, highlight=False)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="audit",
+        description="Inspect tflite_runtime wheels without running them: archive, metadata, "
+        "extension, and on which Lambda runtimes they install and load.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("wheels", metavar="WHEEL", nargs="+", type=Path, help="a wheel file")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

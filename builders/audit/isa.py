@@ -1,0 +1,194 @@
+"""Does code that runs on every machine use instructions that not every machine has?
+
+Followed from what loading and importing call, along direct calls and jumps only.
+Kernels that are chosen at run time are reached through pointers, so they are
+rightly left out; so is what follows an indirect jump (a switch's table).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import capstone  # type: ignore[import-untyped]
+
+from builders.audit.elf import Extension
+
+# A function's code is decoded in pieces of this size, most are shorter.
+WINDOW = 4096
+
+# Intel SDM volume 2, instructions whose first byte says nothing; x86-64 psABI,
+# "Micro-Architecture Levels", says which level has them.
+BEYOND_SSE2 = {
+    **dict.fromkeys(("movddup", "movshdup", "movsldup", "lddqu", "fisttp"), "SSE3"),
+    **dict.fromkeys(("haddps", "haddpd", "hsubps", "hsubpd", "addsubps", "addsubpd"), "SSE3"),
+    **dict.fromkeys(("monitor", "mwait"), "SSE3"),
+    "popcnt": "POPCNT",
+    # tzcnt is not here: compilers write `rep bsf`, its encoding, for every x86-64.
+    "lzcnt": "LZCNT",
+    "cmpxchg16b": "CX16",
+    "rdrand": "RDRND",
+    "rdseed": "RDSEED",
+}
+
+# Arm ARM (DDI 0487), section C4.1: (mask, value, feature). capstone 5 puts most
+# of these into no group.
+BEYOND_ARMV8_0 = (
+    (0x3F200C00, 0x38200000, "LSE"),
+    (0x3FA07C00, 0x08A07C00, "LSE"),  # CAS
+    (0xBFA07C00, 0x08207C00, "LSE"),  # CASP
+    (0x3F200C00, 0x19000000, "RCPC2"),
+    (0x9F208400, 0x0E008400, "RDM, dot product, complex or matrix"),
+    (0xDF208400, 0x5E008400, "RDM"),
+    (0x9F00E400, 0x0F00E000, "dot product, by element"),
+    (0xBF00F400, 0x2F00D000, "RDM, by element"),
+    (0x9FC00400, 0x0F000000, "FP16, by element"),
+    (0xDFC00400, 0x5F000000, "FP16, by element"),
+    (0x9F60C400, 0x0E400400, "FP16"),
+    (0xDF60C400, 0x5E400400, "FP16"),
+    (0x9F7E0C00, 0x0E780800, "FP16"),
+    (0xDF7E0C00, 0x5E780800, "FP16"),
+    (0x7FE00000, 0x1EE00000, "FP16"),
+    (0xFFC00000, 0x1FC00000, "FP16"),
+    (0x1E000000, 0x04000000, "SVE"),
+    (0x9E000000, 0x80000000, "SME"),
+    (0xFE1FF800, 0xD61F0800, "pointer authentication"),
+    (0x7FE0E000, 0x1AC04000, "CRC32"),
+    (0xFFFE0C00, 0x4E280800, "AES"),
+    (0xFFE08C00, 0x5E000000, "SHA"),
+    (0xFFFE0C00, 0x5E280800, "SHA"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    """What a walk through the code met; `offence` is the first instruction too many."""
+
+    baseline: str
+    entries: int
+    instructions: int
+    offence: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Processor:
+    baseline: str
+    arch: int
+    mode: int
+    ends: re.Pattern[str]
+    branches: re.Pattern[str]
+    beyond: Callable[[bytes, str, str], str | None]
+
+
+def scan(extension: Extension) -> Scan:
+    """Walk the code that loading and importing run.
+
+    Raises:
+        KeyError: the machine is none that we know.
+    """
+    processor = PROCESSORS[extension.machine]
+    starts = [a for a in extension.entries if _piece(extension, a)]
+    todo = list(starts)
+    seen: set[int] = set()
+    offences = []
+    while todo:
+        previous = ""
+        for address, code, mnemonic, operands in _run(processor, extension, todo.pop(), seen):
+            if feature := processor.beyond(code, mnemonic, previous):
+                text = f"{mnemonic} {operands}".rstrip()
+                offences.append((address, f"`{text}` ({feature}) at {address:#x}"))
+            if processor.branches.fullmatch(mnemonic) and (
+                match := re.search(r"(?:^|[ #])(0x[0-9a-f]+)$", operands)
+            ):
+                todo.append(int(match[1], 16))
+            previous = f"{mnemonic} {operands}"
+    return Scan(
+        baseline=processor.baseline,
+        entries=len(starts),
+        instructions=len(seen),
+        offence=min(offences)[1] if offences else None,
+    )
+
+
+def _run(
+    processor: _Processor, extension: Extension, start: int, seen: set[int]
+) -> Iterator[tuple[int, bytes, str, str]]:
+    """Instructions from `start` to the first that does not go on to the next."""
+    engine = capstone.Cs(processor.arch, processor.mode)
+    address = start
+    while address not in seen and (piece := _piece(extension, address)):
+        for place, size, mnemonic, operands in engine.disasm_lite(piece, address):
+            # A call that never returns can be a function's last instruction;
+            # what comes next is then another function that nobody called.
+            if place in seen or (place != start and place in extension.functions):
+                return
+            seen.add(place)
+            yield place, piece[place - address :][:size], mnemonic, operands
+            if processor.ends.fullmatch(mnemonic):
+                return
+            following = place + size
+        if address not in seen:
+            # The decoder knows no such instruction: newer than the baseline.
+            seen.add(address)
+            yield address, piece[:4], "(unknown)", piece[:8].hex(" ")
+            return
+        address = following
+
+
+def _piece(extension: Extension, address: int) -> bytes:
+    for start, code in extension.code:
+        if start <= address < start + len(code):
+            return code[address - start :][:WINDOW]
+    return b""
+
+
+def _beyond_x86_64(code: bytes, mnemonic: str, _previous: str) -> str | None:
+    if mnemonic == "(unknown)":
+        return "no instruction of x86-64-v1"
+    # In 64-bit mode these bytes begin nothing else; no prefix may precede them.
+    encoding = {0xC4: "VEX, AVX or BMI", 0xC5: "VEX, AVX", 0x62: "EVEX, AVX-512"}.get(code[0])
+    if encoding:
+        return encoding
+    if code[0] == 0x8F and code[1] & 0x1F >= 8:
+        return "XOP"
+    opcode = re.sub(rb"^[\x26\x2e\x36\x3e\x64-\x67\xf0\xf2\xf3]*[\x40-\x4f]?", b"", code)
+    # Both three-byte maps came with SSSE3.
+    if opcode[:2] in (b"\x0f\x38", b"\x0f\x3a"):
+        return "SSSE3, SSE4, AES, SHA or MOVBE"
+    return BEYOND_SSE2.get(mnemonic)
+
+
+def _beyond_armv8_0(code: bytes, mnemonic: str, previous: str) -> str | None:
+    if mnemonic == "(unknown)":
+        return "no instruction of ARMv8.0"
+    word = int.from_bytes(code, "little")
+    # FCVT from half precision is in ARMv8.0, unlike arithmetic in it.
+    if word & 0xFFFF7C00 == 0x1EE24000:
+        return None
+    feature = next((name for mask, value, name in BEYOND_ARMV8_0 if word & mask == value), None)
+    # The compilers' outlined atomics ask the processor first (libgcc's
+    # config/aarch64/lse.S: `cbz w16` jumps to the version without LSE).
+    if feature == "LSE" and re.match(r"cbz w1[67],", previous):
+        return None
+    return feature
+
+
+PROCESSORS = {
+    "EM_X86_64": _Processor(
+        baseline="x86-64-v1",
+        arch=capstone.CS_ARCH_X86,
+        mode=capstone.CS_MODE_64,
+        ends=re.compile(r"(bnd |notrack )?jmp|(rep[a-z]* |bnd )?retf?|ud[012]|hlt|int3"),
+        branches=re.compile(r"(bnd )?(call|j[a-z]+)|loop[a-z]*"),
+        beyond=_beyond_x86_64,
+    ),
+    "EM_AARCH64": _Processor(
+        baseline="ARMv8.0",
+        arch=capstone.CS_ARCH_ARM64,
+        mode=capstone.CS_MODE_ARM,
+        ends=re.compile(r"b|br|ret|br[a-z]+|ret[a-z]+|udf|brk"),
+        branches=re.compile(r"bl|b|b\.[a-z]+|cbn?z|tbn?z"),
+        beyond=_beyond_armv8_0,
+    ),
+}

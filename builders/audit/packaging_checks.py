@@ -1,0 +1,247 @@
+"""Checks of what installers read: name, metadata, RECORD, file list, SBOM, zip."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import email
+import hashlib
+import io
+import stat
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from packaging.metadata import Metadata
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.tags import parse_tag
+
+from builders.audit.report import Check
+from builders.audit.wheelfile import PACKAGE, Archive, WheelName, extension_name
+from builders.matrix import Runtime
+
+MODULES = ("__init__.py", "interpreter.py", "metrics_interface.py", "metrics_portable.py")
+LISTED = 4  # names shown of a long list
+
+# 0664 is what the wheel library gives RECORD.
+FILE_MODES = (0o644, 0o664, 0o755)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wheel:
+    """What the checks look at."""
+
+    name: WheelName
+    archive: Archive
+
+
+def some(names: list[str]) -> str:
+    """A list in one line, the tail counted."""
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
+
+
+def check_name(wheel: Wheel) -> Check:
+    """The file name is one of the matrix, and the WHEEL file says the same.
+
+    Source: https://packaging.python.org/en/latest/specifications/binary-distribution-format/
+    """
+    return Check.of(
+        "name",
+        [*wheel.name.faults, *_wheel_file_faults(wheel)],
+        f"{PACKAGE} {wheel.name.version}, {some(sorted(map(str, wheel.name.tags)))}",
+    )
+
+
+def _wheel_file_faults(wheel: Wheel) -> Iterator[str]:
+    data = wheel.archive.metadata("WHEEL")
+    if data is None:
+        yield "no WHEEL file"
+        return
+    fields = email.message_from_bytes(data)
+    version = str(fields.get("Wheel-Version", ""))
+    if version.partition(".")[0] != "1":
+        yield f"Wheel-Version is {version!r}, expected 1.x"
+    if str(fields.get("Root-Is-Purelib")).lower() != "false":
+        yield f"Root-Is-Purelib is {fields.get('Root-Is-Purelib')}, expected false"
+    if not wheel.name.tags:
+        return
+    try:
+        tags = {tag for line in fields.get_all("Tag", []) for tag in parse_tag(str(line))}
+    except ValueError:
+        yield "WHEEL has a malformed Tag"
+        return
+    if tags != wheel.name.tags:
+        yield f"WHEEL's tags are {some(sorted(map(str, tags))) or 'none'}, not the file name's"
+    build = "".join(map(str, wheel.name.build))
+    if str(fields.get("Build", "")) != build:
+        yield f"WHEEL's Build is {fields.get('Build')}, the file name's is {build or None}"
+
+
+def check_metadata(wheel: Wheel) -> Check:
+    """METADATA is valid and says what the matrix says.
+
+    Source: https://packaging.python.org/en/latest/specifications/core-metadata/
+    """
+    data = wheel.archive.metadata("METADATA")
+    if data is None:
+        return Check.of("metadata", ["no METADATA file"], "")
+    try:
+        metadata = Metadata.from_email(data, validate=True)
+    except ExceptionGroup as group:
+        return Check.of("metadata", [str(error) for error in group.exceptions], "")
+    return Check.of(
+        "metadata",
+        _metadata_faults(metadata, wheel),
+        f"Python {metadata.requires_python}, {', '.join(map(str, metadata.requires_dist or []))}, "
+        f"{metadata.license_expression}",
+    )
+
+
+def _metadata_faults(metadata: Metadata, wheel: Wheel) -> Iterator[str]:
+    if metadata.name != PACKAGE and metadata.name != PACKAGE.replace("_", "-"):
+        yield f"Name is {metadata.name}, expected {PACKAGE}"
+    if wheel.name.version not in (None, metadata.version):
+        yield f"Version is {metadata.version}, the file name's is {wheel.name.version}"
+    if (runtime := wheel.name.runtime) is not None:
+        if not _admits_only(metadata.requires_python, runtime):
+            yield (
+                f"Requires-Python is {metadata.requires_python}, "
+                f"expected one that admits {runtime.python} alone"
+            )
+        found = list(metadata.requires_dist or [])
+        if found != [Requirement(runtime.numpy.requirement)]:
+            yield (
+                f"Requires-Dist is {', '.join(map(str, found)) or 'none'}, "
+                f"expected {runtime.numpy.requirement}"
+            )
+    if metadata.license_expression is None:
+        yield "no License-Expression"
+    licences = list(metadata.license_files or [])
+    if not licences:
+        yield "no License-File"
+    # PEP 639: the paths are relative to this folder.
+    if missing := [n for n in licences if wheel.archive.metadata(f"licenses/{n}") is None]:
+        yield f"License-File not in the wheel: {some(missing)}"
+
+
+def _admits_only(specifiers: SpecifierSet | None, runtime: Runtime) -> bool:
+    if specifiers is None:
+        return False
+    others = [
+        "2.7.18",
+        "4.0.0",
+        *(f"3.{minor}.{micro}" for minor in range(40) for micro in (0, 40)),
+    ]
+    own = f"{runtime.python}."
+    return all(specifiers.contains(own + str(micro)) for micro in range(40)) and not any(
+        specifiers.contains(version) for version in others if not version.startswith(own)
+    )
+
+
+def check_record(wheel: Wheel) -> Check:
+    """RECORD names every member with its hash and size, and nothing else."""
+    data = wheel.archive.metadata("RECORD")
+    if data is None:
+        return Check.of("record", ["no RECORD file"], "")
+    try:
+        rows = list(csv.reader(io.StringIO(data.decode())))
+    except (UnicodeDecodeError, csv.Error) as error:
+        return Check.of("record", [f"RECORD is not CSV in UTF-8: {error}"], "")
+    return Check.of("record", _record_faults(rows, wheel.archive), f"{len(rows)} files, all match")
+
+
+def _record_faults(rows: list[list[str]], archive: Archive) -> Iterator[str]:
+    if any(len(row) != 3 for row in rows):
+        yield "a row has not three fields"
+        return
+    names = [row[0] for row in rows]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        yield f"listed twice: {some(repeated)}"
+    files = {name for name in archive.contents if not name.endswith("/")}
+    if unlisted := sorted(files - set(names)):
+        yield f"not listed: {some(unlisted)}"
+    if absent := sorted(set(names) - files):
+        yield f"listed but absent: {some(absent)}"
+    own = f"{archive.dist_info}/RECORD"
+    wrong = [
+        name
+        for name, digest, size in rows
+        if name in files and [digest, size] != _record_of(name, own, archive)
+    ]
+    if wrong:
+        yield f"hash or size differs: {some(wrong)}"
+
+
+def _record_of(name: str, own: str, archive: Archive) -> list[str]:
+    if name == own:
+        return ["", ""]
+    data = archive.contents[name]
+    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+    return [f"sha256={digest}", str(len(data))]
+
+
+def check_files(wheel: Wheel) -> Check:
+    """The wheel holds the files it must have, and no other."""
+    found = set(wheel.archive.contents)
+    info = wheel.archive.dist_info
+    if wheel.name.version is not None:
+        info = f"{PACKAGE}-{wheel.name.version}.dist-info"
+    required = {f"{PACKAGE}/{name}" for name in MODULES}
+    required |= {f"{info}/{name}" for name in ("METADATA", "WHEEL", "RECORD")}
+    if wheel.name.runtime is not None and wheel.name.arch is not None:
+        required.add(f"{PACKAGE}/{extension_name(wheel.name.runtime, wheel.name.arch)}")
+    licences = {n for n in found if n.startswith(f"{info}/licenses/") and not n.endswith("/")}
+    sboms = {n for n in found if n.startswith(f"{info}/sboms/") and n.endswith(".cdx.json")}
+    faults = []
+    if missing := sorted(required - found):
+        faults.append(f"missing: {some(missing)}")
+    if extra := sorted(found - required - licences - sboms):
+        faults.append(f"not expected: {some(extra)}")
+    for kind, names in (("licence", licences), ("SBOM", sboms)):
+        if not names:
+            faults.append(f"no {kind} in {info}")
+    return Check.of("files", faults, f"{len(found)} files, {len(licences)} of them licences")
+
+
+def _is_metadata_file(name: str) -> bool:
+    return name.count("/") == 1 and name.partition("/")[0].endswith(".dist-info")
+
+
+# PEP 427 recommends the metadata at the end, and writers differ in which part of
+# it; each of these orders depends on the names alone.
+ORDERS: tuple[Callable[[str], tuple[bool, bool, str]], ...] = (
+    lambda name: (False, False, name),
+    lambda name: (False, name.endswith(".dist-info/RECORD"), name),
+    lambda name: (".dist-info/" in name, name.endswith(".dist-info/RECORD"), name),
+    lambda name: (_is_metadata_file(name), name.endswith(".dist-info/RECORD"), name),
+)
+
+
+def check_reproducible(wheel: Wheel) -> Check:
+    """Nothing in the archive depends on when, where or by whom it was made."""
+    infos = wheel.archive.infos
+    names = [info.filename for info in infos]
+    faults = []
+    if not any(names == sorted(names, key=order) for order in ORDERS):
+        faults.append("members are not sorted")
+    if len(times := {info.date_time for info in infos}) > 1:
+        faults.append(f"members have {len(times)} different times, expected one")
+    if odd := [info.filename for info in infos if not _plain(info)]:
+        faults.append(f"not a deflated file of mode 0644, 0664 or 0755: {some(odd)}")
+    # The extra field is where zip tools keep times, users and groups.
+    if extra := [info.filename for info in infos if info.extra or info.comment]:
+        faults.append(f"carries an extra field or comment: {some(extra)}")
+    stamp = "-".join(map(str, infos[0].date_time[:3]))
+    return Check.of("reproducible", faults, f"sorted, one time ({stamp}), plain permissions")
+
+
+def _plain(info: zipfile.ZipInfo) -> bool:
+    mode = info.external_attr >> 16
+    return (
+        info.compress_type == zipfile.ZIP_DEFLATED
+        and info.create_system == 3  # Unix, whatever the machine that wrote it
+        and stat.S_IFMT(mode) in (0, stat.S_IFREG)
+        and stat.S_IMODE(mode) in FILE_MODES
+    )

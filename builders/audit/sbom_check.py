@@ -1,0 +1,78 @@
+"""Check of the SBOM: what is compiled in is named, with version, licence and hash."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from cyclonedx.exception import MissingOptionalDependencyException
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+from builders.audit.packaging_checks import Wheel, some
+from builders.audit.report import Check
+
+COMPONENTS = ("tensorflow", "xnnpack", "pybind11")
+
+
+def check_sbom(wheel: Wheel) -> Check:
+    """Exactly one CycloneDX document, valid and complete.
+
+    Source: PEP 770; https://cyclonedx.org/docs/1.6/json/
+    """
+    prefix = f"{wheel.archive.dist_info}/sboms/"
+    documents = [data for name, data in wheel.archive.contents.items() if name.startswith(prefix)]
+    if len(documents) != 1:
+        return Check.of("sbom", [f"{len(documents)} SBOMs, expected one"], "")
+    try:
+        text = documents[0].decode()
+        bom = json.loads(text)
+        version = SchemaVersion.from_version(bom["specVersion"])
+        components = {str(item["name"]).lower(): item for item in bom["components"]}
+        faults = list(_faults(bom, components, wheel))
+        schema, fault = _against_schema(text, version)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        return Check.of("sbom", [f"not CycloneDX in JSON: {error!r}"], "")
+    return Check.of(
+        "sbom",
+        [*faults, *fault],
+        f"CycloneDX {version.to_version()}, {len(components)} components, {schema}",
+    )
+
+
+def _against_schema(text: str, version: SchemaVersion) -> tuple[str, list[str]]:
+    try:
+        wrong = JsonStrictValidator(version).validate_str(text)
+    except MissingOptionalDependencyException:
+        # The extra `json-validation` is a choice of the environment's lock.
+        return "schema not checked", []
+    return "schema valid", [f"against the schema: {wrong}".splitlines()[0]] if wrong else []
+
+
+def _faults(bom: dict[str, Any], components: dict[str, Any], wheel: Wheel) -> Iterator[str]:
+    if bom.get("bomFormat") != "CycloneDX":
+        yield f"bomFormat is {bom.get('bomFormat')}, expected CycloneDX"
+    if missing := [name for name in COMPONENTS if name not in components]:
+        yield f"does not name {some(missing)}"
+    for what, has in (("version", _version), ("licence", _licence), ("sha256", _sha256)):
+        if without := sorted(name for name, item in components.items() if not has(item)):
+            yield f"no {what}: {some(without)}"
+    if (tensorflow := wheel.name.tensorflow) is not None and "tensorflow" in components:
+        found = components["tensorflow"].get("version")
+        if found != tensorflow.version:
+            yield f"TensorFlow is {found}, expected {tensorflow.version}"
+
+
+def _version(item: dict[str, Any]) -> bool:
+    return bool(item.get("version"))
+
+
+def _licence(item: dict[str, Any]) -> bool:
+    return any(
+        entry.get("expression") or entry.get("license") for entry in item.get("licenses", [])
+    )
+
+
+def _sha256(item: dict[str, Any]) -> bool:
+    return any(entry.get("alg") == "SHA-256" for entry in item.get("hashes", []))

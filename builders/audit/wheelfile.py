@@ -1,0 +1,190 @@
+"""Reads a wheel's name and archive; nothing is unpacked to disk."""
+
+from __future__ import annotations
+
+import re
+import stat
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from packaging.tags import Tag
+from packaging.utils import BuildTag, InvalidWheelFilename, parse_wheel_filename
+from packaging.version import Version
+
+from builders.errors import UsageError
+from builders.matrix import Matrix, Runtime, Target, TensorFlow
+
+MODULE = "_pywrap_tensorflow_interpreter_wrapper"
+PACKAGE = "tflite_runtime"
+
+# What Lambda takes: layers and code, unzipped
+# (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
+UNPACKED_LIMIT = 250 * 1024 * 1024
+
+# The names that PEP 600 gave to three older policies.
+LEGACY_PLATFORMS = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
+
+
+class DamagedWheelError(Exception):
+    """The file is no archive that can be read in full; a failing check, not a user error."""
+
+
+def extension_name(runtime: Runtime, arch: str) -> str:
+    """The extension's file name with PEP 3149's tag, so that no other Python finds it."""
+    return f"{MODULE}.cpython-{runtime.tag.removeprefix('cp')}-{arch}-linux-gnu.so"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WheelName:
+    """What a wheel's file name promises.
+
+    Attributes:
+        glibc: oldest glibc that a platform tag admits.
+        faults: why the name is not one of ours; empty if it is.
+    """
+
+    version: Version | None = None
+    build: BuildTag = ()
+    tags: frozenset[Tag] = frozenset()
+    tensorflow: TensorFlow | None = None
+    runtime: Runtime | None = None
+    arch: str | None = None
+    glibc: tuple[int, int] | None = None
+    faults: tuple[str, ...] = ()
+
+    @property
+    def target(self) -> Target | None:
+        """The matrix's target, if the name is one of it."""
+        if self.tensorflow is None or self.runtime is None or self.arch is None:
+            return None
+        return Target(tensorflow=self.tensorflow, runtime=self.runtime, arch=self.arch)
+
+
+def parse_name(filename: str, matrix: Matrix) -> WheelName:
+    """Read a wheel's file name against the matrix."""
+    try:
+        project, version, build, tags = parse_wheel_filename(filename)
+    except InvalidWheelFilename as error:
+        return WheelName(faults=(str(error),))
+    faults = []
+    if project != PACKAGE.replace("_", "-"):
+        faults.append(f"project is {project}, expected {PACKAGE}")
+    tensorflow = next((t for t in matrix.tensorflows if Version(t.version) == version), None)
+    if tensorflow is None:
+        faults.append(f"{version} is no TensorFlow of the matrix")
+    pythons = sorted({f"{tag.interpreter}-{tag.abi}" for tag in tags})
+    runtime = next((r for r in matrix.runtimes if pythons == [f"{r.tag}-{r.tag}"]), None)
+    if runtime is None:
+        faults.append(f"{', '.join(pythons)} is not one Python of the matrix")
+    platforms = [_platform(tag.platform) for tag in tags]
+    arches = {platform[1] for platform in platforms if platform}
+    known = all(platforms) and len(arches) == 1 and arches <= set(matrix.architectures)
+    if not known:
+        found = ", ".join(sorted({tag.platform for tag in tags}))
+        faults.append(f"{found} is not manylinux of one of {', '.join(matrix.architectures)}")
+    return WheelName(
+        version=version,
+        build=build,
+        tags=tags,
+        tensorflow=tensorflow,
+        runtime=runtime,
+        arch=next(iter(arches)) if known else None,
+        glibc=min(platform[0] for platform in platforms if platform) if known else None,
+        faults=tuple(faults),
+    )
+
+
+def _platform(tag: str) -> tuple[tuple[int, int], str] | None:
+    if match := re.fullmatch(r"manylinux_(\d+)_(\d+)_(\w+)", tag):
+        return (int(match[1]), int(match[2])), match[3]
+    name, _, arch = tag.partition("_")
+    return (LEGACY_PLATFORMS[name], arch) if name in LEGACY_PLATFORMS else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Archive:
+    """A wheel's members, whole in memory (they are a few megabytes)."""
+
+    infos: tuple[zipfile.ZipInfo, ...]
+    contents: Mapping[str, bytes]
+
+    @property
+    def dist_info(self) -> str:
+        """The metadata folder that installers find, or what none can be called."""
+        folders = {PurePosixPath(name).parts[0] for name in self.contents}
+        return next((f for f in sorted(folders) if f.endswith(".dist-info")), "?.dist-info")
+
+    def metadata(self, name: str) -> bytes | None:
+        """A file of the metadata folder, or None."""
+        return self.contents.get(f"{self.dist_info}/{name}")
+
+    def extension(self, expected: str | None) -> bytes | None:
+        """The extension of the expected name, else any that Python would import."""
+        if expected is not None and f"{PACKAGE}/{expected}" in self.contents:
+            return self.contents[f"{PACKAGE}/{expected}"]
+        pattern = re.compile(rf"{PACKAGE}/{MODULE}(\.[\w-]+)?\.so")
+        return next((self.contents[n] for n in sorted(self.contents) if pattern.fullmatch(n)), None)
+
+
+def read_archive(path: Path) -> Archive:
+    """Read and verify every member.
+
+    Raises:
+        UsageError: there is no such file, or it may not be read.
+        DamagedWheelError: it is not a whole, safe zip; the message says why.
+    """
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"{path}: {error.strerror}", remedy="name a wheel file that exists"
+        ) from error
+    # Damaged bytes make zipfile raise nearly anything: BadZipFile, zlib.error,
+    # struct.error, NotImplementedError, UnicodeDecodeError, RuntimeError, ...
+    try:
+        with zipfile.ZipFile(path) as file:
+            infos = tuple(file.infolist())
+            if faults := list(_unsafe(infos, file.comment)):
+                raise DamagedWheelError("; ".join(faults))
+            # Reading a member to its end verifies its CRC.
+            contents = {info.filename: file.read(info) for info in infos}
+    except DamagedWheelError:
+        raise
+    except Exception as error:
+        raise DamagedWheelError(f"not a readable zip: {error}") from error
+    return Archive(infos=infos, contents=contents)
+
+
+def _unsafe(infos: tuple[zipfile.ZipInfo, ...], comment: bytes) -> Iterator[str]:
+    if not infos:
+        yield "the archive is empty"
+    elif min(info.header_offset for info in infos) or comment:
+        yield "the file holds bytes besides the archive's members"
+    if (unpacked := sum(info.file_size for info in infos)) > UNPACKED_LIMIT:
+        yield f"unpacks to {unpacked} bytes, more than Lambda's {UNPACKED_LIMIT}"
+    for name, count in Counter(info.filename for info in infos).items():
+        if count > 1:
+            yield f"{name} is there {count} times"
+    for info in infos:
+        if reason := _unsafe_member(info):
+            yield f"{info.orig_filename!r} {reason}"
+
+
+def _unsafe_member(info: zipfile.ZipInfo) -> str | None:
+    name = info.orig_filename
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or re.search(r"[\\\0]|^[A-Za-z]:", name):
+        return "leads outside the archive"
+    if not path.parts or str(path) != name.removesuffix("/"):
+        return "is not a normalized path"
+    mode = info.external_attr >> 16
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "is neither a file nor a folder"
+    # General purpose bit 11 of the zip format; PEP 427 wants UTF-8 names.
+    if not name.isascii() and not info.flag_bits & 0x800:
+        return "is not encoded as UTF-8"
+    return None

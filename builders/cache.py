@@ -1,0 +1,148 @@
+"""The cache: downloads by checksum, and the products of steps by their inputs.
+
+A product is made in a temporary folder and renamed into place when it is whole,
+under a lock of its own, so that a killed build leaves nothing half-made behind
+and two builds at once make each product once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+CACHE_VARIABLE = "TFLITE_WHEELS_CACHE"
+_KEY_LENGTH = 16
+
+
+def default_root() -> Path:
+    """`$TFLITE_WHEELS_CACHE`, else a folder below `$XDG_CACHE_HOME` or ~/.cache."""
+    if os.environ.get(CACHE_VARIABLE):
+        return Path(os.environ[CACHE_VARIABLE]).absolute()
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base.absolute() / "tflite-lambda-wheels"
+
+
+def key_of(inputs: object) -> str:
+    """The name of a product: a digest of everything that can change its bytes.
+
+    Args:
+        inputs: data that JSON can hold.
+    """
+    text = json.dumps(inputs, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:_KEY_LENGTH]
+
+
+def digest_files(*paths: Path) -> str:
+    """A digest of files, and of all files below folders, by relative name and bytes."""
+    digest = hashlib.sha256()
+    for path in paths:
+        members = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for member in members:
+            if member.is_file() and "__pycache__" not in member.parts:
+                name = member.relative_to(path.parent).as_posix()
+                digest.update(f"{name}\0{sha256_of(member)}\n".encode())
+    return digest.hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old bytes or all of the new ones."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@dataclass
+class Cache:
+    """A folder that may be deleted at any time, at the cost of time only."""
+
+    root: Path
+    on_wait: Callable[[str], None] = lambda _what: None
+    _held: list[int] = field(default_factory=list)
+
+    @property
+    def downloads(self) -> Path:
+        """Downloaded files, each in a folder named by its SHA-256."""
+        return self.root / "downloads"
+
+    @property
+    def held_locks(self) -> tuple[int, ...]:
+        """Descriptors of the locks held now, for the children to inherit.
+
+        A lock of flock(2) lasts until its last holder ends: when we are killed,
+        a compiler that still writes into a build folder keeps the next build out.
+        """
+        return tuple(self._held)
+
+    def path(self, kind: str, key: str) -> Path:
+        """Where the product of that kind and key is, or will be."""
+        return self.root / kind / key
+
+    def has(self, kind: str, key: str) -> bool:
+        """Whether the product is there, whole."""
+        return self.path(kind, key).is_dir()
+
+    def product(self, kind: str, key: str, make: Callable[[Path], None]) -> Path:
+        """The product, made now if it is not there.
+
+        Args:
+            make: fills the empty folder that it is given; whatever it raises
+                leaves nothing behind.
+        """
+        final = self.path(kind, key)
+        if not final.is_dir():
+            with self.lock(f"{kind}-{key}"):
+                if not final.is_dir():
+                    final.parent.mkdir(parents=True, exist_ok=True)
+                    temporary = final.with_name(f".{key}.new")
+                    # Under the lock, whatever has this name was left by a killed build.
+                    shutil.rmtree(temporary, ignore_errors=True)
+                    temporary.mkdir()
+                    try:
+                        make(temporary)
+                    except BaseException:
+                        shutil.rmtree(temporary, ignore_errors=True)
+                        raise
+                    temporary.rename(final)
+        return final
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold the lock of that name; waits for another process that does."""
+        path = self.root / "locks" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            told = False
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if not told:
+                        self.on_wait(f"another build is making {name}; waiting for it")
+                        told = True
+                    time.sleep(0.2)
+            self._held.append(descriptor)
+            yield
+        finally:
+            if descriptor in self._held:
+                self._held.remove(descriptor)
+            os.close(descriptor)

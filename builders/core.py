@@ -1,0 +1,326 @@
+"""The core: TensorFlow Lite, XNNPACK and what they need as one static archive.
+
+It does not depend on Python. It is compiled once per TensorFlow version and
+architecture; an extension is then compiled per Python from its product alone:
+
+    lib/libtflite.a   every object
+    include/          the headers that the extension includes
+    wrapper/          upstream's sources of the extension
+    python/           upstream's Python files of the wheel
+    licences/         one folder per component
+    core.json         what it was made from
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+
+from builders.cache import Cache, digest_files, key_of
+from builders.errors import ArchiveError, CompileError
+from builders.matrix import TensorFlow
+from builders.process import run
+from builders.sources import Source
+from builders.toolchain import FLAGS, Toolchain
+from builders.trees import trees_inputs
+
+CMAKE = Path(__file__).with_name("cmake")
+ARCHIVE = "lib/libtflite.a"
+
+# What upstream's build gives an extension to compile with (the public options of
+# the target tensorflow-lite in tensorflow/lite/CMakeLists.txt).
+PUBLIC_DEFINITIONS = (
+    "-DEIGEN_NEON_GEBP_NR=4",
+    "-DTFLITE_BUILD_WITH_XNNPACK_DELEGATE",
+    "-DTFL_STATIC_LIBRARY_BUILD",
+)
+
+# All of abseil that the runtime refers to. A missing one fails the link check.
+ABSL_TARGETS = (
+    "absl::strings",
+    "absl::str_format",
+    "absl::synchronization",
+    "absl::hash",
+    "absl::flat_hash_map",
+)
+
+WRAPPER = "tensorflow/lite/python/interpreter_wrapper"
+WRAPPER_SOURCES = (
+    "interpreter_wrapper.cc",
+    "interpreter_wrapper_pybind11.cc",
+    "numpy.cc",
+    "python_error_reporter.cc",
+    "python_utils.cc",
+)
+PYTHON_FILES = (
+    "tensorflow/lite/python/interpreter.py",
+    "tensorflow/lite/python/metrics/metrics_interface.py",
+    "tensorflow/lite/python/metrics/metrics_portable.py",
+)
+HEADERS = {
+    "tensorflow": (
+        "tensorflow/lite/**/*.h",
+        "tensorflow/core/public/*.h",
+        "tensorflow/python/lib/core/*.h",
+    ),
+    "absl": ("absl/**/*.h", "absl/**/*.inc"),
+    "flatbuffers/include": ("flatbuffers/**/*.h",),
+}
+
+# Without these the product is not what its users need.
+REQUIRED_SYMBOLS = frozenset({"TfLiteXNNPackDelegateCreate", "xnn_initialize", "TfLiteVersion"})
+
+_SPECIAL_INSTRUCTIONS = re.compile(r" -m(?:arch|cpu|avx|sse|ssse|fma|f16c|amx|gfni)")
+_PROGRESS = re.compile(r"\[(\d+)/(\d+)\]")
+
+Progress = Callable[[int, int | None], None]
+
+
+@dataclass(frozen=True)
+class Core:
+    """A built core and what it was made from."""
+
+    path: Path
+    record: Mapping[str, Any]
+
+    @property
+    def archive(self) -> Path:
+        """The static archive."""
+        return self.path / ARCHIVE
+
+
+def core_inputs(
+    tensorflow: TensorFlow, arch: str, sources: Sequence[Source], toolchain: Toolchain
+) -> dict[str, Any]:
+    """Everything that can change the bytes of a core."""
+    return {
+        "tensorflow": tensorflow.version,
+        "target": toolchain.target(arch),
+        "cxx_standard": tensorflow.cxx_standard,
+        "trees": trees_inputs(tensorflow.version, sources),
+        "toolchain": toolchain.versions,
+        "flags": FLAGS,
+        "recipe": digest_files(CMAKE, Path(__file__)),
+    }
+
+
+def core_key(
+    tensorflow: TensorFlow, arch: str, sources: Sequence[Source], toolchain: Toolchain
+) -> str:
+    """The name of a core in the cache."""
+    return key_of(core_inputs(tensorflow, arch, sources, toolchain))
+
+
+def make_core(
+    tensorflow: TensorFlow,
+    arch: str,
+    sources: Sequence[Source],
+    trees: Callable[[], Path],
+    *,
+    cache: Cache,
+    toolchain: Toolchain,
+    jobs: int,
+    log: Path,
+    progress: Progress,
+) -> Core:
+    """The core, compiled now if the cache does not have it.
+
+    Args:
+        trees: gives the folder of trees; not called when nothing is to be compiled.
+        jobs: compilers at once.
+        progress: is called with the number of finished build steps and of all.
+
+    Raises:
+        CompileError: a compiler failed, or the product lacks what it must have.
+    """
+    key = core_key(tensorflow, arch, sources, toolchain)
+
+    def make(product: Path) -> None:
+        # Kept until the product is whole, so that a killed build goes on where it was.
+        build = cache.root / "work" / f"core-{key}"
+        build.mkdir(parents=True, exist_ok=True)
+        _Compilation(tensorflow, arch, trees(), build, cache, toolchain, log).run(
+            product, jobs, progress
+        )
+        record = {
+            "inputs": core_inputs(tensorflow, arch, sources, toolchain),
+            "components": [_describe(source) for source in sources],
+        }
+        (product / "core.json").write_text(json.dumps(record, indent=1))
+        for source in sources:
+            _copy_licences(source, trees(), product / "licences")
+        shutil.rmtree(build)
+
+    path = cache.product("core", key, make)
+    return Core(path=path, record=json.loads((path / "core.json").read_text()))
+
+
+def _describe(source: Source) -> dict[str, Any]:
+    return {
+        "name": source.component.name,
+        "licence": source.component.licence,
+        "version": source.origin.version,
+        "origin": source.origin.name,
+        "location": source.origin.archive.location,
+        "sha256": source.origin.archive.sha256,
+    }
+
+
+def _copy_licences(source: Source, trees: Path, destination: Path) -> None:
+    for name in source.component.licence_files:
+        if not (trees / name).is_file():
+            raise ArchiveError(f"{source.component.name} has no licence file {name}")
+        target = destination / source.component.name / Path(name).name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(trees / name, target)
+
+
+@dataclass(frozen=True)
+class _Compilation:
+    tensorflow: TensorFlow
+    arch: str
+    trees: Path
+    build: Path
+    cache: Cache
+    toolchain: Toolchain
+    log: Path
+
+    def run(self, product: Path, jobs: int, progress: Progress) -> None:
+        self._tool("configuring the core", self._configure())
+        self._tool(
+            "compiling the core",
+            ["ninja", "-C", self.build, "-j", str(jobs), "tensorflow-lite"],
+            lambda line: _report(line, progress),
+        )
+        check_no_leaked_instructions(self.build)
+        (product / "lib").mkdir()
+        self._merge(product / ARCHIVE)
+        self._check(product / ARCHIVE)
+        self._collect(product)
+
+    def _configure(self) -> list[str | Path]:
+        flags = " ".join((*FLAGS, *self.toolchain.prefix_maps(trees=self.trees, core=self.build)))
+        settings = {
+            "ZIG": self.toolchain.zig,
+            "ZIG_TARGET": self.toolchain.target(self.arch),
+            "CORE_TREES": self.trees,
+            "CORE_ABSL": ";".join(ABSL_TARGETS),
+            "CMAKE_C_FLAGS": flags,
+            "CMAKE_CXX_FLAGS": flags,
+            "CMAKE_CXX_STANDARD": self.tensorflow.cxx_standard,
+            "CMAKE_BUILD_TYPE": "Release",
+            "CMAKE_EXPORT_COMPILE_COMMANDS": "ON",
+            "CMAKE_POLICY_VERSION_MINIMUM": "3.5",
+            "Python_EXECUTABLE": sys.executable,
+        }
+        command: list[str | Path] = ["cmake", "-S", CMAKE, "-B", self.build, "-G", "Ninja"]
+        command += ["--toolchain", CMAKE / "zig.cmake", "-Wno-dev", "--no-warn-unused-cli"]
+        return command + [f"-D{name}={value}" for name, value in settings.items()]
+
+    def _merge(self, archive: Path) -> None:
+        """All archives of the build as one, in an order that is always the same."""
+        parts = sorted(self.build.rglob("*.a"))
+        script = [f"CREATE {archive}", *(f"ADDLIB {part}" for part in parts), "SAVE", "END"]
+        merge = self.build / "merge.mri"
+        merge.write_text("\n".join(script) + "\n")
+        shell = f'exec "$0" ar -M < {shlex.quote(str(merge))}'
+        self._tool("merging the core", ["sh", "-c", shell, self.toolchain.zig])
+
+    def _check(self, archive: Path) -> None:
+        """Link the whole archive: nothing it refers to may be missing from it."""
+        library = self.build / "check.so"
+        command = [*self.toolchain.compiler("c++", self.arch), "-shared", "-o", str(library)]
+        command += ["-Wl,-z,defs", "-Wl,--whole-archive", str(archive), "-Wl,--no-whole-archive"]
+        self._tool("checking the core for missing symbols", [*command, "-lm", "-ldl", "-lpthread"])
+        missing = REQUIRED_SYMBOLS - {name for name, _ in _defined(library, ".dynsym")}
+        if missing:
+            raise CompileError(f"the core lacks the symbols {', '.join(sorted(missing))}")
+
+    def _collect(self, product: Path) -> None:
+        for tree, patterns in HEADERS.items():
+            root = self.trees / tree
+            for pattern in patterns:
+                for header in root.glob(pattern):
+                    target = product / "include" / header.relative_to(root)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(header, target)
+        for folder, names in (
+            ("wrapper", [f"{WRAPPER}/{name}" for name in WRAPPER_SOURCES]),
+            ("python", PYTHON_FILES),
+        ):
+            (product / folder).mkdir()
+            for name in names:
+                shutil.copyfile(
+                    self.trees / "tensorflow" / name, product / folder / Path(name).name
+                )
+
+    def _tool(
+        self,
+        what: str,
+        command: Sequence[str | Path],
+        on_line: Callable[[str], None] | None = None,
+    ) -> None:
+        run(
+            command,
+            log=self.log,
+            failure=CompileError,
+            what=what,
+            env=self.toolchain.environment,
+            on_line=on_line,
+            keep_open=self.cache.held_locks,
+        )
+
+
+def check_no_leaked_instructions(build: Path) -> None:
+    """No object compiled for more than the baseline may offer code to those that are not.
+
+    An inline function is a weak symbol in every object that uses it, and the linker
+    keeps any one of them: the one compiled for AVX, and callers that run on every
+    CPU die of an illegal instruction.
+
+    Raises:
+        CompileError: naming the function and the objects.
+    """
+    special: dict[str, Path] = {}
+    baseline = []
+    for command in json.loads((build / "compile_commands.json").read_text()):
+        compiled = build / command["output"]
+        if not compiled.is_file():
+            continue
+        if _SPECIAL_INSTRUCTIONS.search(command["command"]):
+            special |= {name: compiled for name, weak in _defined(compiled, ".symtab") if weak}
+        else:
+            baseline.append(compiled)
+    for compiled in baseline:
+        strings = compiled.read_bytes()
+        for name, source in special.items():
+            if b"\0%b\0" % name.encode() in strings:
+                raise CompileError(f"{source.name} offers {name} to {compiled.name}, any CPU's")
+
+
+def _defined(path: Path, table: str) -> Iterator[tuple[str, bool]]:
+    """The functions that an ELF file defines for others, and whether they are weak."""
+    with path.open("rb") as file:
+        symbols = ELFFile(file).get_section_by_name(table)
+        assert isinstance(symbols, SymbolTableSection)
+        for symbol in symbols.iter_symbols():
+            info = symbol["st_info"]
+            defined = symbol["st_shndx"] != "SHN_UNDEF" and info["type"] == "STT_FUNC"
+            if defined and info["bind"] in ("STB_GLOBAL", "STB_WEAK"):
+                yield symbol.name, info["bind"] == "STB_WEAK"
+
+
+def _report(line: str, progress: Progress) -> None:
+    match = _PROGRESS.match(line)
+    if match:
+        progress(int(match[1]), int(match[2]))

@@ -1,0 +1,241 @@
+"""Fetch files that are known by their SHA-256, from the web, a Debian mirror or PyPI.
+
+A download goes to a partial file that the next attempt resumes; it gets its name
+only when its checksum is right.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import requests
+from packaging.utils import parse_wheel_filename
+
+from builders.cache import Cache, sha256_of, write_atomically
+from builders.errors import ChecksumError, FetchError, UnreachableError
+
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 60.0
+ATTEMPTS = 4
+CHUNK = 1 << 20
+REMEMBER_UNREACHABLE_SECONDS = 24 * 3600
+
+BROKEN_OFF = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes had so far and all bytes, where known."""
+
+
+def _silent(_done: int, _total: int | None) -> None: ...
+
+
+@dataclass
+class Fetcher:
+    """Downloads into the cache; what is there already is not asked for again."""
+
+    cache: Cache
+    retry_unreachable: bool = False
+    progress: Callable[[str], Progress] = field(default=lambda _name: _silent)
+
+    def url(self, url: str, sha256: str) -> Path:
+        """The file of a URL.
+
+        Raises:
+            UnreachableError: the host does not answer, or did not within the last day.
+            FetchError: it answers, but not with the file.
+            ChecksumError: the bytes are others.
+        """
+        name = urlsplit(url).path.rsplit("/", 1)[-1]
+        return self._fetched(name, sha256, lambda part: self._download(url, part, name))
+
+    def debian(self, pool_path: str, sha256: str) -> Path:
+        """A file of Debian's archive, from the mirrors that apt is configured with.
+
+        Args:
+            pool_path: below `pool/main/`, such as `r/ruy/ruy_1.orig.tar.xz`.
+
+        Raises:
+            UnreachableError: no mirror is configured, or none answers.
+            FetchError, ChecksumError: as for `url`.
+        """
+        name = pool_path.rsplit("/", 1)[-1]
+
+        def download(part: Path) -> None:
+            failure: FetchError | None = None
+            for mirror in debian_mirrors():
+                try:
+                    self._download(f"{mirror.rstrip('/')}/pool/main/{pool_path}", part, name)
+                except FetchError as error:
+                    failure = error
+                else:
+                    return
+            raise failure or UnreachableError(
+                "apt has no mirror configured on this machine",
+                remedy="use --origin upstream, or a Debian machine",
+            )
+
+        return self._fetched(name, sha256, download)
+
+    def pypi(self, project: str, version: str, filename: str, sha256: str) -> Path:
+        """A wheel of a project, through pip as it is configured here.
+
+        Raises:
+            FetchError: pip cannot have it; its last words are in the message.
+            ChecksumError: the bytes are others.
+        """
+
+        def download(part: Path) -> None:
+            folder = part.with_name("pip")
+            _pip_download(project, version, filename, folder)
+            (folder / filename).replace(part)
+            shutil.rmtree(folder)
+
+        return self._fetched(filename, sha256, download)
+
+    def _fetched(self, name: str, sha256: str, download: Callable[[Path], None]) -> Path:
+        final = self.cache.downloads / sha256 / name
+        if final.is_file():
+            return final
+        with self.cache.lock(f"download-{sha256[:16]}"):
+            if final.is_file():
+                return final
+            final.parent.mkdir(parents=True, exist_ok=True)
+            part = final.with_name(f"{name}.part")
+            download(part)
+            verify(part, sha256, name)
+            part.replace(final)
+        return final
+
+    def _download(self, url: str, part: Path, name: str) -> None:
+        host = urlsplit(url).netloc
+        if not self.retry_unreachable and self._was_unreachable(host):
+            raise UnreachableError(
+                f"{host} did not answer within the last day",
+                remedy="--origin upstream tries it again",
+            )
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                _transfer(url, part, self.progress(name))
+            except requests.HTTPError as error:
+                raise FetchError(
+                    f"{url}: {error.response.status_code} {error.response.reason}",
+                    remedy="the lock may name a file that was moved",
+                ) from error
+            except BROKEN_OFF as error:
+                if not part.exists() and attempt >= 2:
+                    self._remember_unreachable(host)
+                    raise UnreachableError(
+                        f"cannot reach {host}", remedy="check the network or the proxy variables"
+                    ) from error
+                if attempt == ATTEMPTS:
+                    raise FetchError(
+                        f"{url}: the transfer broke off {ATTEMPTS} times",
+                        remedy="run the same command again: it resumes",
+                    ) from error
+            except requests.RequestException as error:
+                raise FetchError(f"{url}: {error}") from error
+            else:
+                return
+            time.sleep(2 ** (attempt - 1) / 2)
+
+    @property
+    def _unreachable_file(self) -> Path:
+        return self.cache.root / "unreachable.json"
+
+    def _was_unreachable(self, host: str) -> bool:
+        since = _read_json(self._unreachable_file).get(host, 0.0)
+        return time.time() - since < REMEMBER_UNREACHABLE_SECONDS
+
+    def _remember_unreachable(self, host: str) -> None:
+        hosts = {**_read_json(self._unreachable_file), host: time.time()}
+        write_atomically(self._unreachable_file, json.dumps(hosts).encode())
+
+
+def verify(path: Path, sha256: str, name: str) -> None:
+    """Check a file against its SHA-256; one that differs is deleted, nothing else.
+
+    Raises:
+        ChecksumError: naming the file, what was expected and what was found.
+    """
+    found = sha256_of(path)
+    if found != sha256:
+        path.unlink()
+        raise ChecksumError(
+            f"{name} has the wrong checksum: expected sha256 {sha256}, found {found}",
+            remedy="it was deleted; run again, and if it stays wrong do not trust that source",
+        )
+
+
+def _transfer(url: str, part: Path, progress: Progress) -> None:
+    """Download, resuming the partial file where the server can."""
+    had = part.stat().st_size if part.exists() else 0
+    with requests.get(
+        url,
+        headers={"Range": f"bytes={had}-"} if had else {},
+        stream=True,
+        timeout=(CONNECT_SECONDS, READ_SECONDS),
+    ) as response:
+        if response.status_code == requests.codes.requested_range_not_satisfiable:
+            # The partial file is whole, or is not of this file: the checksum tells.
+            return
+        response.raise_for_status()
+        resumed = response.status_code == requests.codes.partial_content
+        done = had if resumed else 0
+        length = response.headers.get("Content-Length")
+        total = done + int(length) if length else None
+        progress(done, total)
+        with part.open("ab" if resumed else "wb") as file:
+            for chunk in response.iter_content(CHUNK):
+                file.write(chunk)
+                done += len(chunk)
+                progress(done, total)
+        if total is not None and done != total:
+            raise requests.ConnectionError(f"{done} of {total} bytes")
+
+
+@functools.cache
+def debian_mirrors() -> tuple[str, ...]:
+    """The archive addresses in apt's own configuration, which is never copied into ours."""
+    command = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return ()
+    addresses = dict.fromkeys(listed.split())
+    return tuple(address for address in addresses if address.startswith(("http:", "https:")))
+
+
+def _pip_download(project: str, version: str, filename: str, folder: Path) -> None:
+    """Have pip fetch the one wheel of that file name, for whatever machine it is."""
+    _, _, _, tags = parse_wheel_filename(filename)
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    command += ["--only-binary", ":all:", "--dest", str(folder), f"{project}=={version}"]
+    tag = next(iter(tags))
+    if tag.interpreter.startswith("cp"):
+        command += ["--implementation", "cp", "--python-version", tag.interpreter[2:]]
+        command += ["--abi", tag.abi]
+        command += [part for t in sorted(tags, key=str) for part in ("--platform", t.platform)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode or not (folder / filename).is_file():
+        lines = [line for line in result.stderr.splitlines() if "ERROR" in line]
+        raise FetchError(
+            f"pip cannot download {filename}: {lines[-1] if lines else 'it is not in the index'}",
+            remedy="check the network and pip's configuration",
+        )
+
+
+def _read_json(path: Path) -> dict[str, float]:
+    try:
+        data: dict[str, float] = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return data

@@ -1,0 +1,174 @@
+"""The headers that an extension is compiled from: Python's, NumPy's and pybind11's.
+
+The target Python is never run, so that one which cannot run here (of another
+architecture, or not installed) is built in exactly the same way.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from packaging.utils import parse_wheel_filename
+
+from builders.cache import Cache, digest_files
+from builders.errors import HeadersError, UsageError
+from builders.fetch import Fetcher, debian_mirrors
+from builders.interpreters import find_interpreter
+from builders.matrix import Row, Runtime, Target, is_sha256
+from builders.process import run
+from builders.sources import Archive
+from builders.unpack import unpack
+
+LOCK_FILE = Path(__file__).with_name("headers.toml")
+DEBIAN_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
+DEBIAN_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+# NumPy 2 moved its headers; each wheel has one of the two.
+HEADER_FOLDERS = {
+    "numpy-1": "numpy/core/include",
+    "numpy-2": "numpy/_core/include",
+    "pybind11": "pybind11/include",
+}
+
+
+@dataclass(frozen=True)
+class PythonHeaders:
+    """The headers of one Python.
+
+    Attributes:
+        folders: to be searched, in order.
+        origin: where they come from, for people.
+    """
+
+    folders: tuple[Path, ...]
+    origin: str
+
+    @cached_property
+    def digest(self) -> str:
+        """A digest of all their bytes."""
+        return digest_files(*self.folders)
+
+
+def python_headers(runtime: Runtime, arch: str, cache: Cache, log: Path) -> PythonHeaders:
+    """The headers of a target's Python: this machine's, else Debian's.
+
+    Raises:
+        HeadersError: neither has them.
+    """
+    interpreter = find_interpreter(runtime.python)
+    if interpreter is not None and interpreter.arch == arch and interpreter.has_headers:
+        return PythonHeaders(
+            (interpreter.include,), f"Python {interpreter.version} of this machine"
+        )
+    if runtime.debian and debian_mirrors() and shutil.which("dpkg-deb"):
+        root = _debian_headers(runtime, arch, cache, log)
+        include = root / "usr/include"
+        # Debian's pyconfig.h includes <ARCH-linux-gnu/python3.X/pyconfig.h>.
+        return PythonHeaders(
+            (include / f"python{runtime.python}", include),
+            f"Debian {runtime.debian}'s libpython{runtime.python}-dev",
+        )
+    raise HeadersError(
+        f"no headers of Python {runtime.python} for {arch} on this machine",
+        remedy=f"install Python {runtime.python} with its headers (pyenv install {runtime.python})",
+    )
+
+
+def has_python_headers(runtime: Runtime, arch: str) -> bool:
+    """Whether `python_headers` has somewhere to take them from."""
+    interpreter = find_interpreter(runtime.python)
+    if interpreter is not None and interpreter.arch == arch and interpreter.has_headers:
+        return True
+    return bool(runtime.debian and debian_mirrors() and shutil.which("dpkg-deb"))
+
+
+def runs_here(runtime: Runtime, arch: str) -> bool:
+    """Whether this machine has an interpreter that can run the target's wheel."""
+    return arch == platform.machine() and find_interpreter(runtime.python) is not None
+
+
+def wheel_headers(project: str, target: Target, cache: Cache, fetcher: Fetcher) -> tuple[Path, str]:
+    """The C headers that a project's wheel carries.
+
+    Args:
+        project: `numpy` or `pybind11`.
+
+    Returns:
+        Their folder, and the SHA-256 of the wheel.
+
+    Raises:
+        UsageError: builders/headers.toml does not lock the wheel.
+    """
+    archive = locked_wheel(project, target)
+
+    def make(folder: Path) -> None:
+        major = "" if project == "pybind11" else "-" + archive.pypi.split("-")[1][0]
+        unpack(archive.fetch(fetcher), {HEADER_FOLDERS[project + major]: folder})
+
+    return cache.product("headers", archive.sha256[:16], make), archive.sha256
+
+
+def locked_wheel(project: str, target: Target) -> Archive:
+    """The wheel of a project whose headers a target is compiled with.
+
+    Raises:
+        UsageError: builders/headers.toml does not lock it.
+    """
+    runtime = target.runtime
+    version = runtime.pybind11 if project == "pybind11" else runtime.numpy.headers
+    for data in tomllib.loads(LOCK_FILE.read_text(encoding="utf-8"))["wheel"]:
+        row = Row(f"{LOCK_FILE.name}: {data.get('file', '?')}", data)
+        file = row.take("file", str)
+        sha256 = row.take("sha256", str, is_sha256)
+        row.done()
+        name, found, _, tags = parse_wheel_filename(file)
+        fits = any(
+            tag.interpreter in (runtime.tag, "py3") and tag.platform.endswith((target.arch, "any"))
+            for tag in tags
+        )
+        if (name, str(found)) == (project, version) and fits:
+            return Archive(sha256=sha256, pypi=file)
+    raise UsageError(
+        f"{LOCK_FILE.name} has no {project} {version} for {target.identifier}",
+        remedy="run ./scripts/update",
+    )
+
+
+def _debian_headers(runtime: Runtime, arch: str, cache: Cache, log: Path) -> Path:
+    """Unpack Debian's package through an apt of our own, which checks the signatures."""
+    package = f"libpython{runtime.python}-dev:{DEBIAN_ARCH[arch]}"
+
+    def make(folder: Path) -> None:
+        state = cache.root / "apt" / f"{runtime.debian}-{arch}"
+        for name in ("lists/partial", "archives/partial"):
+            (state / name).mkdir(parents=True, exist_ok=True)
+        (state / "status").touch()
+        (state / "sources.list").write_text(
+            f"deb [signed-by={DEBIAN_KEYRING}] {debian_mirrors()[0]} {runtime.debian} main\n"
+        )
+        options = {
+            "Dir::State": state,
+            "Dir::State::lists": state / "lists",
+            "Dir::State::status": state / "status",
+            "Dir::Cache": state,
+            "Dir::Etc::sourcelist": state / "sources.list",
+            "Dir::Etc::sourceparts": "/dev/null",
+            "APT::Architecture": DEBIAN_ARCH[arch],
+            "APT::Sandbox::User": "",
+        }
+        apt = ["apt-get", "-q", *(f"-o{key}={value}" for key, value in options.items())]
+        what = f"fetching {package} of Debian {runtime.debian}"
+        for command in (["update"], ["download", package]):
+            run([*apt, *command], cwd=folder, log=log, failure=HeadersError, what=what)
+        for deb in folder.glob("*.deb"):
+            subprocess.run(["dpkg-deb", "-x", deb, folder], check=True)
+            deb.unlink()
+        if not (folder / f"usr/include/python{runtime.python}/Python.h").is_file():
+            raise HeadersError(f"{package} of Debian {runtime.debian} has no Python.h")
+
+    return cache.product("python-headers", f"{runtime.tag}-{arch}-{runtime.debian}", make)

@@ -1,0 +1,90 @@
+"""The CPython interpreters of this machine."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_ASK = """
+import json, platform, sys, sysconfig
+print(json.dumps({
+    "executable": sys.executable,
+    "version": platform.python_version(),
+    "implementation": platform.python_implementation(),
+    "arch": platform.machine(),
+    "include": sysconfig.get_path("include"),
+    "free_threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+}))
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interpreter:
+    """A CPython that runs here."""
+
+    executable: Path
+    version: str
+    arch: str
+    include: Path
+
+    @property
+    def has_headers(self) -> bool:
+        """Whether extensions can be compiled for it."""
+        return (self.include / "Python.h").is_file()
+
+
+@functools.cache
+def find_interpreter(python: str) -> Interpreter | None:
+    """The interpreter of a Python such as `3.12`, or None.
+
+    Looked for on PATH, then where pyenv, uv and AWS's base images keep theirs;
+    the newest patch release wins, and one with headers before one without.
+    """
+    found = [i for path in _candidates(python) if (i := _ask(path, python)) is not None]
+    return max(
+        found,
+        key=lambda i: (i.has_headers, [int(n) for n in re.findall(r"\d+", i.version)]),
+        default=None,
+    )
+
+
+def _candidates(python: str) -> Iterator[Path]:
+    name = f"python{python}"
+    folders = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    folders += sorted(pyenv.glob(f"versions/{python}.*/bin"))
+    folders += sorted(Path.home().glob(f".local/share/uv/python/cpython-{python}.*/bin"))
+    folders += [Path("/var/lang/bin"), Path("/usr/local/bin"), Path("/usr/bin")]
+    seen = set()
+    for folder in folders:
+        path = folder / name
+        if path.is_file() and path.resolve() not in seen:
+            seen.add(path.resolve())
+            yield path
+
+
+def _ask(path: Path, python: str) -> Interpreter | None:
+    """What the program says of itself; None where it is not that CPython (a pyenv shim)."""
+    try:
+        answer = subprocess.run(
+            [path, "-I", "-c", _ASK], capture_output=True, text=True, check=True, timeout=20
+        ).stdout
+        said = json.loads(answer)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+    if said["implementation"] != "CPython" or said["free_threaded"]:
+        return None
+    if not said["version"].startswith(f"{python}."):
+        return None
+    return Interpreter(
+        executable=Path(said["executable"]),
+        version=said["version"],
+        arch=said["arch"],
+        include=Path(said["include"]),
+    )

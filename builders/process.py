@@ -1,0 +1,132 @@
+"""One wrapper for every program we start."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shlex
+import signal
+import subprocess
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from builders.errors import DiskFullError, ToolchainError, UserError
+
+LINES_THAT_MATTER = 12
+PR_SET_PDEATHSIG = 1  # prctl(2)
+NO_SPACE = ("No space left on device", "NoSpaceLeft")
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    log: Path,
+    failure: type[UserError],
+    what: str,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    on_line: Callable[[str], None] | None = None,
+    keep_open: Sequence[int] = (),
+) -> None:
+    """Run a program to its end, its output going to a log file.
+
+    Args:
+        command: program and arguments.
+        log: the file that its quoted command and output are appended to.
+        failure: the error raised when it fails.
+        what: the action in words, for that error: "compiling the core".
+        env: variables that differ from ours.
+        on_line: is called with each line of output.
+        keep_open: file descriptors that it and its children inherit (locks:
+            see builders.cache.Lock).
+
+    Raises:
+        failure: it exited non-zero; the last lines that matter are in the message.
+        ToolchainError: there is no such program.
+        DiskFullError: it failed for want of space.
+    """
+    arguments = [str(part) for part in command]
+    tail: deque[str] = deque(maxlen=400)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") as file:
+        changed = " ".join(f"{k}={shlex.quote(v)}" for k, v in (env or {}).items())
+        file.write(f"$ {changed + ' ' if changed else ''}{shlex.join(arguments)}\n")
+        file.flush()
+        with _started(arguments, cwd, env, keep_open) as (process, output):
+            for line in output:
+                file.write(line)
+                tail.append(line.rstrip("\n"))
+                if on_line is not None:
+                    on_line(line.rstrip("\n"))
+            status = process.wait()
+    if status:
+        text = "\n".join(tail)
+        if any(sign in text for sign in NO_SPACE):
+            raise DiskFullError(
+                f"no space left while {what}", remedy="free some space and run the same command"
+            )
+        raise failure(
+            f"{what} failed (exit status {status}):\n{_excerpt(tail)}\n",
+            remedy=f"the whole log is {log}",
+        )
+
+
+@contextmanager
+def _started(
+    arguments: Sequence[str],
+    cwd: Path | None,
+    env: Mapping[str, str] | None,
+    keep_open: Sequence[int],
+) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+    """A program in a process group of its own that does not outlive us."""
+    try:
+        process = subprocess.Popen(
+            arguments,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            pass_fds=keep_open,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
+        )
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EACCES):
+            raise
+        raise ToolchainError(
+            f"cannot run {arguments[0]}: {error.strerror}",
+            remedy="run the command through ./scripts, which installs what it needs",
+        ) from error
+    assert process.stdout is not None
+    try:
+        yield process, process.stdout
+    except BaseException:
+        os.killpg(process.pid, signal.SIGTERM)
+        raise
+    finally:
+        process.stdout.close()
+        process.wait()
+
+
+_LIBC = ctypes.CDLL(None)
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end this child when we are killed; Ninja then ends its own."""
+    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _excerpt(lines: Sequence[str]) -> str:
+    """The lines that tell why: those from the first error on, else the last ones."""
+    lines = list(lines)
+    for number, line in enumerate(lines):
+        if " error: " in line or line.startswith(("error:", "CMake Error", "ld.lld:")):
+            return "\n".join(lines[number : number + LINES_THAT_MATTER])
+    return "\n".join(lines[-LINES_THAT_MATTER:])

@@ -1,0 +1,71 @@
+"""The SBOM of a wheel: CycloneDX, in .dist-info/sboms/ (PEP 770).
+
+auditwheel writes one for libraries that it grafts; everything here is linked
+statically, so this one is ours.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cyclonedx.model import ExternalReference, ExternalReferenceType, HashType, Property, XsUri
+from cyclonedx.model.bom import Bom
+from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.model.license import LicenseExpression
+from cyclonedx.output.json import JsonV1Dot6
+
+NAMESPACE = uuid.UUID("6ac4f4c8-52a5-5a0e-9a7c-5d9d3a3f9d0b")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One component as it was compiled in."""
+
+    name: str
+    version: str
+    licence: str
+    origin: str
+    location: str
+    sha256: str
+
+
+def make_sbom(project: str, version: str, identifier: str, parts: Sequence[Part]) -> str:
+    """The SBOM of one wheel as JSON.
+
+    Args:
+        identifier: the target's; with the parts it gives the serial number, so
+            that the same inputs give the same bytes.
+    """
+    seed = "\n".join([identifier, *(f"{part}" for part in parts)])
+    bom = Bom(serial_number=uuid.uuid5(NAMESPACE, seed))
+    bom.metadata.timestamp = None  # type: ignore[assignment]
+    root = Component(name=project, version=version, type=ComponentType.LIBRARY, bom_ref=project)
+    bom.metadata.component = root
+    components = [_component(part) for part in parts]
+    for component in components:
+        bom.components.add(component)
+    bom.register_dependency(root, components)
+    text: str = JsonV1Dot6(bom).output_as_string(indent=1)
+    return text + "\n"
+
+
+def _component(part: Part) -> Component:
+    component = Component(
+        name=part.name,
+        version=part.version,
+        type=ComponentType.LIBRARY,
+        bom_ref=part.name,
+        licenses=[LicenseExpression(part.licence)],
+        hashes=[HashType.from_composite_str(f"sha256:{part.sha256}")],
+        properties=[Property(name="origin", value=part.origin)],
+    )
+    kind = ExternalReferenceType.SOURCE_DISTRIBUTION
+    component.external_references.add(ExternalReference(type=kind, url=XsUri(part.location)))
+    return component
+
+
+def parts_of(components: Sequence[Mapping[str, str]]) -> list[Part]:
+    """The parts that a core's record names."""
+    return [Part(**component) for component in components]

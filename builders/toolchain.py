@@ -1,0 +1,90 @@
+"""The compiler environment: CMake, Ninja and zig from the hash-locked requirements.
+
+zig brings clang, libc++ and the headers and stubs of every glibc, so that a glibc
+floor is chosen, not inherited, and another architecture is one more name.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+
+from builders.cache import Cache
+from builders.errors import ToolchainError
+
+GLIBC_FLOOR = {"x86_64": "2.17", "aarch64": "2.17"}
+"""The oldest glibc a wheel runs on: manylinux2014's, below every Lambda runtime's."""
+
+PACKAGES = ("ziglang", "cmake", "ninja")
+
+# Code and data that nothing refers to are dropped by the linker, section by section.
+FLAGS = ("-g0", "-O3", "-DNDEBUG", "-fPIC", "-ffunction-sections", "-fdata-sections")
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """The tools of the environment that runs us."""
+
+    cache: Cache
+
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        """The version of each tool, by its package.
+
+        Raises:
+            ToolchainError: one is not installed.
+        """
+        try:
+            return {name: metadata.version(name) for name in PACKAGES}
+        except metadata.PackageNotFoundError as error:
+            raise ToolchainError(
+                f"the compiler environment lacks {error.name}",
+                remedy="run the command through ./scripts, which installs what it needs",
+            ) from error
+
+    @cached_property
+    def zig(self) -> Path:
+        """The zig program itself, without the start-up of its Python launcher."""
+        found = [
+            Path(str(metadata.distribution("ziglang").locate_file(file)))
+            for file in metadata.files("ziglang") or ()
+            if file.name == "zig"
+        ]
+        if len(found) != 1 or not os.access(found[0], os.X_OK):
+            raise ToolchainError(f"the ziglang package has no zig program: {found}")
+        return found[0]
+
+    @property
+    def path(self) -> str:
+        """A PATH on which cmake and ninja are found first."""
+        return f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables for CMake, Ninja and zig; nothing of the caller's compiler settings."""
+        zig_cache = str(self.cache.root / "zig")
+        neutral = dict.fromkeys(("CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS", "CC", "CXX"), "")
+        neutral |= dict.fromkeys(("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH"), "")
+        return neutral | {
+            "PATH": self.path,
+            "ZIG_GLOBAL_CACHE_DIR": zig_cache,
+            "ZIG_LOCAL_CACHE_DIR": zig_cache,
+        }
+
+    def target(self, arch: str) -> str:
+        """The name that zig gives to an architecture with its glibc floor."""
+        return f"{arch}-linux-gnu.{GLIBC_FLOOR[arch]}"
+
+    def compiler(self, language: str, arch: str) -> list[str]:
+        """The command that compiles `c` or `c++` for an architecture."""
+        driver = {"c": "cc", "c++": "c++"}[language]
+        return [str(self.zig), driver, "-target", self.target(arch)]
+
+    def prefix_maps(self, **folders: Path) -> list[str]:
+        """Flags that keep our folders' names out of the objects: the same bytes anywhere."""
+        folders["zig"] = self.zig.parent
+        return [f"-ffile-prefix-map={path}={name}" for name, path in folders.items()]

@@ -1,0 +1,92 @@
+"""Trees: the unpacked and patched sources of all components, side by side."""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import patch_ng
+
+from builders.cache import Cache, digest_files, key_of
+from builders.errors import ArchiveError
+from builders.fetch import Fetcher, verify
+from builders.sources import Archive, Source
+from builders.unpack import unpack
+
+PATCHES = Path(__file__).with_name("patches")
+
+Progress = Callable[[int, int | None], None]
+
+
+def patches_of(tensorflow: str, component: str) -> list[Path]:
+    """Our patches of a component for one TensorFlow version, in order."""
+    return sorted((PATCHES / tensorflow / component).glob("*.patch"))
+
+
+def trees_inputs(tensorflow: str, sources: Sequence[Source]) -> dict[str, Any]:
+    """Everything that the trees depend on."""
+    return {
+        source.component.name: {
+            "sha256": source.origin.archive.sha256,
+            "folder": source.origin.folder,
+            "patches": [digest_files(p) for p in patches_of(tensorflow, source.component.name)],
+        }
+        for source in sources
+    }
+
+
+def trees_key(tensorflow: str, sources: Sequence[Source]) -> str:
+    """The name of these trees in the cache."""
+    return key_of(trees_inputs(tensorflow, sources))
+
+
+def make_trees(
+    tensorflow: str,
+    sources: Sequence[Source],
+    cache: Cache,
+    fetcher: Fetcher,
+    progress: Callable[[str], Progress],
+) -> Path:
+    """Unpack and patch every component.
+
+    Args:
+        progress: gives the progress callback of an archive, by its name.
+
+    Returns:
+        A folder with one tree per component, by its name.
+
+    Raises:
+        ChecksumError: an archive in the cache is not the one that was fetched.
+        ArchiveError: an archive is damaged, or a patch does not apply.
+    """
+
+    def make(folder: Path) -> None:
+        wanted: dict[Archive, dict[str, Path]] = defaultdict(dict)
+        for source in sources:
+            wanted[source.origin.archive][source.origin.folder] = folder / source.component.name
+        for archive, folders in wanted.items():
+            path = archive.fetch(fetcher)
+            # Nothing is unpacked on the word of a file name.
+            verify(path, archive.sha256, path.name)
+            for tree in folders.values():
+                tree.mkdir()
+            unpack(path, folders, progress(path.name))
+        for source in sources:
+            name = source.component.name
+            for patch in patches_of(tensorflow, name):
+                _apply(patch, folder / name, source)
+
+    return cache.product("trees", trees_key(tensorflow, sources), make)
+
+
+def _apply(patch: Path, tree: Path, source: Source) -> None:
+    patch_set = patch_ng.PatchSet(io.BytesIO(patch.read_bytes()))
+    # strict: a patch that fits only in part, or elsewhere, is a patch of other sources.
+    if patch_set.errors or not patch_set.apply(strip=1, root=str(tree), fuzz=False):
+        raise ArchiveError(
+            f"patch {patch.name} does not apply to {source.component.name} "
+            f"{source.origin.version} of origin {source.origin.name}"
+        )

@@ -1,0 +1,216 @@
+"""The wheel: upstream's Python files, the extension, licences, metadata, SBOM.
+
+The same inputs give the same bytes, wherever and whenever it is written: one fixed
+time, sorted members, and nothing of the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.generator import Generator
+from importlib import metadata
+from io import StringIO
+from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipInfo
+
+from auditwheel.architecture import Architecture
+from auditwheel.libc import Libc
+from auditwheel.policy import WheelPolicies
+from packaging.licenses import canonicalize_license_expression
+from packaging.metadata import Metadata, RFC822Message
+from packaging.tags import Tag
+from wheel.wheelfile import WheelFile
+
+from builders.audit import PACKAGE as PROJECT
+from builders.cache import Cache, digest_files, key_of, sha256_of
+from builders.core import Core
+from builders.matrix import Target
+from builders.sbom import Part, make_sbom, parts_of
+from builders.toolchain import GLIBC_FLOOR, Toolchain
+
+SUMMARY = "TensorFlow Lite interpreter for AWS Lambda: NumPy 1 and 2, XNNPACK, no other dependency"
+# The earliest time that a zip can hold (https://reproducible-builds.org/specs/source-date-epoch/).
+SOURCE_DATE_EPOCH = 315532800
+INIT = '"""The TensorFlow Lite runtime."""\n\n__version__ = "{version}"\n'
+DESCRIPTION = """\
+# tflite_runtime {version}
+
+The TensorFlow Lite interpreter, built for the Python runtimes of AWS Lambda:
+
+    pip install --no-deps <URL of the wheel>
+
+    from tflite_runtime.interpreter import Interpreter
+
+It needs NumPy and glibc {glibc}, and nothing else; XNNPACK is on. The components that
+are compiled in are listed, with versions, sources and licences, in the SBOM in its
+`.dist-info/sboms` folder.
+"""
+LLVM_LICENCE = "Apache-2.0 WITH LLVM-exception"
+
+
+@dataclass(frozen=True)
+class WheelInputs:
+    """What a wheel is made of."""
+
+    target: Target
+    core: Core
+    extension: Path
+    compiled_with: Sequence[Part]
+
+
+def wheel_name(target: Target) -> str:
+    """The file name of PEP 427; its platform tag is auditwheel's for our glibc floor."""
+    tensorflow = target.tensorflow
+    tag = f"{target.runtime.tag}-{target.runtime.tag}-{platform_tag(target.arch)}"
+    return f"{PROJECT}-{tensorflow.version}-{tensorflow.build}-{tag}.whl"
+
+
+def platform_tag(arch: str) -> str:
+    """The compressed platform tag: the floor's manylinux policy and its older name."""
+    policies = WheelPolicies(libc=Libc.GLIBC, arch=Architecture(arch))
+    name = f"manylinux_{GLIBC_FLOOR[arch].replace('.', '_')}_{arch}"
+    policy = policies.get_policy_by_name(name)
+    return ".".join((policy.name, *policy.aliases))
+
+
+def toolchain_parts(toolchain: Toolchain) -> list[Part]:
+    """The libraries of the compiler that every extension contains."""
+    version = toolchain.versions["ziglang"]
+    return [
+        Part(
+            name=name,
+            version=f"ziglang {version}",
+            licence=LLVM_LICENCE,
+            origin="pypi",
+            location=f"pypi:ziglang=={version}",
+            sha256=sha256_of(toolchain.zig),
+        )
+        for name in ("libcxx", "libcxxabi", "libunwind")
+    ]
+
+
+def make_wheel(inputs: WheelInputs, cache: Cache, toolchain: Toolchain) -> Path:
+    """The wheel, written now if the cache does not have it."""
+    name = wheel_name(inputs.target)
+    key = key_of(
+        {
+            "name": name,
+            "core": inputs.core.path.name,
+            "extension": sha256_of(inputs.extension),
+            "compiled_with": [str(part) for part in inputs.compiled_with],
+            "numpy": inputs.target.runtime.numpy.requirement,
+            "recipe": digest_files(Path(__file__), Path(__file__).with_name("sbom.py")),
+            "wheel": metadata.version("wheel"),
+        }
+    )
+
+    def make(folder: Path) -> None:
+        with _fixed_time(), WheelFile(folder / name, "w") as wheel:
+            for member, data in sorted(_members(inputs, toolchain)):
+                wheel.writestr(_entry(member), data)
+
+    return cache.product("wheel", key, make) / name
+
+
+def _members(inputs: WheelInputs, toolchain: Toolchain) -> Iterator[tuple[str, bytes]]:
+    target, core = inputs.target, inputs.core
+    version = target.tensorflow.version
+    info = f"{PROJECT}-{version}.dist-info"
+    yield f"{PROJECT}/__init__.py", INIT.format(version=version).encode()
+    yield f"{PROJECT}/{inputs.extension.name}", inputs.extension.read_bytes()
+    for file in (core.path / "python").iterdir():
+        yield f"{PROJECT}/{file.name}", file.read_bytes()
+
+    licences = {
+        f"{path.parent.name}/{path.name}": path.read_bytes()
+        for path in (core.path / "licences").glob("*/*")
+    }
+    for folder in ("libcxx", "libcxxabi", "libunwind"):
+        text = toolchain.zig.parent / "lib" / folder / "LICENSE.TXT"
+        licences[f"{folder}/LICENSE.TXT"] = text.read_bytes()
+    for name, data in licences.items():
+        yield f"{info}/licenses/{name}", data
+
+    parts = [
+        *parts_of(core.record["components"]),
+        *inputs.compiled_with,
+        *toolchain_parts(toolchain),
+    ]
+    sbom = make_sbom(PROJECT, version, target.identifier, parts)
+    yield f"{info}/sboms/{PROJECT}.cdx.json", sbom.encode()
+    yield f"{info}/METADATA", _metadata(target, parts, sorted(licences)).encode()
+    yield f"{info}/WHEEL", _wheel_file(target).encode()
+
+
+def _metadata(target: Target, parts: Sequence[Part], licence_files: list[str]) -> str:
+    runtime, version = target.runtime, target.tensorflow.version
+    minor = int(runtime.python.split(".")[1])
+    licences = dict.fromkeys(
+        f"({part.licence})" if " " in part.licence else part.licence for part in parts
+    )
+    fields = Metadata.from_raw(
+        {
+            "metadata_version": "2.4",
+            "name": PROJECT,
+            "version": version,
+            "summary": SUMMARY,
+            "description": DESCRIPTION.format(version=version, glibc=GLIBC_FLOOR[target.arch]),
+            "description_content_type": "text/markdown",
+            "requires_python": f">=3.{minor},<3.{minor + 1}",
+            "requires_dist": [runtime.numpy.requirement],
+            "license_expression": canonicalize_license_expression(" AND ".join(licences)),
+            "license_files": licence_files,
+            "keywords": ["tflite", "tensorflow lite", "aws lambda", "inference"],
+            "classifiers": [
+                "Development Status :: 5 - Production/Stable",
+                "Intended Audience :: Developers",
+                "Operating System :: POSIX :: Linux",
+                "Programming Language :: C++",
+                f"Programming Language :: Python :: {runtime.python}",
+                "Programming Language :: Python :: Implementation :: CPython",
+                "Topic :: Scientific/Engineering :: Artificial Intelligence",
+            ],
+        }
+    )
+    return str(fields.as_rfc822())
+
+
+def _wheel_file(target: Target) -> str:
+    message = RFC822Message()
+    message["Wheel-Version"] = "1.0"
+    message["Generator"] = "tflite-lambda-wheels"
+    message["Root-Is-Purelib"] = "false"
+    message["Build"] = str(target.tensorflow.build)
+    tag = target.runtime.tag
+    for platform in platform_tag(target.arch).split("."):
+        message["Tag"] = str(Tag(tag, tag, platform))
+    text = StringIO()
+    Generator(text, policy=message.policy).flatten(message)
+    return text.getvalue()
+
+
+def _entry(name: str) -> ZipInfo:
+    entry = ZipInfo(name, date_time=time.gmtime(SOURCE_DATE_EPOCH)[:6])
+    mode = 0o755 if name.endswith(".so") else 0o644
+    entry.external_attr = (stat.S_IFREG | mode) << 16
+    entry.compress_type = ZIP_DEFLATED
+    return entry
+
+
+@contextmanager
+def _fixed_time() -> Iterator[None]:
+    """The `wheel` library dates RECORD by this variable."""
+    before = os.environ.get("SOURCE_DATE_EPOCH")
+    os.environ["SOURCE_DATE_EPOCH"] = str(SOURCE_DATE_EPOCH)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["SOURCE_DATE_EPOCH"]
+        else:
+            os.environ["SOURCE_DATE_EPOCH"] = before
