@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,11 +45,11 @@ def digest_files(*paths: Path) -> str:
     """A digest of files, and of all files below folders, by relative name and bytes."""
     digest = hashlib.sha256()
     for path in paths:
-        members = sorted(path.rglob("*")) if path.is_dir() else [path]
-        for member in members:
-            if member.is_file() and "__pycache__" not in member.parts:
-                name = member.relative_to(path.parent).as_posix()
-                digest.update(f"{name}\0{sha256_of(member)}\n".encode())
+        below = (member for member in path.rglob("*") if member.is_file())
+        for member in sorted(below) if path.is_dir() else [path]:
+            name = member.relative_to(path.parent)
+            if "__pycache__" not in name.parts:
+                digest.update(f"{name.as_posix()}\0{sha256_of(member)}\n".encode())
     return digest.hexdigest()
 
 
@@ -61,7 +62,7 @@ def sha256_of(path: Path) -> str:
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file so that a reader sees the old bytes or all of the new ones."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         temporary.write_bytes(data)
         temporary.replace(path)
@@ -145,4 +146,6 @@ class Cache:
         finally:
             if descriptor in self._held:
                 self._held.remove(descriptor)
+                # Closing is not enough: a child that another thread started has it too.
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)

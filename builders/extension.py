@@ -18,6 +18,8 @@ from builders.matrix import Target
 from builders.process import run
 from builders.toolchain import FLAGS, Toolchain
 
+SHIM = Path(__file__).with_name("shim")
+
 # Only the module's initializer is visible to the process that loads it.
 EXPORTS = "{ global: PyInit_*; local: *; };\n"
 
@@ -55,8 +57,13 @@ def extension_inputs(
         "pybind11": headers.pybind11_sha256,
         "toolchain": toolchain.versions,
         "flags": (FLAGS, LINK_FLAGS, EXPORTS),
-        "recipe": digest_files(Path(__file__)),
+        "recipe": digest_files(Path(__file__), SHIM),
     }
+
+
+def extension_key(target: Target, core_key: str, headers: Headers, toolchain: Toolchain) -> str:
+    """The name of an extension in the cache."""
+    return key_of(extension_inputs(target, core_key, headers, toolchain))
 
 
 def make_extension(
@@ -97,6 +104,7 @@ def make_extension(
             "-fvisibility=hidden",
             *PUBLIC_DEFINITIONS,
             *(f"-I{folder}" for folder in includes),
+            f"-idirafter{SHIM}",
         ]
         total = len(WRAPPER_SOURCES) + 1
         done: list[str] = []
@@ -131,6 +139,6 @@ def make_extension(
         tool("linking the extension", link)
         shutil.rmtree(work)
 
-    key = key_of(extension_inputs(target, core.path.name, headers, toolchain))
+    key = extension_key(target, core.path.name, headers, toolchain)
     folder = cache.product("extension", key, make)
     return folder / extension_name(target.runtime, target.arch)

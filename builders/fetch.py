@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 from packaging.utils import parse_wheel_filename
 
 from builders.cache import Cache, sha256_of, write_atomically
@@ -26,10 +27,10 @@ from builders.errors import ChecksumError, FetchError, UnreachableError
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
 ATTEMPTS = 4
+UNREACHABLE_ATTEMPTS = 2  # a host that did not answer these is not asked again
+BACK_OFF_SECONDS = 0.5
 CHUNK = 1 << 20
 REMEMBER_UNREACHABLE_SECONDS = 24 * 3600
-
-BROKEN_OFF = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes had so far and all bytes, where known."""
@@ -95,6 +96,8 @@ class Fetcher:
 
         def download(part: Path) -> None:
             folder = part.with_name("pip")
+            # pip takes a file that is there for the one it is to fetch.
+            shutil.rmtree(folder, ignore_errors=True)
             _pip_download(project, version, filename, folder)
             (folder / filename).replace(part)
             shutil.rmtree(folder)
@@ -120,32 +123,24 @@ class Fetcher:
         if not self.retry_unreachable and self._was_unreachable(host):
             raise UnreachableError(
                 f"{host} did not answer within the last day",
-                remedy="--origin upstream tries it again",
+                remedy="--origin upstream or debian tries it again",
             )
+        silent = 0
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 _transfer(url, part, self.progress(name))
-            except requests.HTTPError as error:
-                raise FetchError(
-                    f"{url}: {error.response.status_code} {error.response.reason}",
-                    remedy="the lock may name a file that was moved",
-                ) from error
-            except BROKEN_OFF as error:
-                if not part.exists() and attempt >= 2:
-                    self._remember_unreachable(host)
-                    raise UnreachableError(
-                        f"cannot reach {host}", remedy="check the network or the proxy variables"
-                    ) from error
-                if attempt == ATTEMPTS:
-                    raise FetchError(
-                        f"{url}: the transfer broke off {ATTEMPTS} times",
-                        remedy="run the same command again: it resumes",
-                    ) from error
-            except requests.RequestException as error:
-                raise FetchError(f"{url}: {error}") from error
+            except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+                failure, again = _explained(url, error)
+                silent += isinstance(failure, UnreachableError)
+                unreachable = silent == attempt == UNREACHABLE_ATTEMPTS
+                if unreachable:
+                    self._remember(host, reachable=False)
+                if unreachable or not again or attempt == ATTEMPTS:
+                    raise failure from error
+                time.sleep(BACK_OFF_SECONDS * 2 ** (attempt - 1))
             else:
+                self._remember(host, reachable=True)
                 return
-            time.sleep(2 ** (attempt - 1) / 2)
 
     @property
     def _unreachable_file(self) -> Path:
@@ -155,9 +150,13 @@ class Fetcher:
         since = _read_json(self._unreachable_file).get(host, 0.0)
         return time.time() - since < REMEMBER_UNREACHABLE_SECONDS
 
-    def _remember_unreachable(self, host: str) -> None:
-        hosts = {**_read_json(self._unreachable_file), host: time.time()}
-        write_atomically(self._unreachable_file, json.dumps(hosts).encode())
+    def _remember(self, host: str, *, reachable: bool) -> None:
+        before = _read_json(self._unreachable_file)
+        hosts = {other: since for other, since in before.items() if other != host}
+        if not reachable:
+            hosts[host] = time.time()
+        if hosts != before:
+            write_atomically(self._unreachable_file, json.dumps(hosts).encode())
 
 
 def verify(path: Path, sha256: str, name: str) -> None:
@@ -175,12 +174,33 @@ def verify(path: Path, sha256: str, name: str) -> None:
         )
 
 
+def _explained(url: str, error: Exception) -> tuple[FetchError, bool]:
+    """The error that a user sees, and whether another attempt may go better."""
+    if isinstance(error, requests.HTTPError):
+        status = error.response.status_code
+        remedy = "try later" if status >= 500 else "the lock may name a file that was moved"
+        return FetchError(f"{url}: {status} {error.response.reason}", remedy=remedy), status >= 500
+    if isinstance(error, requests.ConnectionError | requests.Timeout):
+        what = f"cannot reach {urlsplit(url).netloc}"
+        return UnreachableError(what, remedy="check the network or the proxy variables"), True
+    if isinstance(error, urllib3.exceptions.HTTPError):
+        what = f"{url}: the transfer broke off {ATTEMPTS} times"
+        return FetchError(what, remedy="run the same command again: it resumes"), True
+    return FetchError(f"{url}: {error}"), False
+
+
 def _transfer(url: str, part: Path, progress: Progress) -> None:
-    """Download, resuming the partial file where the server can."""
+    """Download, resuming the partial file where the server can.
+
+    Raises:
+        requests.RequestException: the server did not answer, or with an error.
+        urllib3.exceptions.HTTPError: it broke off.
+    """
     had = part.stat().st_size if part.exists() else 0
     with requests.get(
         url,
-        headers={"Range": f"bytes={had}-"} if had else {},
+        # The bytes of the file itself: the checksum is theirs, and so is the range.
+        headers={"Accept-Encoding": "identity"} | ({"Range": f"bytes={had}-"} if had else {}),
         stream=True,
         timeout=(CONNECT_SECONDS, READ_SECONDS),
     ) as response:
@@ -194,12 +214,10 @@ def _transfer(url: str, part: Path, progress: Progress) -> None:
         total = done + int(length) if length else None
         progress(done, total)
         with part.open("ab" if resumed else "wb") as file:
-            for chunk in response.iter_content(CHUNK):
+            for chunk in response.raw.stream(CHUNK, decode_content=False):
                 file.write(chunk)
                 done += len(chunk)
                 progress(done, total)
-        if total is not None and done != total:
-            raise requests.ConnectionError(f"{done} of {total} bytes")
 
 
 @functools.cache
@@ -235,7 +253,7 @@ def _pip_download(project: str, version: str, filename: str, folder: Path) -> No
 
 def _read_json(path: Path) -> dict[str, float]:
     try:
-        data: dict[str, float] = json.loads(path.read_bytes())
+        data = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return {}
-    return data
+    return data if isinstance(data, dict) else {}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import platform
 import shutil
-import subprocess
 import tomllib
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +17,7 @@ from packaging.utils import parse_wheel_filename
 
 from builders.cache import Cache, digest_files
 from builders.errors import HeadersError, UsageError
-from builders.fetch import Fetcher, debian_mirrors
+from builders.fetch import Fetcher, debian_mirrors, verify
 from builders.interpreters import find_interpreter
 from builders.matrix import Row, Runtime, Target, is_sha256
 from builders.process import run
@@ -108,7 +107,9 @@ def wheel_headers(project: str, target: Target, cache: Cache, fetcher: Fetcher) 
 
     def make(folder: Path) -> None:
         major = "" if project == "pybind11" else "-" + archive.pypi.split("-")[1][0]
-        unpack(archive.fetch(fetcher), {HEADER_FOLDERS[project + major]: folder})
+        path = archive.fetch(fetcher)
+        verify(path, archive.sha256, path.name)
+        unpack(path, {HEADER_FOLDERS[project + major]: folder})
 
     return cache.product("headers", archive.sha256[:16], make), archive.sha256
 
@@ -163,10 +164,23 @@ def _debian_headers(runtime: Runtime, arch: str, cache: Cache, log: Path) -> Pat
         }
         apt = ["apt-get", "-q", *(f"-o{key}={value}" for key, value in options.items())]
         what = f"fetching {package} of Debian {runtime.debian}"
-        for command in (["update"], ["download", package]):
-            run([*apt, *command], cwd=folder, log=log, failure=HeadersError, what=what)
+
+        def tool(*command: str | Path) -> None:
+            run(
+                command,
+                cwd=folder,
+                log=log,
+                failure=HeadersError,
+                what=what,
+                keep_open=cache.held_locks,
+            )
+
+        # Two Pythons of one suite share its lists.
+        with cache.lock(f"apt-{state.name}"):
+            tool(*apt, "update")
+            tool(*apt, "download", package)
         for deb in folder.glob("*.deb"):
-            subprocess.run(["dpkg-deb", "-x", deb, folder], check=True)
+            tool("dpkg-deb", "-x", deb, folder)
             deb.unlink()
         if not (folder / f"usr/include/python{runtime.python}/Python.h").is_file():
             raise HeadersError(f"{package} of Debian {runtime.debian} has no Python.h")

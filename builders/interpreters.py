@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import json
 import os
-import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from packaging.version import Version
 
 _ASK = """
 import json, platform, sys, sysconfig
@@ -49,7 +50,8 @@ def find_interpreter(python: str) -> Interpreter | None:
     found = [i for path in _candidates(python) if (i := _ask(path, python)) is not None]
     return max(
         found,
-        key=lambda i: (i.has_headers, [int(n) for n in re.findall(r"\d+", i.version)]),
+        # A build from a checkout is `3.13.0+`.
+        key=lambda i: (i.has_headers, Version(i.version.rstrip("+"))),
         default=None,
     )
 
@@ -64,7 +66,8 @@ def _candidates(python: str) -> Iterator[Path]:
     seen = set()
     for folder in folders:
         path = folder / name
-        if path.is_file() and path.resolve() not in seen:
+        # access(2) also says no where is_file() raises: in a folder we may not enter.
+        if os.access(path, os.X_OK) and path.is_file() and path.resolve() not in seen:
             seen.add(path.resolve())
             yield path
 

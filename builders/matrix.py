@@ -175,7 +175,7 @@ def load_matrix(path: Path = MATRIX_FILE) -> Matrix:
     with path.open("rb") as file:
         try:
             data = tomllib.load(file)
-        except tomllib.TOMLDecodeError as error:
+        except ValueError as error:
             raise UsageError(f"{path.name} is not TOML: {error}") from error
     return parse_matrix(data)
 
@@ -183,22 +183,18 @@ def load_matrix(path: Path = MATRIX_FILE) -> Matrix:
 def parse_matrix(data: Mapping[str, Any]) -> Matrix:
     """Validate the matrix's data; raises UsageError naming the row at fault."""
     top = Row("matrix", data)
-    architectures = tuple(top.take("architectures", list))
-    runtimes = tuple(
-        _runtime(Row(f"runtime {row.get('python', '?')}", row)) for row in top.take("runtime", list)
-    )
+    architectures = top.strings("architectures")
+    runtimes = tuple(_runtime(row) for row in top.rows("runtime", "python"))
     tags = {f"{runtime.tag}-{arch}" for runtime in runtimes for arch in architectures}
-    tensorflows = tuple(
-        _tensorflow(Row(f"tensorflow {row.get('version', '?')}", row), tags)
-        for row in top.take("tensorflow", list)
-    )
+    tensorflows = tuple(_tensorflow(row, tags) for row in top.rows("tensorflow", "version"))
     top.done()
     for kind, names in (
+        ("architecture", architectures),
         ("runtime", [r.python for r in runtimes]),
         ("tensorflow", [t.version for t in tensorflows]),
     ):
         if len(set(names)) != len(names):
-            raise UsageError(f"matrix has a {kind} twice: {', '.join(names)}")
+            raise UsageError(f"matrix names one {kind} twice: {', '.join(names)}")
     return Matrix(runtimes=runtimes, tensorflows=tensorflows, architectures=architectures)
 
 
@@ -227,12 +223,26 @@ class Row:
                 raise UsageError(f"{self.name}: '{key}' is missing")
             return default
         value = self._data.pop(key)
-        # bool is a subclass of int; a flag where a number belongs is a mistake.
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        # Not a subclass: a flag is no number, and a moment is no date.
+        if type(value) is not kind:
             raise UsageError(f"{self.name}: '{key}' must be a {kind.__name__}, not {value!r}")
         if check is not None and not check(value):
             raise UsageError(f"{self.name}: '{key}' has the unusable value {value!r}")
         return value
+
+    def strings(self, key: str) -> tuple[str, ...]:
+        """Remove and return a list of texts."""
+        values = self.take(key, list)
+        if not all(isinstance(value, str) for value in values):
+            raise UsageError(f"{self.name}: '{key}' must be a list of texts, not {values!r}")
+        return tuple(values)
+
+    def rows(self, key: str, name: str) -> list[Row]:
+        """Remove and return a list of tables, each named by its value of `name`."""
+        tables = self.take(key, list)
+        if not all(isinstance(table, dict) for table in tables):
+            raise UsageError(f"{self.name}: '{key}' must be a list of tables, not {tables!r}")
+        return [Row(f"{key} {table.get(name, '?')}", table) for table in tables]
 
     def has(self, key: str) -> bool:
         """Whether the key is there and not yet taken."""
@@ -245,12 +255,11 @@ class Row:
 
 
 def is_version(text: str) -> bool:
-    """Whether the text is a version of PEP 440."""
+    """Whether the text is a version of PEP 440, as file names and tags spell it."""
     try:
-        Version(text)
+        return str(Version(text)) == text
     except InvalidVersion:
         return False
-    return True
 
 
 def is_sha256(text: str) -> bool:
@@ -259,7 +268,7 @@ def is_sha256(text: str) -> bool:
 
 
 def _runtime(row: Row) -> Runtime:
-    python = row.take("python", str, lambda text: re.fullmatch(r"3\.\d+", text) is not None)
+    python = row.take("python", str, lambda text: re.fullmatch(r"3\.[1-9][0-9]*", text) is not None)
     upcoming = row.take("upcoming", bool, default=False)
     deprecated = None if upcoming else row.take("deprecated", datetime.date)
     runtime = Runtime(
@@ -299,7 +308,7 @@ def _numpy(row: Row) -> NumPyRange:
 
 def _tensorflow(row: Row, tags: set[str]) -> TensorFlow:
     version = row.take("version", str, is_version)
-    verified = row.take("verified", list)
+    verified = row.strings("verified")
     for tag in verified:
         if tag not in tags:
             raise UsageError(f"{row.name}: verified names {tag!r}, which is no target")

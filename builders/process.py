@@ -17,6 +17,7 @@ from typing import IO
 from builders.errors import DiskFullError, ToolchainError, UserError
 
 LINES_THAT_MATTER = 12
+GRACE_SECONDS = 10.0
 PR_SET_PDEATHSIG = 1  # prctl(2)
 NO_SPACE = ("No space left on device", "NoSpaceLeft")
 
@@ -52,7 +53,7 @@ def run(
     arguments = [str(part) for part in command]
     tail: deque[str] = deque(maxlen=400)
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a", encoding="utf-8") as file:
+    with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
         changed = " ".join(f"{k}={shlex.quote(v)}" for k, v in (env or {}).items())
         file.write(f"$ {changed + ' ' if changed else ''}{shlex.join(arguments)}\n")
         file.flush()
@@ -108,11 +109,22 @@ def _started(
     try:
         yield process, process.stdout
     except BaseException:
-        os.killpg(process.pid, signal.SIGTERM)
+        _end(process)
         raise
     finally:
         process.stdout.close()
         process.wait()
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a program and its children: it may tidy up, but not stay."""
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
 
 
 _LIBC = ctypes.CDLL(None)

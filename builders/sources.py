@@ -8,11 +8,14 @@ of sources is only known to work together.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
+
+from builders.cache import Cache
 from builders.errors import UnreachableError, UsageError
 from builders.fetch import Fetcher
 from builders.matrix import Row, is_sha256
@@ -34,6 +37,15 @@ class Archive:
     def location(self) -> str:
         """For people and the SBOM."""
         return self.url or (f"debian:{self.debian}" if self.debian else f"pypi:{self.pypi}")
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return (self.url or self.debian or self.pypi).rsplit("/", 1)[-1]
+
+    def is_fetched(self, cache: Cache) -> bool:
+        """Whether the file is in the cache."""
+        return (cache.downloads / self.sha256 / self.name).is_file()
 
     def fetch(self, fetcher: Fetcher) -> Path:
         """The downloaded file; raises what `Fetcher` does."""
@@ -119,22 +131,25 @@ def load_lock(tensorflow: str, folder: Path = SOURCES) -> Lock:
         )
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise UsageError(f"{path.name} is not TOML: {error}") from error
     top = Row(path.name, data)
-    components = tuple(_component(path.name, row) for row in top.take("component", list))
+    components = tuple(_component(row, path.name) for row in top.rows("component", "name"))
     top.done()
+    names = [component.name for component in components]
+    if len(set(names)) != len(names):
+        raise UsageError(f"{path.name} has a component twice: {', '.join(names)}")
     return Lock(tensorflow=tensorflow, components=components)
 
 
 def fetch_sources(
-    lock: Lock, choice: str, fetcher: Fetcher, on_fallback: Iterable[str] | None = None
+    lock: Lock, choice: str, fetcher: Fetcher, on_fallback: list[str] | None = None
 ) -> tuple[Source, ...]:
     """Download the archives of all components from one origin.
 
     Args:
         choice: an origin, or `auto`: the first whose hosts answer.
-        on_fallback: receives a line for each origin passed over (a list).
+        on_fallback: receives a line for each origin passed over.
 
     Returns:
         The components with the origin they were had from.
@@ -145,35 +160,47 @@ def fetch_sources(
     names = lock.origins if choice == "auto" else (choice,)
     for name in names:
         sources = lock.sources(name)
+        if name == names[-1]:
+            # There is nothing to fall back to: what was unreachable may be back.
+            fetcher = replace(fetcher, retry_unreachable=True)
         try:
             for archive in dict.fromkeys(source.origin.archive for source in sources):
                 archive.fetch(fetcher)
         except UnreachableError as error:
             if name == names[-1]:
                 raise
-            if isinstance(on_fallback, list):
+            if on_fallback is not None:
                 on_fallback.append(f"origin {name}: {error.what}; using the next one")
             continue
         return sources
     raise UsageError(f"the lock of TensorFlow {lock.tensorflow} has no complete origin")
 
 
-def _component(file: str, data: Mapping[str, Any]) -> Component:
-    row = Row(f"{file}: component {data.get('name', '?')}", data)
-    name = row.take("name", str)
-    licence = row.take("licence", str)
-    licence_files = tuple(row.take("licence_files", list))
-    origins = {
-        key: _origin(f"{row.name}: {key}", key, table)
-        for key, table in row.take("origins", dict, lambda t: set(t) <= set(ORIGINS)).items()
-    }
+def _component(row: Row, file: str) -> Component:
+    row.name = f"{file}: {row.name}"
+    # It names a folder, too.
+    name = row.take("name", str, str.isidentifier)
+    licence = row.take("licence", str, is_licence)
+    licence_files = row.strings("licence_files")
+    tables = row.take("origins", dict, lambda t: set(t) <= set(ORIGINS))
+    origins = {key: _origin(f"{row.name}: {key}", key, table) for key, table in tables.items()}
     row.done()
     if not origins or not licence_files:
         raise UsageError(f"{row.name}: needs an origin and a licence file")
     return Component(name=name, licence=licence, licence_files=licence_files, origins=origins)
 
 
+def is_licence(text: str) -> bool:
+    """Whether the text is an SPDX licence expression, as the metadata of a wheel spells it."""
+    try:
+        return canonicalize_license_expression(text) == text
+    except InvalidLicenseExpression:
+        return False
+
+
 def _origin(where: str, name: str, data: Mapping[str, Any]) -> Origin:
+    if not isinstance(data, dict):
+        raise UsageError(f"{where}: must be a table, not {data!r}")
     row = Row(where, data)
     archive = Archive(
         sha256=row.take("sha256", str, is_sha256),

@@ -85,7 +85,8 @@ def make_trees(
 def _apply(patch: Path, tree: Path, source: Source) -> None:
     patch_set = patch_ng.PatchSet(io.BytesIO(patch.read_bytes()))
     # strict: a patch that fits only in part, or elsewhere, is a patch of other sources.
-    if patch_set.errors or not patch_set.apply(strip=1, root=str(tree), fuzz=False):
+    whole = patch_set.items and not patch_set.errors
+    if not whole or not patch_set.apply(strip=1, root=str(tree), fuzz=False):
         raise ArchiveError(
             f"patch {patch.name} does not apply to {source.component.name} "
             f"{source.origin.version} of origin {source.origin.name}"

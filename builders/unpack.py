@@ -1,7 +1,8 @@
 """Unpack the wanted folders of an archive, and nothing outside their destination.
 
 Only regular files, folders and links that stay inside are written; a device file,
-an absolute name or a `..` is an error (tarfile.data_filter, PEP 706).
+an absolute name, a `..` or a member behind a link is an error. The rules are ours
+because Debian 12's Python has no tarfile.data_filter (PEP 706).
 """
 
 from __future__ import annotations
@@ -13,12 +14,33 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import IO, cast
+from typing import IO, Self, cast
 
 from builders.errors import ArchiveError
 
-DAMAGED = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError)
+
+class UnsafeMemberError(Exception):
+    """A member that is not to be written."""
+
+
+DAMAGED = (
+    UnsafeMemberError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    lzma.LZMAError,
+    zlib.error,
+    EOFError,
+    # Encrypted, or of an unknown compression.
+    RuntimeError,
+    # A name that cannot be one.
+    ValueError,
+    # The same name is a file and a folder.
+    FileExistsError,
+    IsADirectoryError,
+    NotADirectoryError,
+)
 
 
 def unpack(
@@ -28,76 +50,161 @@ def unpack(
 ) -> None:
     """Unpack folders of a tar archive (any compression) or a zip (a wheel, too).
 
+    What was written before an error stays: unpack into a folder that goes with it.
+
     Args:
         folders: a folder's name in the archive (empty for all of it) -> where its
-            contents go.
+            contents go. None may be inside another.
         progress: is called with the bytes of the archive read, and its size.
 
     Raises:
         ArchiveError: the archive is damaged, unsafe, or lacks a folder.
     """
     total = archive.stat().st_size
+    output = _Output(folders)
     try:
         if zipfile.is_zipfile(archive):
-            found = _unpack_zip(archive, folders)
-            progress(total, total)
+            _unpack_zip(archive, output)
         else:
             with archive.open("rb") as raw:
                 counted = cast(IO[bytes], _Counted(raw, lambda done: progress(done, total)))
-                found = _unpack_tar(counted, folders)
+                _unpack_tar(counted, output)
     except DAMAGED as error:
         raise ArchiveError(
             f"{archive.name} is damaged or unsafe: {error}",
             remedy=f"delete {archive.parent} and run again",
         ) from error
-    for folder in folders.keys() - found:
+    progress(total, total)
+    for folder in sorted(folders.keys() - output.found):
         raise ArchiveError(f"{archive.name} has no folder {folder!r}")
 
 
-def _unpack_tar(raw: IO[bytes], folders: Mapping[str, Path]) -> set[str]:
-    found = set()
+def _unpack_tar(raw: IO[bytes], output: _Output) -> None:
     # A stream is read once, front to back: seeking in a compressed one would
     # decompress it again.
-    with tarfile.open(fileobj=raw, mode="r|*") as tar:
+    with tarfile.open(fileobj=raw, mode="r|*", tarinfo=_Header) as tar:
         for member in tar:
-            for folder, name in _wanted(member.name, folders):
-                found.add(folder)
-                target = folders[folder]
-                safe = tarfile.data_filter(member.replace(name=name, deep=False), str(target))
-                tar.extract(safe, target, set_attrs=False, filter="fully_trusted")
-                if safe.isfile() and safe.mode is not None and safe.mode & stat.S_IXUSR:
-                    (target / name).chmod(0o755)
-    return found
+            for place in output.places(member.name):
+                if member.isreg():
+                    place.write(cast(IO[bytes], tar.extractfile(member)), member.mode)
+                elif member.isdir():
+                    place.path.mkdir(parents=True, exist_ok=True)
+                elif member.issym():
+                    place.link(member.linkname)
+                elif member.islnk():
+                    place.copy(member.linkname)
+                else:
+                    raise UnsafeMemberError(f"{member.name!r} is no file, folder or link")
 
 
-def _unpack_zip(archive: Path, folders: Mapping[str, Path]) -> set[str]:
-    found = set()
+def _unpack_zip(archive: Path, output: _Output) -> None:
     with zipfile.ZipFile(archive) as wheel:
         for info in wheel.infolist():
-            for folder, name in _wanted(info.filename, folders):
-                found.add(folder)
-                kind = stat.S_IFMT(info.external_attr >> 16)
-                if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-                    raise zipfile.BadZipFile(f"{info.filename!r} would be outside its folder")
-                if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                    raise zipfile.BadZipFile(f"{info.filename!r} is not a regular file")
+            mode = info.external_attr >> 16
+            for place in output.places(info.filename):
                 if info.is_dir():
-                    continue
-                target = folders[folder] / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with wheel.open(info) as source, target.open("wb") as file:
-                    shutil.copyfileobj(source, file)
-    return found
+                    place.path.mkdir(parents=True, exist_ok=True)
+                elif stat.S_ISLNK(mode):
+                    place.link(wheel.read(info).decode())
+                elif stat.S_IFMT(mode) in (0, stat.S_IFREG):
+                    with wheel.open(info) as data:
+                        place.write(data, mode)
+                else:
+                    raise UnsafeMemberError(f"{info.filename!r} is no file, folder or link")
 
 
-def _wanted(name: str, folders: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
-    """The folders that a member is in, with its name below each."""
-    name = name.removeprefix("./")
-    for folder in folders:
-        if not folder:
-            yield folder, name
-        elif name.startswith(folder + "/") and len(name) > len(folder) + 1:
-            yield folder, name[len(folder) + 1 :]
+@dataclass
+class _Output:
+    """The wanted folders, and which of them the archive has."""
+
+    folders: Mapping[str, Path]
+    found: set[str] = field(default_factory=set)
+
+    def places(self, member: str) -> Iterator[_Place]:
+        """Where a member is to be written: nowhere, unless it is in a wanted folder."""
+        for folder, root in self.folders.items():
+            name = _below(folder, member)
+            if name is not None:
+                self.found.add(folder)
+                yield _Place(folder, root, name)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where one member is written: inside the root, and not through a link."""
+
+    folder: str
+    root: Path
+    name: str
+
+    def __post_init__(self) -> None:
+        pure = PurePosixPath(self.name)
+        if pure.is_absolute() or ".." in pure.parts:
+            raise UnsafeMemberError(f"{self.name!r} would be outside its folder")
+        if any((self.root / parent).is_symlink() for parent in pure.parents[:-1]):
+            raise UnsafeMemberError(f"{self.name!r} is behind a link")
+
+    @property
+    def path(self) -> Path:
+        return self.root / self.name
+
+    def write(self, data: IO[bytes], mode: int) -> None:
+        self._clear()
+        with self.path.open("xb") as file:
+            shutil.copyfileobj(data, file)
+        if mode & stat.S_IXUSR:
+            self.path.chmod(0o755)
+
+    def link(self, to: str) -> None:
+        """A link that climbs within the root, then only descends.
+
+        No member is written through a link, so the folders that it climbs are real
+        and nothing need be resolved.
+        """
+        parts = PurePosixPath(to).parts
+        climbs = next((i for i, part in enumerate(parts) if part != ".."), len(parts))
+        depth = len(PurePosixPath(self.name).parts) - 1
+        if not parts or to.startswith("/") or climbs > depth or ".." in parts[climbs:]:
+            raise UnsafeMemberError(f"{self.name!r} links to {to!r}, outside its folder")
+        self._clear()
+        self.path.symlink_to(to)
+
+    def copy(self, member: str) -> None:
+        """A hard link, as a file of its own: patching one must not change the other."""
+        name = _below(self.folder, member)
+        source = None if name is None else _Place(self.folder, self.root, name).path
+        if source is None or source.is_symlink() or not source.is_file():
+            raise UnsafeMemberError(f"{self.name!r} is linked to {member!r}, which is not there")
+        if source != self.path:
+            self._clear()
+            shutil.copy(source, self.path)
+
+    def _clear(self) -> None:
+        """Of two members with one name the last counts."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.unlink(missing_ok=True)
+
+
+def _below(folder: str, member: str) -> str | None:
+    """A member's name below a folder; None if it is not in it."""
+    name = member.removeprefix("./")
+    if not folder:
+        return name
+    below = name.removeprefix(folder + "/")
+    return below if below and below != name else None
+
+
+class _Header(tarfile.TarInfo):
+    """tarfile takes a header that it cannot read for the end of the archive; we do not."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(tarfile_)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(str(error)) from error
 
 
 class _Counted:

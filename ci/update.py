@@ -32,7 +32,7 @@ def main(_argv: Sequence[str] = ()) -> int:
     for source in REQUIREMENTS:
         lock_requirements(source)
     write_headers_lock(load_matrix())
-    lock_smoke_requirements([])
+    lock_smoke_requirements()
     return 0
 
 

@@ -13,7 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from builders.audit import AuditReport, audit
-from builders.errors import AuditError, UserError
+from builders.cli import guarded
+from builders.errors import AuditError
 from builders.matrix import load_matrix
 
 EXAMPLES = """\
@@ -28,11 +29,7 @@ exit codes: 0 all passed, 2 no such file or wrong usage, 9 a check failed
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    try:
-        return run(argv)
-    except UserError as error:
-        print(f"audit: {error}", file=sys.stderr)
-        return error.exit_code
+    return guarded(lambda: run(argv))
 
 
 def run(argv: Sequence[str] | None = None) -> int:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from auditwheel.architecture import Architecture  # type: ignore[import-untyped]
-from auditwheel.error import AuditwheelError  # type: ignore[import-untyped]
-from auditwheel.lddtree import ldd  # type: ignore[import-untyped]
-from auditwheel.libc import Libc  # type: ignore[import-untyped]
-from auditwheel.policy import WheelPolicies  # type: ignore[import-untyped]
+from auditwheel.architecture import Architecture
+from auditwheel.error import AuditwheelError
+from auditwheel.lddtree import ldd
+from auditwheel.libc import Libc
+from auditwheel.policy import WheelPolicies
 from elftools.common.exceptions import ELFError
 from packaging.version import Version
 

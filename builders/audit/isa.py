@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import capstone  # type: ignore[import-untyped]
+import capstone
 
 from builders.audit.elf import Extension
 

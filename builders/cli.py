@@ -1,0 +1,53 @@
+"""What every command shares: how it starts, fails and is interrupted."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+from builders.errors import DiskFullError, UserError
+
+INTERRUPTED = 130
+
+EXIT_CODES = """\
+exit codes: 0 done, 2 unknown target or wrong usage, 3 a source cannot be had,
+  4 a wrong checksum or damaged archive, 5 disk full, 6 no compiler environment,
+  7 no headers of that Python, 8 a compiler failed, 9 audit failed,
+  10 smoke test failed, 130 interrupted (the same command goes on where it was)
+"""
+
+
+def guarded(body: Callable[[], int]) -> int:
+    """Run a command's body; an error becomes one line and an exit code.
+
+    Args:
+        body: does the work and gives the exit code.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return body()
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it was", file=sys.stderr)
+        return INTERRUPTED
+    except UserError as error:
+        return fail(error)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" at {error.filename}" if error.filename else ""
+        return fail(
+            DiskFullError(f"no space left{where}", remedy="free some and run the same command")
+        )
+
+
+def fail(error: UserError) -> int:
+    """Print an error; gives its exit code."""
+    print(f"error: {error}", file=sys.stderr)
+    return error.exit_code
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

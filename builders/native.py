@@ -1,0 +1,216 @@
+"""The native runner: every step of a build, on this machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from builders.cache import Cache
+from builders.core import Core, core_key, make_core
+from builders.extension import Headers, extension_key, make_extension
+from builders.fetch import Fetcher, Progress
+from builders.headers import locked_wheel, python_headers, wheel_headers
+from builders.matrix import Target, TensorFlow
+from builders.progress import Reporter, Step, describe
+from builders.sbom import Part
+from builders.sources import Source, fetch_sources, load_lock
+from builders.toolchain import Toolchain
+from builders.trees import make_trees, trees_key
+from builders.wheel import WheelInputs, make_wheel
+
+T = TypeVar("T")
+
+HEADER_LICENCES = {"numpy": "BSD-3-Clause", "pybind11": "BSD-3-Clause"}
+
+
+@dataclass
+class NativeRunner:
+    """Makes wheels here; each step's product comes from the cache where it is there.
+
+    Attributes:
+        origin: an origin of the locks, or `auto`.
+        jobs: compilers at once.
+        logs: the folder of the step's log files.
+    """
+
+    cache: Cache
+    reporter: Reporter
+    logs: Path
+    origin: str = "auto"
+    jobs: int = 1
+    toolchain: Toolchain = field(init=False)
+    fetcher: Fetcher = field(init=False)
+    _sources: dict[str, tuple[Source, ...]] = field(default_factory=dict)
+    _fetching: Step | None = None
+
+    def __post_init__(self) -> None:
+        self.toolchain = Toolchain(self.cache)
+        self.fetcher = Fetcher(
+            self.cache,
+            retry_unreachable=self.origin == "upstream",
+            progress=self._download_progress,
+        )
+
+    def sources(self, tensorflow: TensorFlow) -> tuple[Source, ...]:
+        """The components of a TensorFlow version, downloaded."""
+        if tensorflow.version not in self._sources:
+            told: list[str] = []
+            lock = load_lock(tensorflow.version)
+            with self.reporter.step(f"fetch tf{tensorflow.version}") as self._fetching:
+                self._sources[tensorflow.version] = fetch_sources(
+                    lock, self.origin, self.fetcher, told
+                )
+            for line in told:
+                self.reporter.say(f"[yellow]![/] {line}")
+        return self._sources[tensorflow.version]
+
+    def core(self, tensorflow: TensorFlow, arch: str) -> Core:
+        """The core of a TensorFlow version and architecture."""
+        sources = self.sources(tensorflow)
+        key = core_key(tensorflow, arch, sources, self.toolchain)
+        name = f"core tf{tensorflow.version}-{arch}"
+        if not self.cache.has("core", key):
+            self.trees(tensorflow)
+        return self._shown(
+            name,
+            "objects",
+            self.cache.has("core", key),
+            lambda progress: make_core(
+                tensorflow,
+                arch,
+                sources,
+                lambda: self.trees(tensorflow),
+                cache=self.cache,
+                toolchain=self.toolchain,
+                jobs=self.jobs,
+                log=self.log(name),
+                progress=progress,
+            ),
+        )
+
+    def trees(self, tensorflow: TensorFlow) -> Path:
+        """The unpacked and patched sources of a TensorFlow version."""
+        sources = self.sources(tensorflow)
+        cached = self.cache.has("trees", trees_key(tensorflow.version, sources))
+        return self._shown(
+            f"sources tf{tensorflow.version}",
+            "bytes",
+            cached,
+            lambda progress: make_trees(
+                tensorflow.version, sources, self.cache, self.fetcher, lambda _name: progress
+            ),
+        )
+
+    def wheel(self, target: Target) -> Path:
+        """The wheel of a target."""
+        core = self.core(target.tensorflow, target.arch)
+        headers = self.headers(target)
+        name = f"wheel {target.identifier}"
+        key = extension_key(target, core.path.name, headers, self.toolchain)
+
+        def make(progress: Progress) -> Path:
+            extension = make_extension(
+                target,
+                core,
+                headers,
+                cache=self.cache,
+                toolchain=self.toolchain,
+                jobs=self.jobs,
+                log=self.log(name),
+                progress=progress,
+            )
+            inputs = WheelInputs(target, core, extension, self._compiled_with(target))
+            return make_wheel(inputs, self.cache, self.toolchain)
+
+        return self._shown(name, "commands", self.cache.has("extension", key), make)
+
+    def headers(self, target: Target) -> Headers:
+        """The headers that a target's extension is compiled from."""
+        numpy, numpy_sha256 = wheel_headers("numpy", target, self.cache, self.fetcher)
+        pybind11, pybind11_sha256 = wheel_headers("pybind11", target, self.cache, self.fetcher)
+        log = self.log(f"headers {target.identifier}")
+        return Headers(
+            python=python_headers(target.runtime, target.arch, self.cache, log),
+            numpy=numpy,
+            numpy_sha256=numpy_sha256,
+            pybind11=pybind11,
+            pybind11_sha256=pybind11_sha256,
+        )
+
+    def is_cached(self, kind: str, target: Target) -> bool:
+        """Whether `fetch`, `sources`, `core` or `wheel` of a target has nothing to do."""
+        sources = self._likely_sources(target.tensorflow)
+        if sources is None:
+            return False
+        version = target.tensorflow.version
+        core = core_key(target.tensorflow, target.arch, sources, self.toolchain)
+        if kind in ("sources", "core"):
+            trees = self.cache.has("trees", trees_key(version, sources))
+            return self.cache.has("core", core) or (kind == "sources" and trees)
+        if kind == "wheel":
+            if not all(
+                self.cache.has("headers", self._header_key(p, target)) for p in HEADER_LICENCES
+            ):
+                return False
+            key = extension_key(target, core, self.headers(target), self.toolchain)
+            return self.cache.has("extension", key)
+        return True
+
+    def _likely_sources(self, tensorflow: TensorFlow) -> tuple[Source, ...] | None:
+        """The components of the origin whose archives are all here; None if none is."""
+        lock = load_lock(tensorflow.version)
+        for origin in lock.origins if self.origin == "auto" else (self.origin,):
+            sources = lock.sources(origin)
+            if all(source.origin.archive.is_fetched(self.cache) for source in sources):
+                return sources
+        return None
+
+    @staticmethod
+    def _header_key(project: str, target: Target) -> str:
+        return locked_wheel(project, target).sha256[:16]
+
+    def log(self, step: str) -> Path:
+        """The log file of a step."""
+        return self.logs / f"{step.replace(' ', '-')}.log"
+
+    def _compiled_with(self, target: Target) -> list[Part]:
+        parts = []
+        for project, licence in HEADER_LICENCES.items():
+            wheel = locked_wheel(project, target)
+            name, version, *_ = wheel.pypi.split("-")
+            parts.append(
+                Part(
+                    name=name,
+                    version=version,
+                    licence=licence,
+                    origin="pypi",
+                    location=wheel.location,
+                    sha256=wheel.sha256,
+                )
+            )
+        return parts
+
+    def _shown(self, name: str, unit: str, cached: bool, make: Callable[[Progress], T]) -> T:
+        """Run a step on the console; one that is in the cache is not worth a line."""
+        if cached:
+            return make(lambda _done, _total: None)
+        with self.reporter.step(name) as step:
+            return make(
+                lambda done, total: self.reporter.show(
+                    step, describe(done, total, unit, step.seconds)
+                )
+            )
+
+    def _download_progress(self, name: str) -> Progress:
+        """The progress of one file, on the line of the step that fetches it."""
+        started = time.monotonic()
+
+        def progress(done: int, total: int | None) -> None:
+            if self._fetching is not None:
+                detail = describe(done, total, "bytes", time.monotonic() - started)
+                self.reporter.show(self._fetching, f"{name}: {detail}")
+
+        return progress

@@ -1,0 +1,113 @@
+"""Which targets a command is about, and which steps would run: nothing is run here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from builders.errors import UsageError
+from builders.matrix import Matrix, Runtime, Target
+
+DEFAULT_TENSORFLOW = "2.14.1"
+# AWS's names, for those who type them.
+ARCH_ALIASES = {"arm64": "aarch64", "amd64": "x86_64"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What was asked for; an empty tuple is the default."""
+
+    tensorflow: tuple[str, ...] = ()
+    python: tuple[str, ...] = ()
+    arch: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedStep:
+    """One line of a plan."""
+
+    name: str
+    cached: bool
+
+
+def select(
+    matrix: Matrix,
+    selection: Selection,
+    *,
+    machine: str,
+    runs_here: Callable[[Runtime, str], bool],
+) -> list[Target]:
+    """The targets of a selection, each once, in the matrix's order.
+
+    Args:
+        machine: this machine's architecture, the default.
+        runs_here: whether this machine can run a Python; by default, those are meant.
+
+    Raises:
+        UsageError: something is not in the matrix, or nothing is left.
+    """
+    if selection.only:
+        wanted = {matrix.target(identifier).identifier for identifier in selection.only}
+        return [target for target in matrix.targets() if target.identifier in wanted]
+    versions = {
+        matrix.tensorflow(version).version
+        for version in selection.tensorflow or (DEFAULT_TENSORFLOW,)
+    }
+    pythons = {matrix.runtime(python).python for python in selection.python}
+    architectures = {_architecture(matrix, arch) for arch in selection.arch or (machine,)}
+    targets = [
+        target
+        for target in matrix.targets()
+        if target.tensorflow.version in versions
+        and target.arch in architectures
+        and (
+            target.runtime.python in pythons
+            if pythons
+            else runs_here(target.runtime, target.arch) or target.arch != machine
+        )
+    ]
+    if not targets:
+        raise UsageError(
+            "this machine has none of the matrix's Pythons",
+            remedy="install one (pyenv install 3.12), or name one with --python",
+        )
+    return targets
+
+
+def plan(
+    targets: Sequence[Target],
+    *,
+    is_cached: Callable[[str, Target], bool],
+    runs_here: Callable[[Runtime, str], bool],
+) -> list[PlannedStep]:
+    """The steps that these targets need, in order, each once.
+
+    Args:
+        is_cached: whether a step (`fetch`, `sources`, `core`, `wheel`, `audit`,
+            `smoke`) of a target is done already.
+    """
+    steps: dict[str, PlannedStep] = {}
+    for target in targets:
+        version = target.tensorflow.version
+        shared = {
+            "fetch": f"fetch tf{version}",
+            "sources": f"sources tf{version}",
+            "core": f"core tf{version}-{target.arch}",
+        }
+        own = {kind: f"{kind} {target.identifier}" for kind in ("wheel", "audit", "smoke")}
+        for kind, name in (shared | own).items():
+            if kind == "smoke" and not runs_here(target.runtime, target.arch):
+                continue
+            steps.setdefault(name, PlannedStep(name=name, cached=is_cached(kind, target)))
+    return list(steps.values())
+
+
+def _architecture(matrix: Matrix, arch: str) -> str:
+    arch = ARCH_ALIASES.get(arch, arch)
+    if arch not in matrix.architectures:
+        raise UsageError(
+            f"no architecture {arch!r} in the matrix",
+            remedy=f"choose one of {', '.join(matrix.architectures)}",
+        )
+    return arch

@@ -1,0 +1,123 @@
+"""What a person sees of a build: a live line per step, or a plain log in CI."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+
+PLAIN_INTERVAL_SECONDS = 10.0
+MEGABYTE = 1_000_000
+
+
+@dataclass
+class Step:
+    """A step under way."""
+
+    title: str
+    started: float = field(default_factory=time.monotonic)
+    detail: str = ""
+    shown: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken so far."""
+        return time.monotonic() - self.started
+
+
+class Reporter:
+    """Shows steps on a console, and keeps how long each took."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.seconds: dict[str, float] = {}
+        self._steps: list[Step] = []
+        self._lock = threading.Lock()
+        self._live: Live | None = None
+
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """Keep the live lines on the terminal, where there is one."""
+        if not self.console.is_terminal:
+            yield
+            return
+        with Live(
+            console=self.console,
+            get_renderable=self._render,
+            refresh_per_second=8,
+            transient=True,
+        ) as self._live:
+            yield
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[Step]:
+        """Show a step until it ends; a line says how it ended."""
+        step = Step(title)
+        with self._lock:
+            self._steps.append(step)
+        if not self.console.is_terminal:
+            self.say(f"… {title}")
+        mark, style = "✗", "red"
+        try:
+            yield step
+            mark, style = "✓", "green"
+        finally:
+            with self._lock:
+                self._steps.remove(step)
+                self.seconds[title] = step.seconds
+            self.say(f"[{style}]{mark}[/] {title}  [dim]{duration(step.seconds)}[/]")
+
+    def show(self, step: Step, detail: str) -> None:
+        """Tell how far a step is; in a plain log, now and then."""
+        step.detail = detail
+        now = time.monotonic()
+        if not self.console.is_terminal and now - step.shown >= PLAIN_INTERVAL_SECONDS:
+            step.shown = now
+            self.say(f"  {step.title}: {detail}")
+
+    def say(self, line: str) -> None:
+        """Print a line above the live ones."""
+        self.console.print(line, soft_wrap=True, highlight=False)
+
+    def _render(self) -> Table:
+        table = Table.grid(padding=(0, 1))
+        with self._lock:
+            for step in self._steps:
+                table.add_row(Spinner("dots"), step.title, f"[dim]{step.detail}[/]")
+        return table
+
+
+def describe(done: int, total: int | None, unit: str, seconds: float) -> str:
+    """Such as `312/941 MB, 45 MB/s, 14s left` or `120/588 objects, 1:10 left`.
+
+    Args:
+        done: bytes or build steps so far.
+        total: all of them, where known.
+        unit: `bytes`, else the word for what is counted.
+        seconds: since it began.
+    """
+    if unit == "bytes":
+        parts = [f"{done / MEGABYTE:.0f}{f'/{total / MEGABYTE:.0f}' if total else ''} MB"]
+        if seconds > 1:
+            parts.append(f"{done / MEGABYTE / seconds:.0f} MB/s")
+    else:
+        parts = [f"{done}{f'/{total}' if total else ''} {unit}"]
+    if total and done and seconds > 1:
+        parts.append(f"{duration(seconds * (total - done) / done)} left")
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as `0.4s`, `42s` or `2:05`."""
+    if seconds < 10:
+        return f"{seconds:.1f}s"
+    if seconds < 60:
+        return f"{seconds:.0f}s"
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

@@ -1,0 +1,277 @@
+"""`./scripts/build`: wheels from source, audited and smoke-tested."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from builders.cache import CACHE_VARIABLE, Cache, default_root
+from builders.cli import EXIT_CODES, fail, guarded
+from builders.errors import DiskFullError, UserError
+from builders.headers import runs_here
+from builders.matrix import Matrix, Target, load_matrix
+from builders.native import NativeRunner
+from builders.plan import Selection, plan, select
+from builders.progress import Reporter, duration
+from builders.sources import ORIGINS
+from ci.prove import Proof, Prover
+
+ROOT = Path(__file__).parent.parent
+# The sources unpacked, a core's objects, the compiler's cache, and room to breathe.
+NEEDED_BYTES = 4_000_000_000
+KEPT_LOGS = 10
+
+EXAMPLES = f"""\
+examples:
+  build                                   TensorFlow 2.14.1, every Python that runs here
+  build --python 3.12 --python 3.13       two Pythons
+  build --only tf2.14.1-cp314-x86_64      one target, by its name in --list
+  build --arch arm64 --python 3.12        cross-compiled; audited, not smoke-tested here
+  build --plan                            what would run, and what is there already
+  build --json > build.json               the results as data; progress goes to stderr
+
+Everything that was made is kept below ${CACHE_VARIABLE} (default ~/.cache/
+tflite-lambda-wheels) and may be deleted at any time.
+
+{EXIT_CODES}"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    return guarded(lambda: run(argv))
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command; raises UserError where `main` prints."""
+    options = _parser().parse_args(argv)
+    matrix = load_matrix()
+    if options.list:
+        Console().print(list_targets(matrix))
+        return 0
+    selection = Selection(
+        tensorflow=tuple(options.tensorflow),
+        python=tuple(options.python),
+        arch=tuple(options.arch),
+        only=tuple(options.only),
+    )
+    targets = select(matrix, selection, machine=platform.machine(), runs_here=runs_here)
+    reporter = Reporter(Console(stderr=True))
+    cache = Cache(default_root(), on_wait=lambda line: reporter.say(f"[yellow]![/] {line}"))
+    logs = _log_folder(cache)
+    runner = NativeRunner(cache, reporter, logs, origin=options.origin, jobs=options.jobs)
+    prover = Prover(runner, matrix)
+    if options.plan:
+        for step in plan(targets, is_cached=prover.is_cached, runs_here=runs_here):
+            print(f"{'done' if step.cached else 'run '}  {step.name}")
+        return 0
+    build = Build(prover, targets, options.out, keep_going=options.keep_going)
+    started = time.monotonic()
+    with reporter.showing():
+        failures = build.run()
+    if options.json:
+        print(json.dumps([proof.as_json() for proof in build.proofs], indent=2))
+    else:
+        build.show(Console(), time.monotonic() - started)
+    for failure in failures:
+        fail(failure)
+    return failures[0].exit_code if failures else 0
+
+
+class Build:
+    """The targets of one command, from source to proven wheels in a folder."""
+
+    def __init__(
+        self, prover: Prover, targets: Sequence[Target], out: Path, *, keep_going: bool
+    ) -> None:
+        self.prover = prover
+        self.runner = prover.runner
+        self.targets = targets
+        self.out = out
+        self.keep_going = keep_going
+        self.proofs: list[Proof] = []
+
+    def run(self) -> list[UserError]:
+        """Make, audit and smoke-test every wheel.
+
+        Returns:
+            What failed: with `keep_going` all failures, else none.
+
+        Raises:
+            UserError: without `keep_going`, the first failure.
+        """
+        _check_space(self.runner.cache.root)
+        failures: list[UserError] = []
+        wheels: list[tuple[Target, Path]] = []
+        for target in self.targets:
+            try:
+                wheels.append((target, self.runner.wheel(target)))
+            except UserError as error:
+                if not self.keep_going:
+                    raise
+                failures.append(error)
+        for proof in self.prover.prove(wheels, jobs=self.runner.jobs):
+            self.proofs.append(proof)
+            self._publish(proof)
+            failure = proof.failure
+            if failure is not None:
+                failures.append(failure)
+        self.proofs.sort(key=lambda proof: self.targets.index(proof.target))
+        return failures
+
+    def _publish(self, proof: Proof) -> None:
+        """Put a wheel into the folder that was asked for, its records beside it."""
+        records = self.out / "records"
+        records.mkdir(parents=True, exist_ok=True)
+        record = records / f"{proof.wheel.name}.json"
+        # A record without its wheel is harmless; a wheel that has another's is not.
+        record.write_text(json.dumps(proof.as_json(), indent=2))
+        temporary = self.out / f".{proof.wheel.name}.new"
+        shutil.copyfile(proof.wheel, temporary)
+        temporary.replace(self.out / proof.wheel.name)
+
+    def show(self, console: Console, seconds: float) -> None:
+        """Print the table of wheels, their paths and the times."""
+        table = Table(title="Wheels", title_justify="left")
+        for column in (
+            "target",
+            "size",
+            "glibc",
+            "NumPy",
+            "audit",
+            "smoke",
+            "XNNPACK float32",
+            "int8",
+            "import + first inference",
+        ):
+            table.add_column(column)
+        for proof in self.proofs:
+            table.add_row(*proof.row())
+        console.print(table)
+        for proof in self.proofs:
+            print(self.out / proof.wheel.name)
+        console.print(times(self.runner.reporter.seconds, seconds), highlight=False)
+        console.print(f"logs: {self.runner.logs}", highlight=False, soft_wrap=True)
+
+
+def times(steps: dict[str, float], whole: float) -> str:
+    """The line of times: of the core, of each further Python, of all."""
+    parts = [
+        f"{name} {duration(seconds)}"
+        for name, seconds in steps.items()
+        if name.startswith(("fetch", "sources", "core"))
+    ]
+    wheels = [seconds for name, seconds in steps.items() if name.startswith("wheel")]
+    if wheels:
+        parts.append(f"each wheel at most {duration(max(wheels))}")
+    proofs = [seconds for name, seconds in steps.items() if name.startswith("prove")]
+    if proofs:
+        parts.append(f"audit and smoke of each at most {duration(max(proofs))}")
+    return ", ".join([*parts, f"all in {duration(whole)}"])
+
+
+def list_targets(matrix: Matrix) -> Table:
+    """Every target of the matrix with its state."""
+    today = datetime.datetime.now(tz=datetime.UTC).date()
+    table = Table(title="Targets", title_justify="left")
+    for column in ("target", "state", "Lambda runtime", "OS", "runtime is", "NumPy"):
+        table.add_column(column)
+    for target in matrix.targets():
+        runtime = target.runtime
+        table.add_row(
+            target.identifier,
+            "verified" if target.verified else "declared",
+            runtime.name,
+            f"{runtime.os}, glibc {runtime.glibc}",
+            runtime.state(today),
+            runtime.numpy.requirement.removeprefix("numpy"),
+        )
+    return table
+
+
+def _log_folder(cache: Cache) -> Path:
+    """A folder for this run's logs; the oldest ones go."""
+    logs = cache.root / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    for old in sorted(logs.iterdir())[: -KEPT_LOGS + 1]:
+        shutil.rmtree(old, ignore_errors=True)
+    now = datetime.datetime.now(tz=datetime.UTC)
+    return logs / f"{now:%Y%m%dT%H%M%S}-{os.getpid()}"
+
+
+def _check_space(root: Path) -> None:
+    free = shutil.disk_usage(root).free
+    if free < NEEDED_BYTES:
+        raise DiskFullError(
+            f"{root} has {free / 1e9:.1f} GB free, and a build needs {NEEDED_BYTES / 1e9:.0f} GB",
+            remedy=f"free some, or set {CACHE_VARIABLE} to a folder elsewhere",
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="build",
+        description="Build tflite_runtime wheels from source: fetch, core, wheels, audit, smoke.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = parser.add_argument_group("what to build")
+    what.add_argument("--tensorflow", metavar="V", action="append", default=[], help="a version")
+    what.add_argument(
+        "--python",
+        metavar="X.Y",
+        action="append",
+        default=[],
+        help="repeatable; default: all that this machine can run, and so smoke-test",
+    )
+    what.add_argument(
+        "--arch", metavar="ARCH", action="append", default=[], help="x86_64 or aarch64 (arm64)"
+    )
+    what.add_argument(
+        "--only", metavar="TARGET", action="append", default=[], help="repeatable; see --list"
+    )
+    what.add_argument("--list", action="store_true", help="print the targets, and end")
+    what.add_argument("--plan", action="store_true", help="print the steps, and end")
+    how = parser.add_argument_group("how")
+    how.add_argument(
+        "--origin",
+        choices=("auto", *ORIGINS),
+        default="auto",
+        help="where sources come from; auto: upstream, else Debian (default)",
+    )
+    how.add_argument(
+        "--jobs",
+        metavar="N",
+        type=_positive,
+        default=len(os.sched_getaffinity(0)),
+        help="compilers at once (default: the cores, %(default)s)",
+    )
+    how.add_argument(
+        "--keep-going", action="store_true", help="a target that fails does not stop the others"
+    )
+    how.add_argument(
+        "--out", metavar="DIR", type=Path, default=ROOT / "dist", help="default: dist/"
+    )
+    how.add_argument("--json", action="store_true", help="print the results as JSON")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""`./scripts/smoke`: run wheels as Lambda functions, and show what was found."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from rich.console import Console
+from rich.table import Table
+
+from builders.cache import Cache, default_root
+from builders.cli import EXIT_CODES, guarded
+from builders.errors import SmokeError, UsageError
+from builders.fetch import Fetcher
+from builders.interpreters import find_interpreter
+from builders.matrix import Runtime, load_matrix
+from builders.progress import Reporter
+from smoke_lambda.native import smoke
+from smoke_lambda.rie import emulator
+
+EXAMPLES = f"""\
+examples:
+  smoke dist/*.whl          every wheel, with the oldest and newest NumPy of its Python
+  smoke --json some.whl     what was found, as data
+
+{EXIT_CODES}"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    return guarded(lambda: run(argv))
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command; raises UserError where `main` prints."""
+    options = _parser().parse_args(argv)
+    runtimes = [_runtime(wheel) for wheel in options.wheels]
+    reporter = Reporter(Console(stderr=True))
+    cache = Cache(default_root())
+    reports = []
+    with reporter.showing():
+        for wheel, runtime in zip(options.wheels, runtimes, strict=True):
+            reports.append(smoke_wheel(wheel, runtime, cache, reporter))
+    if options.json:
+        print(json.dumps(reports, indent=2))
+    else:
+        for report in reports:
+            show(report, Console())
+    return 0 if all(report["ok"] for report in reports) else SmokeError.exit_code
+
+
+def smoke_wheel(wheel: Path, runtime: Runtime, cache: Cache, reporter: Reporter) -> dict[str, Any]:
+    """Smoke-test one wheel on this machine; gives its report.
+
+    Raises:
+        SmokeError: it cannot be run here.
+    """
+    interpreter = find_interpreter(runtime.python)
+    if interpreter is None:
+        raise SmokeError(
+            f"this machine has no Python {runtime.python} to run {wheel.name}",
+            remedy=f"install it (pyenv install {runtime.python})",
+        )
+    key = f"smoke-by-hand-{runtime.tag}"
+    with cache.lock(key), reporter.step(f"smoke {wheel.name}") as step:
+        return smoke(
+            wheel,
+            runtime=runtime,
+            python=interpreter.executable,
+            work=cache.root / "work" / key,
+            rie=emulator(interpreter.arch, cache.root / "rie", Fetcher(cache)),
+            log=cache.root / "logs" / f"{key}.log",
+            on_step=lambda what: reporter.show(step, what),
+        ).as_json()
+
+
+def show(report: dict[str, Any], console: Console) -> None:
+    """Print a report: a column per NumPy, then what failed."""
+    table = Table(title=report["wheel"], title_justify="left")
+    table.add_column("")
+    for run in report["runs"]:
+        table.add_column(f"NumPy {run['numpy']}")
+    rows: dict[str, Callable[[dict[str, Any]], str]] = {
+        "checks": lambda r: f"{sum(c['ok'] for c in r['checks'])}/{len(r['checks'])} passed",
+        "XNNPACK": lambda r: "\n".join(f"{m}: {s:.0%}" for m, s in r["xnnpack"].items()),
+        "init, ms": lambda r: "\n".join(f"{m}: {t:.0f}" for m, t in r["init_ms"].items()),
+        "import, ms": lambda r: _millis(r["import_ms"]),
+        "first inference, ms": lambda r: _millis(r["first_inference_ms"]),
+    }
+    for name, cell in rows.items():
+        table.add_row(name, *(cell(run) for run in report["runs"]))
+    console.print(table)
+    for run in report["runs"]:
+        for check in run["checks"]:
+            if not check["ok"]:
+                console.print(
+                    f"FAILED with NumPy {run['numpy']}: {check['name']}: {check['detail']}",
+                    style="red",
+                    markup=False,
+                    soft_wrap=True,
+                )
+    console.print(f"log: {report['log']}", soft_wrap=True, highlight=False)
+
+
+def _millis(value: float | None) -> str:
+    return "?" if value is None else f"{value:.0f}"
+
+
+def _runtime(wheel: Path) -> Runtime:
+    if not wheel.is_file():
+        raise UsageError(f"there is no wheel {wheel}", remedy="./scripts/build makes some in dist/")
+    try:
+        tags = parse_wheel_filename(wheel.name)[3]
+    except InvalidWheelFilename as error:
+        raise UsageError(str(error)) from error
+    return load_matrix().runtime(next(iter(tags)).interpreter)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="smoke",
+        description="Install each wheel with --no-deps in a fresh environment, and invoke it "
+        "under Lambda's own emulator with every event form, good and bad.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("wheels", metavar="WHEEL", nargs="+", type=Path, help="a wheel file")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

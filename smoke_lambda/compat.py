@@ -1,0 +1,154 @@
+"""TensorFlow's own small models through an installed runtime, each in a process of its own.
+
+The models are those of TensorFlow's source tree: every operator kind, odd graphs,
+and files that are broken on purpose. What each must do is in compat.toml.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import tempfile
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from builders.errors import SmokeError
+from builders.matrix import Row
+from smoke_lambda.session import started
+
+HERE = Path(__file__).parent
+PROBE = HERE / "compat_probe.py"
+DATA = HERE / "compat.toml"
+SECONDS = 120.0  # two models have a convolution of gigabytes, some 15 s each
+
+FOLDERS = ("tensorflow/lite/testdata", "tensorflow/lite/tools/optimize/testdata")
+"""Where in TensorFlow's tree the models are."""
+
+OK, REFUSED, DIFFERS, CRASHED, HANGS = "ok", "refused", "differs", "crashed", "hangs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What a model must do."""
+
+    outcome: str = OK
+    message: str = ""
+    """Words that the runtime must give as it refuses."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a model did."""
+
+    model: str
+    outcome: str
+    detail: str = ""
+
+    def fault(self, expected: Expected) -> str:
+        """What is not as expected; empty if nothing is."""
+        if self.outcome == expected.outcome and expected.message in self.detail:
+            return ""
+        wanted = (
+            f"{expected.outcome} {expected.message!r}" if expected.message else expected.outcome
+        )
+        return f"{self.model}: expected {wanted}, found {self.outcome}: {self.detail}"
+
+
+def models(tree: Path) -> list[Path]:
+    """Every model of a TensorFlow tree, ordered.
+
+    Raises:
+        SmokeError: there is none.
+    """
+    found = [
+        path
+        for folder in FOLDERS
+        for pattern in ("*.bin", "*.tflite")
+        for path in (tree / folder).glob(pattern)
+    ]
+    if not found:
+        raise SmokeError(f"{tree} has no models in {' or '.join(FOLDERS)}")
+    return sorted(found)
+
+
+def expectations(data: Path = DATA) -> Mapping[str, Expected]:
+    """The models that must not simply run, by file name.
+
+    Raises:
+        UsageError: a row is malformed; the message names it.
+    """
+    found: dict[str, Expected] = {}
+    for values in tomllib.loads(data.read_text())["model"]:
+        row = Row(f"{data.name}: {values.get('files', '?')}", values)
+        row.take("reason", str, bool)
+        expected = Expected(
+            outcome=row.take("expect", str, lambda text: text == REFUSED),
+            message=row.take("message", str, bool),
+        )
+        found.update(dict.fromkeys(row.take("files", list, bool), expected))
+        row.done()
+    return found
+
+
+def run_models(paths: Iterable[Path], *, python: Path, log: Path) -> list[Result]:
+    """Run each model with and without the default delegate and compare.
+
+    Args:
+        paths: the models.
+        python: interpreter of an environment that has the wheel and NumPy.
+        log: file that all output is appended to.
+
+    Raises:
+        SmokeError: the interpreter cannot be started.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        return [_run_model(path, python, Path(folder), log) for path in paths]
+
+
+def _run_model(model: Path, python: Path, folder: Path, log: Path) -> Result:
+    result = folder / "result.json"
+    result.unlink(missing_ok=True)
+    command: list[str | Path] = [python, "-I", PROBE, result, model.absolute()]
+    try:
+        with started(command, cwd=folder, env={"OPENBLAS_NUM_THREADS": "1"}, log=log) as process:
+            status = process.wait(SECONDS)
+    except subprocess.TimeoutExpired:
+        status = None
+    except OSError as error:
+        raise SmokeError(f"cannot run {python}: {error}") from error
+    if not result.exists():
+        raise SmokeError(f"{python} does not load the runtime", remedy=f"see {log}")
+    return judge(model.name, status, json.loads(result.read_text()))
+
+
+def judge(model: str, status: int | None, found: Mapping[str, object]) -> Result:
+    """The result of a model.
+
+    Args:
+        model: its file name.
+        status: of the process: negative is a signal, None that it was ended.
+        found: what compat_probe.py wrote.
+    """
+    stage = str(found["stage"])
+    if status is None:
+        return Result(model=model, outcome=HANGS, detail=stage)
+    if status < 0:
+        detail = f"{stage}: {signal.Signals(-status).name}"
+        return Result(model=model, outcome=CRASHED, detail=detail)
+    if "error" in found:
+        return Result(model=model, outcome=REFUSED, detail=f"{stage}: {found['error']}")
+    differences = found.get("differences")
+    if status or not isinstance(differences, list):
+        detail = f"{stage}: exit status {status}"
+        return Result(model=model, outcome=CRASHED, detail=detail)
+    wrong = [
+        f"{name} by {gap:g}, allowed {allowed:g}"
+        for name, gap, allowed in differences
+        if not gap <= allowed
+    ]
+    if wrong:
+        return Result(model=model, outcome=DIFFERS, detail="; ".join(wrong))
+    return Result(model=model, outcome=OK, detail=f"{len(differences)} outputs agree")

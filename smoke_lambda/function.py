@@ -1,0 +1,134 @@
+"""A Lambda function under the Runtime Interface Emulator, invoked over HTTP."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from builders.errors import SmokeError
+from smoke_lambda.session import started
+
+PATH = "/2015-03-31/functions/function/invocations"
+PORT = 8080
+RUNTIME_API_PORT = 9001
+ATTEMPTS = 5
+START_SECONDS = 10.0
+INVOKE_SECONDS = 30.0
+
+# The container's lists of proxies are none of a loopback address's business.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Function:
+    """A running function."""
+
+    url: str
+    log: Path
+
+    def invoke(self, event: object) -> Any:  # noqa: ANN401 - whatever the handler answers
+        """The reply to an event, or how the function failed, decoded from JSON.
+
+        Raises:
+            OSError: the emulator does not answer, or not in time.
+            ValueError: the reply is not JSON.
+        """
+        request = urllib.request.Request(self.url, data=json.dumps(event).encode())
+        try:
+            with _OPENER.open(request, timeout=INVOKE_SECONDS) as response:
+                return json.loads(response.read())
+        except urllib.error.HTTPError as error:  # 502 where the function itself fails
+            with error:
+                return json.loads(error.read())
+
+    def init_ms(self) -> float | None:
+        """How long the function's init took by the emulator's report, in milliseconds."""
+        found = re.search(r"INIT REPORT\(durationMs: ([\d.]+)\)", self.log.read_text())
+        return float(found[1]) if found else None
+
+
+@contextmanager
+def running(
+    handler: str,
+    *,
+    python: Path,
+    task: Path,
+    home: Path,
+    rie: Path,
+    log: Path,
+    variables: Mapping[str, str],
+) -> Iterator[Function]:
+    """Run a handler as Lambda does, until the block ends.
+
+    Args:
+        handler: `module.function`.
+        python: interpreter of the function's environment.
+        task: folder with the function's code.
+        home: folder that is writable, as /tmp is in Lambda.
+        rie: the emulator.
+        log: file for the function's output; must not exist yet.
+        variables: the function's own environment variables.
+
+    Raises:
+        SmokeError: the emulator does not start.
+    """
+    environment = {
+        "PATH": f"{python.parent}:/usr/local/bin:/usr/bin:/bin",
+        "LANG": "en_US.UTF-8",
+        "TZ": ":UTC",
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "LAMBDA_TASK_ROOT": str(task),
+        "AWS_REGION": "us-east-1",
+        "AWS_LAMBDA_FUNCTION_NAME": "smoke",
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",
+        "AWS_LAMBDA_FUNCTION_TIMEOUT": str(int(INVOKE_SECONDS)),
+        **variables,
+    }
+    for _ in range(ATTEMPTS):
+        address = _loopback()
+        command: list[str | Path] = [
+            rie,
+            *("--runtime-interface-emulator-address", f"{address}:{PORT}"),
+            *("--runtime-api-address", f"{address}:{RUNTIME_API_PORT}"),
+            *(python, "-m", "awslambdaric", handler),
+        ]
+        with ExitStack() as stack:
+            try:
+                process = stack.enter_context(started(command, cwd=task, env=environment, log=log))
+            except OSError as error:
+                raise SmokeError(f"the Lambda emulator cannot run here: {error}") from error
+            if _listens(process, address):
+                yield Function(url=f"http://{address}:{PORT}{PATH}", log=log)
+                return
+    raise SmokeError("the Lambda emulator does not start", remedy=f"see {log}")
+
+
+def _loopback() -> str:
+    """An address of 127.0.0.0/8 of one's own, so that two smokes never meet on a port."""
+    return "127." + ".".join(str(random.randint(1, 254)) for _ in range(3))
+
+
+def _listens(process: subprocess.Popen[bytes], address: str) -> bool:
+    """Wait for the emulator's port; False if it ends first, as where the port is taken."""
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            socket.create_connection((address, PORT), timeout=1).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return process.poll() is None
+    return False

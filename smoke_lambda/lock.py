@@ -1,0 +1,105 @@
+"""Lock the environments in which wheels are smoke-tested, and the one that trains.
+
+    python -m smoke_lambda.lock
+
+One file per Python and NumPy of builders/matrix.toml, with the hashes of every
+platform's files, so that one lock serves both architectures.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from uv import find_uv_bin
+
+from builders.errors import UserError
+from builders.matrix import Matrix, Runtime, load_matrix
+
+FOLDER = Path(__file__).with_name("requirements")
+DATA = FOLDER / "runtime.toml"
+TRAIN = FOLDER / "train.in"
+TRAIN_PYTHON = "3.11"
+
+# Newer than Amazon Linux 2: the newest NumPy that a wheel's metadata admits may not
+# install on the wheel's own runtime, and is smoke-tested all the same.
+PLATFORM = "x86_64-manylinux_2_28"
+
+HEADER = "# Written by `python -m smoke_lambda.lock`; do not edit.\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lock:
+    """One file of hash-locked requirements."""
+
+    path: Path
+    python: str
+    requirements: str
+
+
+def lock_path(runtime: Runtime, numpy: str) -> Path:
+    """The lock of a runtime's environment with that NumPy."""
+    return FOLDER / f"{runtime.tag}-numpy-{numpy}.txt"
+
+
+def locks(matrix: Matrix) -> Iterator[Lock]:
+    """Every lock that there must be, ordered as in the matrix.
+
+    Raises:
+        KeyError: runtime.toml lacks one of the matrix's Pythons.
+    """
+    packages = tomllib.loads(DATA.read_text())
+    for runtime in matrix.runtimes:
+        for numpy in runtime.numpy.smoke_versions:
+            versions = {"numpy": numpy} | {
+                name: by_python[runtime.python] for name, by_python in packages.items()
+            }
+            yield Lock(
+                path=lock_path(runtime, numpy),
+                python=runtime.python,
+                requirements="".join(f"{name}=={v}\n" for name, v in versions.items()),
+            )
+    yield Lock(
+        path=TRAIN.with_suffix(".txt"),
+        python=TRAIN_PYTHON,
+        requirements=TRAIN.read_text(),
+    )
+
+
+def compile_lock(lock: Lock) -> str:
+    """The text of a lock: every package with its hashes, and no host.
+
+    Raises:
+        UserError: uv finds no such packages, or no network.
+    """
+    command = [
+        find_uv_bin(),
+        *("pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"),
+        *("--no-emit-index-url", "--no-emit-find-links", "--only-binary", ":all:"),
+        *("--python-version", lock.python),
+        *("--python-platform", PLATFORM),
+        "-",
+    ]
+    done = subprocess.run(command, input=lock.requirements, capture_output=True, text=True)
+    if done.returncode:
+        raise UserError(f"{lock.path.name} cannot be locked: {done.stderr.strip()}")
+    return HEADER + done.stdout
+
+
+def main() -> int:
+    """Write every lock, and remove those that the matrix no longer has."""
+    wanted = list(locks(load_matrix()))
+    for lock in wanted:
+        lock.path.write_text(compile_lock(lock))
+    for path in set(FOLDER.glob("*.txt")) - {lock.path for lock in wanted}:
+        path.unlink()
+    print(f"{len(wanted)} locks written")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,461 @@
+"""The handler, with a stand-in for the runtime that knows the answers."""
+
+# ruff: noqa: ANN401 - the stand-ins take and give what the real ones do
+from __future__ import annotations
+
+import ast
+import base64
+import importlib.util
+import io
+import json
+import socket
+import ssl
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from smoke_lambda import events
+
+FOLDER = Path(events.__file__).parent
+MODEL = "digits-float32"
+KNOWN = events.known_answers()[MODEL]
+PUBLIC, OTHER_PUBLIC, PRIVATE = "93.184.216.34", "2606:4700::1111", "10.0.0.7"
+
+
+class Runtime:
+    """Answers an image by its mean, which tells the test images apart."""
+
+    input_dtype: Any = np.float32
+    output_dtype: Any = np.float32
+    shape = (1, 8, 8, 1)
+    quantization: tuple[float, int] = (0.0, 0)
+
+    def __init__(self, model_path: str) -> None:
+        self.model_path = model_path
+        self.tensor: Any = None
+
+    def allocate_tensors(self) -> None: ...
+
+    def invoke(self) -> None: ...
+
+    def get_input_details(self) -> list[dict[str, Any]]:
+        quantization = self.quantization if self.input_dtype != np.float32 else (0.0, 0)
+        shape = np.array(self.shape, np.int32)
+        return [
+            {"index": 0, "shape": shape, "dtype": self.input_dtype, "quantization": quantization}
+        ]
+
+    def get_output_details(self) -> list[dict[str, Any]]:
+        quantization = (1 / 256, -128) if self.output_dtype != np.float32 else (0.0, 0)
+        return [{"index": 1, "dtype": self.output_dtype, "quantization": quantization}]
+
+    def set_tensor(self, index: int, tensor: Any) -> None:
+        assert index == 0
+        assert tensor.dtype == self.input_dtype
+        assert tensor.shape == self.shape
+        self.tensor = tensor
+
+    def get_tensor(self, index: int) -> Any:
+        assert index == 1
+        if self.output_dtype != np.float32:
+            return np.array([[-128, 127, -64]], self.output_dtype)
+        if self.shape != (1, 8, 8, 1):
+            return np.array([[0.25, 0.75]], np.float32)
+        mean = float(self.tensor.mean())
+        name = min(MEANS, key=lambda image: abs(MEANS[image] - mean))
+        scores = KNOWN.scores.get(name, np.eye(10)[events.PHOTO_CLASS])
+        return np.array([scores], np.float32)
+
+
+def mean_of(name: str) -> float:
+    image = Image.open(events.IMAGES / name).resize((8, 8), Image.Resampling.BILINEAR)
+    return float(np.asarray(image, np.float32).mean() / 255)
+
+
+MEANS = {name: mean_of(name) for name in [*KNOWN.scores, events.PHOTO]}
+
+Load = Callable[..., Any]
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Load:
+    """Import the handler afresh, with these variables and attributes of the runtime."""
+
+    def import_app(variables: Mapping[str, str] | None = None, **attributes: Any) -> Any:
+        runtime = ModuleType("tflite_runtime.interpreter")
+        runtime.Interpreter = type("Interpreter", (Runtime,), attributes)  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "tflite_runtime", ModuleType("tflite_runtime"))
+        monkeypatch.setitem(sys.modules, "tflite_runtime.interpreter", runtime)
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+        settings = {"MAX_BYTES": events.MAX_BYTES, "URL_SECONDS": 2, **(variables or {})}
+        for name, value in settings.items():
+            monkeypatch.setenv(name, str(value))
+        spec = importlib.util.spec_from_file_location("app_under_test", FOLDER / "app.py")
+        assert spec is not None
+        assert spec.loader is not None
+        app = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(app)
+        return app
+
+    return import_app
+
+
+@pytest.fixture(autouse=True)
+def keep_warning_filters() -> Iterator[None]:
+    with warnings.catch_warnings():
+        yield
+
+
+class Internet:
+    """Name servers and web servers that are lists in this process."""
+
+    def __init__(self, names: Mapping[str, list[str]], replies: list[bytes]) -> None:
+        self.names = names
+        self.replies = replies
+        self.asked: list[str] = []
+        self.connected: list[tuple[str, int]] = []
+        self.requests: list[bytes] = []
+
+    def getaddrinfo(self, host: str, port: int, **_: Any) -> list[Any]:
+        self.asked.append(host)
+        found = self.names.get(host, [host])
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in found]
+
+    def create_connection(self, address: tuple[str, int], timeout: float) -> socket.socket:
+        self.connected.append(address)
+        here, there = socket.socketpair()
+        here.settimeout(timeout)
+        reply = self.replies.pop(0)
+
+        def answer() -> None:
+            self.requests.append(there.recv(10_000))
+            there.sendall(reply)
+            there.close()
+
+        threading.Thread(target=answer, daemon=True).start()
+        return here
+
+
+@pytest.fixture
+def internet(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Internet]:
+    def connect(names: Mapping[str, list[str]], *replies: bytes) -> Internet:
+        net = Internet(names, list(replies))
+        monkeypatch.setattr(socket, "getaddrinfo", net.getaddrinfo)
+        monkeypatch.setattr(socket, "create_connection", net.create_connection)
+        return net
+
+    return connect
+
+
+def reply(body: bytes = b"", status: str = "200 OK", **headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+PNG = (events.IMAGES / events.SAMPLE).read_bytes()
+
+
+def test_every_event_of_the_smoke_test(load: Load, internet: Callable[..., Internet]) -> None:
+    internet({"localhost": ["127.0.0.1"], "0x7f000001": ["127.0.0.1"]})
+    app = load()
+    cases = list(events.cases(KNOWN, "http://127.0.0.1:1", private=False))
+    wrong = {}
+    for case in cases:
+        answer = json.loads(json.dumps(app.handler(case.event, None)))
+        if fault := events.judge(case, answer, MODEL, KNOWN):
+            wrong[case.name] = fault
+    assert len(cases) > 50
+    assert wrong == {}
+
+
+def test_the_model_is_next_to_the_file_unless_told(load: Load) -> None:
+    assert Path(load().interpreter.model_path) == FOLDER / "models" / f"{MODEL}.tflite"
+    assert load({"MODEL_PATH": "other.tflite"}).interpreter.model_path == "other.tflite"
+
+
+def test_numbers_are_plain(load: Load) -> None:
+    answer = load().handler({"image": events.image("3.png")}, None)
+    assert type(answer["class"]) is int
+    assert {type(score) for score in answer["scores"]} == {float}
+
+
+def test_quantized_model(load: Load) -> None:
+    app = load(input_dtype=np.int8, output_dtype=np.int8, quantization=(1 / 255, -128))
+    answer = app.handler({"image": events.image("3.png")}, None)
+    pixels = np.asarray(Image.open(events.IMAGES / "3.png"), np.int16)
+    assert np.array_equal(app.interpreter.tensor[0, ..., 0], pixels - 128)
+    assert answer["scores"] == [0.0, round(255 / 256, 6), 0.25]
+    assert answer["class"] == 1
+
+
+def test_quantized_input_is_clipped(load: Load) -> None:
+    app = load(input_dtype=np.uint8, quantization=(1 / 510, 0))
+    app.handler({"image": events.image("3.png")}, None)
+    assert app.interpreter.tensor.max() == 255
+
+
+def test_colour_model_of_another_size(load: Load) -> None:
+    app = load(shape=(1, 4, 6, 3))
+    file = io.BytesIO()
+    Image.new("RGB", (60, 40), (255, 0, 51)).save(file, "PNG")
+    answer = app.handler({"image": base64.b64encode(file.getvalue()).decode()}, None)
+    assert answer["class"] == 1
+    assert np.allclose(app.interpreter.tensor[0, 2, 3], [1, 0, 0.2])
+
+
+def test_a_photo_is_turned_as_its_camera_says(load: Load) -> None:
+    app = load(shape=(1, 2, 2, 1))
+    image = Image.new("L", (2, 2))
+    image.putpixel((0, 0), 255)
+    exif = Image.Exif()
+    exif[0x0112] = 3  # turned by 180 degrees
+    file = io.BytesIO()
+    image.save(file, "PNG", exif=exif)
+    app.handler({"image": base64.b64encode(file.getvalue()).decode()}, None)
+    assert app.interpreter.tensor[0, 1, 1, 0] == 1
+
+
+@pytest.mark.parametrize("pixels", [100, 150, 300])
+def test_too_many_pixels(load: Load, pixels: int) -> None:
+    app = load({"MAX_PIXELS": "99"})
+    file = io.BytesIO()
+    Image.new("L", (pixels, 1)).save(file, "PNG")
+    answer = app.handler({"image": base64.b64encode(file.getvalue()).decode()}, None)
+    assert "decompression bomb" in answer["error"]
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        (PUBLIC, True),
+        (OTHER_PUBLIC, True),
+        ("::ffff:93.184.216.34", True),
+        ("127.0.0.1", False),
+        ("127.9.9.9", False),
+        ("0.0.0.0", False),
+        ("10.1.2.3", False),
+        ("172.16.0.1", False),
+        ("192.168.1.1", False),
+        ("100.64.0.1", False),
+        ("169.254.169.254", False),
+        ("169.254.170.2", False),
+        ("224.0.0.1", False),
+        ("240.0.0.1", False),
+        ("255.255.255.255", False),
+        ("::1", False),
+        ("::", False),
+        ("::127.0.0.1", False),
+        ("::ffff:169.254.169.254", False),
+        ("64:ff9b::a9fe:a9fe", False),
+        ("2002:a9fe:a9fe::1", False),
+        ("2001:0:1:2::3", False),
+        ("fd00:ec2::254", False),
+        ("fe80::1%eth0", False),
+        ("fec0::1", False),
+        ("ff02::1", False),
+    ],
+)
+def test_which_addresses_are_public(load: Load, address: str, public: bool) -> None:
+    assert load().is_public(address) is public
+
+
+def test_a_url(load: Load, internet: Callable[..., Internet]) -> None:
+    net = internet({"host.example": [PUBLIC]}, reply(PNG))
+    answer = load().handler({"url": "http://host.example/a b/ü?q=1#part"}, None)
+    assert answer["class"] == KNOWN.top1[events.SAMPLE]
+    assert net.connected == [(PUBLIC, 80)]
+    first, *headers = net.requests[0].decode().split("\r\n")
+    assert first == "GET /a%20b/%C3%BC?q=1 HTTP/1.1"
+    assert "Host: host.example" in headers
+
+
+def test_a_name_that_changes_its_address(
+    load: Load, internet: Callable[..., Internet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What was checked is connected to; the name is not asked for a second time.
+    addresses = iter([[PUBLIC], [PRIVATE]])
+    net = internet({}, reply(PNG))
+    net.names = {"rebind.example": []}
+    plain = net.getaddrinfo
+
+    def changing(host: str, port: int, **options: Any) -> list[Any]:
+        net.names = {host: next(addresses)}
+        return plain(host, port, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", changing)
+    assert "class" in load().handler({"url": "http://rebind.example/"}, None)
+    assert net.asked == ["rebind.example"]
+    assert net.connected == [(PUBLIC, 80)]
+
+
+def test_one_private_address_is_enough(load: Load, internet: Callable[..., Internet]) -> None:
+    net = internet({"both.example": [PUBLIC, PRIVATE]})
+    answer = load().handler({"url": "http://both.example/"}, None)
+    assert answer == {
+        "error": "the URL's host has an address that is not public",
+        "statusCode": 400,
+    }
+    assert net.connected == []
+
+
+@pytest.mark.parametrize(
+    "target", ["http://inside.example/", "//inside.example", f"http://{PRIVATE}"]
+)
+def test_a_redirect_inside(load: Load, internet: Callable[..., Internet], target: str) -> None:
+    names = {"host.example": [PUBLIC], "inside.example": [PRIVATE]}
+    net = internet(names, reply(status="302 Found", Location=target))
+    answer = load().handler({"url": "http://host.example/"}, None)
+    assert "not public" in answer["error"]
+    assert net.connected == [(PUBLIC, 80)]
+
+
+def test_a_redirect_to_a_file(load: Load, internet: Callable[..., Internet]) -> None:
+    internet({"host.example": [PUBLIC]}, reply(status="302 Found", Location="file:///etc/passwd"))
+    answer = load().handler({"url": "http://host.example/"}, None)
+    assert answer["error"] == "only http, https and data URLs are allowed"
+
+
+def test_a_relative_redirect(load: Load, internet: Callable[..., Internet]) -> None:
+    moved = reply(status="301 Moved", Location="../new.png")
+    net = internet({"host.example": [PUBLIC]}, moved, reply(PNG))
+    assert "class" in load().handler({"url": "http://host.example/a/old.png"}, None)
+    assert net.requests[1].startswith(b"GET /new.png ")
+
+
+def test_too_many_redirects(load: Load, internet: Callable[..., Internet]) -> None:
+    app = load()
+    moved = reply(status="302 Found", Location="/")
+    net = internet({"host.example": [PUBLIC]}, *[moved] * 9)
+    assert "redirects more than 3" in app.handler({"url": "http://host.example/"}, None)["error"]
+    assert len(net.connected) == 4
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (reply(bytes(events.MAX_BYTES + 1)), "larger than"),
+        (reply(status="404 Not Found"), "status 404"),
+        (reply(status="204 No Content"), "status 204"),
+        (b"no HTTP at all", "cannot be fetched"),
+        (b"", "cannot be fetched"),
+        (reply(PNG[:50]), "not a readable"),
+        (reply(b""), "not a readable"),
+    ],
+)
+def test_bad_answers(
+    load: Load, internet: Callable[..., Internet], answer: bytes, reason: str
+) -> None:
+    internet({"host.example": [PUBLIC]}, answer)
+    found = load().handler({"url": "http://host.example/"}, None)
+    assert found["statusCode"] == 400
+    assert reason in found["error"]
+
+
+def test_a_second_address_is_tried(
+    load: Load, internet: Callable[..., Internet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = internet({"host.example": [OTHER_PUBLIC, PUBLIC]}, reply(PNG))
+    connect = net.create_connection
+
+    def only_ipv4(address: tuple[str, int], timeout: float) -> socket.socket:
+        if address[0] == OTHER_PUBLIC:
+            raise OSError("Network is unreachable")
+        return connect(address, timeout)
+
+    monkeypatch.setattr(socket, "create_connection", only_ipv4)
+    assert "class" in load().handler({"url": "http://host.example/"}, None)
+
+
+def test_a_name_server_that_hangs(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: released.wait(20) and [])
+    app = load({"URL_SECONDS": "0.2"})
+    start = time.monotonic()
+    answer = app.handler({"url": "http://host.example/"}, None)
+    released.set()
+    assert answer["error"] == "the URL took longer than 0.2 s"
+    assert time.monotonic() - start < 5
+
+
+def test_headers_that_trickle(
+    load: Load, internet: Callable[..., Internet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = internet({"host.example": [PUBLIC]})
+    ended = threading.Event()
+
+    def trickle(_address: tuple[str, int], timeout: float) -> socket.socket:
+        here, there = socket.socketpair()
+        here.settimeout(timeout)
+
+        def drip() -> None:
+            there.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+            try:
+                for _ in range(400):
+                    there.sendall(b".")
+                    time.sleep(0.05)
+            except OSError:
+                ended.set()
+
+        threading.Thread(target=drip, daemon=True).start()
+        return here
+
+    monkeypatch.setattr(socket, "create_connection", trickle)
+    app = load({"URL_SECONDS": "0.3"})
+    assert "took longer" in app.handler({"url": "http://host.example/"}, None)["error"]
+    assert ended.wait(5), "the connection outlives the time limit"
+    assert net.asked == ["host.example"]
+
+
+def test_https_checks_the_name_not_the_address(
+    load: Load, internet: Callable[..., Internet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = internet({"host.example": [PUBLIC]}, reply(PNG))
+    names = []
+
+    class Context(ssl.SSLContext):
+        def wrap_socket(self, sock: Any, *_: Any, **options: Any) -> Any:
+            assert self.check_hostname
+            assert self.verify_mode is ssl.CERT_REQUIRED
+            names.append(options["server_hostname"])
+            return sock
+
+    monkeypatch.setattr(ssl, "create_default_context", lambda: Context(ssl.PROTOCOL_TLS_CLIENT))
+    assert "class" in load().handler({"url": "https://host.example/"}, None)
+    assert names == ["host.example"]
+    assert net.connected == [(PUBLIC, 443)]
+    assert b"Host: host.example\r\n" in net.requests[0]
+
+
+def test_private_addresses_by_permission(load: Load, internet: Callable[..., Internet]) -> None:
+    internet({"inside.example": [PRIVATE]}, reply(PNG))
+    app = load({"ALLOW_PRIVATE_URLS": "1"})
+    assert "class" in app.handler({"url": "http://inside.example/"}, None)
+
+
+def test_a_fault_of_ours_is_not_blamed_on_the_caller(load: Load) -> None:
+    app = load()
+    app.interpreter.invoke = lambda: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        app.handler({"image": events.image("3.png")}, None)
+
+
+@pytest.mark.parametrize("name", ["app.py", "probe.py", "compat_probe.py"])
+def test_files_that_run_on_any_lambda_python(name: str) -> None:
+    tree = ast.parse((FOLDER / name).read_text(), feature_version=(3, 8))
+    roots = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            roots |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            roots.add((node.module or "").partition(".")[0])
+    assert roots - set(sys.stdlib_module_names) <= {"numpy", "PIL", "tflite_runtime"}
+    assert "tflite_runtime" in roots
