@@ -8,6 +8,7 @@ and two builds at once make each product once.
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -51,6 +52,15 @@ def digest_files(*paths: Path) -> str:
             if "__pycache__" not in name.parts:
                 digest.update(f"{name.as_posix()}\0{sha256_of(member)}\n".encode())
     return digest.hexdigest()
+
+
+@functools.cache
+def recipe(*paths: Path) -> str:
+    """The digest of files that are part of this program, as of the first call.
+
+    A file that is edited while we run must not change the name of what is made.
+    """
+    return digest_files(*paths)
 
 
 def sha256_of(path: Path) -> str:

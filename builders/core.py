@@ -26,12 +26,12 @@ from typing import Any
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
-from builders.cache import Cache, digest_files, key_of
+from builders.cache import Cache, key_of, recipe
 from builders.errors import ArchiveError, CompileError
 from builders.matrix import TensorFlow
 from builders.process import run
 from builders.sources import Source
-from builders.toolchain import FLAGS, Toolchain
+from builders.toolchain import FLAGS, LIBRARIES, LINK_FLAGS, Toolchain
 from builders.trees import trees_inputs
 
 CMAKE = Path(__file__).with_name("cmake")
@@ -110,7 +110,7 @@ def core_inputs(
         "trees": trees_inputs(tensorflow.version, sources),
         "toolchain": toolchain.versions,
         "flags": FLAGS,
-        "recipe": digest_files(CMAKE, Path(__file__)),
+        "recipe": recipe(CMAKE, Path(__file__)),
     }
 
 
@@ -199,7 +199,7 @@ class _Compilation:
         self._tool("configuring the core", self._configure())
         self._tool(
             "compiling the core",
-            ["ninja", "-C", self.build, "-j", str(jobs), "tensorflow-lite"],
+            ["ninja", "-j", str(jobs), "tensorflow-lite"],
             lambda line: _report(line, progress),
         )
         check_no_leaked_instructions(self.build)
@@ -209,7 +209,7 @@ class _Compilation:
         self._collect(product)
 
     def _configure(self) -> list[str | Path]:
-        flags = " ".join((*FLAGS, *self.toolchain.prefix_maps(trees=self.trees, core=self.build)))
+        flags = shlex.join((*FLAGS, *self.toolchain.prefix_maps(trees=self.trees, core=self.build)))
         settings = {
             "ZIG": self.toolchain.zig,
             "ZIG_TARGET": self.toolchain.target(self.arch),
@@ -229,19 +229,19 @@ class _Compilation:
 
     def _merge(self, archive: Path) -> None:
         """All archives of the build as one, in an order that is always the same."""
-        parts = sorted(self.build.rglob("*.a"))
-        script = [f"CREATE {archive}", *(f"ADDLIB {part}" for part in parts), "SAVE", "END"]
-        merge = self.build / "merge.mri"
-        merge.write_text("\n".join(script) + "\n")
-        shell = f'exec "$0" ar -M < {shlex.quote(str(merge))}'
+        parts = sorted(part.relative_to(self.build) for part in self.build.rglob("*.a"))
+        script = ["CREATE merged", *(f"ADDLIB {part}" for part in parts), "SAVE", "END"]
+        (self.build / "merge.mri").write_text("\n".join(script) + "\n")
+        shell = 'exec "$0" ar -M < merge.mri'
         self._tool("merging the core", ["sh", "-c", shell, self.toolchain.zig])
+        (self.build / "merged").replace(archive)
 
     def _check(self, archive: Path) -> None:
         """Link the whole archive: nothing it refers to may be missing from it."""
         library = self.build / "check.so"
-        command = [*self.toolchain.compiler("c++", self.arch), "-shared", "-o", str(library)]
+        command = [*self.toolchain.compiler("c++", self.arch), *LINK_FLAGS, "-o", str(library)]
         command += ["-Wl,-z,defs", "-Wl,--whole-archive", str(archive), "-Wl,--no-whole-archive"]
-        self._tool("checking the core for missing symbols", [*command, "-lm", "-ldl", "-lpthread"])
+        self._tool("checking the core for missing symbols", [*command, *LIBRARIES])
         missing = REQUIRED_SYMBOLS - {name for name, _ in _defined(library, ".dynsym")}
         if missing:
             raise CompileError(f"the core lacks the symbols {', '.join(sorted(missing))}")
@@ -272,6 +272,7 @@ class _Compilation:
     ) -> None:
         run(
             command,
+            cwd=self.build,
             log=self.log,
             failure=CompileError,
             what=what,

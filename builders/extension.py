@@ -10,28 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from builders.audit import extension_name
-from builders.cache import Cache, digest_files, key_of
+from builders.cache import Cache, key_of, recipe
 from builders.core import PUBLIC_DEFINITIONS, WRAPPER_SOURCES, Core
 from builders.errors import CompileError
 from builders.headers import PythonHeaders
 from builders.matrix import Target
 from builders.process import run
-from builders.toolchain import FLAGS, Toolchain
+from builders.toolchain import FLAGS, LIBRARIES, LINK_FLAGS, Toolchain
 
 SHIM = Path(__file__).with_name("shim")
 
 # Only the module's initializer is visible to the process that loads it.
 EXPORTS = "{ global: PyInit_*; local: *; };\n"
 
-LINK_FLAGS = (
-    "-shared",
-    "-s",
-    "-Wl,--gc-sections",
-    "-Wl,--build-id=none",
-    # Nothing else refers to it; kept for the version that it holds.
-    "-Wl,-u,TfLiteVersion",
-    "-Wl,-z,relro,-z,now,-z,noexecstack",
-)
+# Nothing else refers to it; kept for the version that it holds.
+KEPT = ("-Wl,-u,TfLiteVersion",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +49,8 @@ def extension_inputs(
         "numpy": headers.numpy_sha256,
         "pybind11": headers.pybind11_sha256,
         "toolchain": toolchain.versions,
-        "flags": (FLAGS, LINK_FLAGS, EXPORTS),
-        "recipe": digest_files(Path(__file__), SHIM),
+        "flags": (FLAGS, LINK_FLAGS, KEPT, EXPORTS),
+        "recipe": recipe(Path(__file__), SHIM),
     }
 
 
@@ -133,9 +126,9 @@ def make_extension(
         exports = work / "exports.map"
         exports.write_text(EXPORTS)
         library = product / extension_name(target.runtime, target.arch)
-        link = [*toolchain.compiler("c++", target.arch), *LINK_FLAGS]
+        link = [*toolchain.compiler("c++", target.arch), *LINK_FLAGS, *KEPT]
         link += [f"-Wl,--version-script={exports}", "-o", str(library)]
-        link += [*map(str, objects), str(core.archive), "-lm", "-ldl", "-lpthread"]
+        link += [*map(str, objects), str(core.archive), *LIBRARIES]
         tool("linking the extension", link)
         shutil.rmtree(work)
 

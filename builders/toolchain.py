@@ -24,6 +24,17 @@ PACKAGES = ("ziglang", "cmake", "ninja")
 # Code and data that nothing refers to are dropped by the linker, section by section.
 FLAGS = ("-g0", "-O3", "-DNDEBUG", "-fPIC", "-ffunction-sections", "-fdata-sections")
 
+# -O3 here is of the libc++ that zig compiles for the link and keeps for the next one.
+LINK_FLAGS = (
+    "-shared",
+    "-s",
+    "-O3",
+    "-Wl,--gc-sections",
+    "-Wl,--build-id=none",
+    "-Wl,-z,relro,-z,now,-z,noexecstack",
+)
+LIBRARIES = ("-lm", "-ldl", "-lpthread")
+
 
 @dataclass(frozen=True)
 class Toolchain:

@@ -27,7 +27,7 @@ from packaging.tags import Tag
 from wheel.wheelfile import WheelFile
 
 from builders.audit import PACKAGE as PROJECT
-from builders.cache import Cache, digest_files, key_of, sha256_of
+from builders.cache import Cache, key_of, recipe, sha256_of
 from builders.core import Core
 from builders.matrix import Target
 from builders.sbom import Part, make_sbom, parts_of
@@ -104,7 +104,7 @@ def make_wheel(inputs: WheelInputs, cache: Cache, toolchain: Toolchain) -> Path:
             "extension": sha256_of(inputs.extension),
             "compiled_with": [str(part) for part in inputs.compiled_with],
             "numpy": inputs.target.runtime.numpy.requirement,
-            "recipe": digest_files(Path(__file__), Path(__file__).with_name("sbom.py")),
+            "recipe": recipe(Path(__file__), Path(__file__).with_name("sbom.py")),
             "wheel": metadata.version("wheel"),
         }
     )

@@ -31,6 +31,7 @@ ROOT = Path(__file__).parent.parent
 # The sources unpacked, a core's objects, the compiler's cache, and room to breathe.
 NEEDED_BYTES = 4_000_000_000
 KEPT_LOGS = 10
+TABLE_WIDTH = 150
 
 EXAMPLES = f"""\
 examples:
@@ -57,7 +58,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     matrix = load_matrix()
     if options.list:
-        Console().print(list_targets(matrix))
+        _table_console().print(list_targets(matrix))
         return 0
     selection = Selection(
         tensorflow=tuple(options.tensorflow),
@@ -82,7 +83,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     if options.json:
         print(json.dumps([proof.as_json() for proof in build.proofs], indent=2))
     else:
-        build.show(Console(), time.monotonic() - started)
+        build.show(_table_console(), time.monotonic() - started)
     for failure in failures:
         fail(failure)
     return failures[0].exit_code if failures else 0
@@ -143,18 +144,8 @@ class Build:
     def show(self, console: Console, seconds: float) -> None:
         """Print the table of wheels, their paths and the times."""
         table = Table(title="Wheels", title_justify="left")
-        for column in (
-            "target",
-            "size",
-            "glibc",
-            "NumPy",
-            "audit",
-            "smoke",
-            "XNNPACK float32",
-            "int8",
-            "import + first inference",
-        ):
-            table.add_column(column)
+        for column in Proof.COLUMNS:
+            table.add_column(column, no_wrap=True)
         for proof in self.proofs:
             table.add_row(*proof.row())
         console.print(table)
@@ -264,6 +255,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     how.add_argument("--json", action="store_true", help="print the results as JSON")
     return parser
+
+
+def _table_console() -> Console:
+    """A console as wide as its tables, where nothing says how wide it is."""
+    return Console() if sys.stdout.isatty() else Console(width=TABLE_WIDTH)
 
 
 def _positive(text: str) -> int:

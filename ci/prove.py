@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import builders
 import smoke_lambda
 from builders.audit import audit
-from builders.cache import Cache, digest_files, key_of, sha256_of, write_atomically
+from builders.cache import Cache, key_of, recipe, sha256_of, write_atomically
 from builders.errors import AuditError, SmokeError, UserError
 from builders.headers import runs_here
 from builders.interpreters import find_interpreter
@@ -36,6 +36,18 @@ class Proof:
         audit: `AuditReport.as_dict()`.
         smoke: `SmokeReport.as_json()`; None where the wheel cannot run here.
     """
+
+    COLUMNS: ClassVar = (
+        "target",
+        "size",
+        "glibc",
+        "NumPy",
+        "audit",
+        "smoke",
+        "XNNPACK float32",
+        "int8",
+        "import + first inference",
+    )
 
     target: Target
     wheel: Path
@@ -70,7 +82,7 @@ class Proof:
         }
 
     def row(self) -> tuple[str, ...]:
-        """A row of the summary; sizes in MB, times in milliseconds."""
+        """A row of the summary, of COLUMNS."""
         numpy = self.target.runtime.numpy.requirement.removeprefix("numpy")
         audited = "passed" if all(c["ok"] for c in self.audit["checks"]) else "[red]FAILED[/]"
         row = (
@@ -88,9 +100,9 @@ class Proof:
         millis = [last["import_ms"], last["first_inference_ms"]]
         return (
             *row,
-            f"passed with {versions}" if self.smoke["ok"] else "[red]FAILED[/]",
+            f"passed: {versions}" if self.smoke["ok"] else "[red]FAILED[/]",
             *(f"{run_share(last, model):.0%}" for model in (FLOAT32, INT8)),
-            " + ".join("?" if m is None else f"{m:.0f}" for m in millis) + " ms",
+            " + ".join("?" if m is None else f"{m:.1f}" for m in millis) + " ms",
         )
 
 
@@ -187,10 +199,8 @@ class Prover:
             return report
 
     def _audit_key(self, wheel: Path) -> str:
-        return key_of([wheel.name, sha256_of(wheel), digest_files(AUDIT, MATRIX_FILE)])
+        return key_of([wheel.name, sha256_of(wheel), recipe(AUDIT, MATRIX_FILE)])
 
     def _smoke_key(self, target: Target, wheel: Path) -> str:
         interpreter = find_interpreter(target.runtime.python)
-        return key_of(
-            [wheel.name, sha256_of(wheel), digest_files(SMOKE, MATRIX_FILE), str(interpreter)]
-        )
+        return key_of([wheel.name, sha256_of(wheel), recipe(SMOKE, MATRIX_FILE), str(interpreter)])

@@ -21,6 +21,9 @@ from builders.matrix import Matrix, load_matrix
 from smoke_lambda.lock import main as lock_smoke_requirements
 
 ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+RUNTIMES_BEGIN = "<!-- runtimes: written by ./scripts/update -->\n"
+RUNTIMES_END = "<!-- /runtimes -->"
 REQUIREMENTS = (ROOT / "builders/requirements.in", ROOT / "tests/requirements.in")
 GENERATED = "# Written by ./scripts/update; not to be edited.\n"
 # The oldest Python that the scripts promise to run on.
@@ -31,7 +34,9 @@ def main(_argv: Sequence[str] = ()) -> int:
     """Rewrite all of them."""
     for source in REQUIREMENTS:
         lock_requirements(source)
-    write_headers_lock(load_matrix())
+    matrix = load_matrix()
+    write_headers_lock(matrix)
+    write_atomically(README, with_runtimes(README.read_text(), matrix).encode())
     lock_smoke_requirements()
     return 0
 
@@ -57,6 +62,26 @@ def write_headers_lock(matrix: Matrix) -> None:
             (wheel,) = Path(folder).iterdir()
             lines.append(f'[[wheel]]\nfile = "{wheel.name}"\nsha256 = "{sha256_of(wheel)}"\n')
     write_atomically(LOCK_FILE, "\n".join(lines).encode())
+
+
+def with_runtimes(readme: str, matrix: Matrix) -> str:
+    """The README with the table of runtimes that the matrix gives."""
+    before, _, rest = readme.partition(RUNTIMES_BEGIN)
+    _, _, after = rest.partition(RUNTIMES_END)
+    lines = ["", "| Lambda runtime | OS, glibc | AWS deprecates it | NumPy | verified |"]
+    lines.append("| --- | --- | --- | --- | --- |")
+    for runtime in matrix.runtimes:
+        verified = [
+            f"{target.tensorflow.version} {target.arch}"
+            for target in matrix.targets()
+            if target.runtime == runtime and target.verified
+        ]
+        lines.append(
+            f"| {runtime.name} | {runtime.os}, {runtime.glibc} "
+            f"| {'not released yet' if runtime.upcoming else runtime.deprecated} "
+            f"| `{runtime.numpy.requirement}` | {', '.join(verified) or 'declared'} |"
+        )
+    return before + RUNTIMES_BEGIN + "\n".join(lines) + "\n\n" + RUNTIMES_END + after
 
 
 def _header_wheels(matrix: Matrix) -> Iterator[tuple[str, list[str]]]:

@@ -58,7 +58,13 @@ def install(requirements: Path, folder: Path) -> None:
     if made.returncode:
         shutil.rmtree(folder, ignore_errors=True)
         stop("this Python has no venv module", "install it (Debian: apt install python3-venv)")
-    command = [folder / "bin/python", "-m", "pip", "install", "--disable-pip-version-check"]
+    command: list[str | Path] = [
+        folder / "bin/python",
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+    ]
     command += ["--require-hashes", "--only-binary", ":all:", "-r", requirements]
     total = requirements.read_text().count("==")
     with subprocess.Popen(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support import wheels_folder
 
 from builders.audit import audit
 from builders.matrix import load_matrix
@@ -18,10 +18,8 @@ pytestmark = pytest.mark.integration
 
 
 def wheels() -> list[Path]:
-    folder = os.environ.get("TFLITE_WHEELS")
-    if not folder:
-        pytest.skip("no wheels: run ./scripts/build and set TFLITE_WHEELS to their folder")
-    found = sorted(Path(folder).glob("*.whl"))
+    folder = wheels_folder()
+    found = sorted(folder.glob("*.whl"))
     assert found, f"no wheels in {folder}"
     return found
 

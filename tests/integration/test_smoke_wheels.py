@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from packaging.utils import parse_wheel_filename
+from support import wheels_folder
 from uv import find_uv_bin
 
 from builders.cache import Cache, default_root
@@ -64,11 +65,9 @@ def interpreter(python: str) -> Path:
 
 def wheels() -> list[tuple[Path, Runtime]]:
     """Those that this machine can run, with their runtimes."""
-    folder = os.environ.get("TFLITE_WHEELS")
-    if not folder:
-        pytest.skip("no wheels: run ./scripts/build and set TFLITE_WHEELS to their folder")
+    folder = wheels_folder()
     found = []
-    for wheel in sorted(Path(folder).glob("*.whl")):
+    for wheel in sorted(folder.glob("*.whl")):
         tag = next(iter(parse_wheel_filename(wheel.name)[3]))
         if tag.platform.endswith(platform.machine()):
             found.append((wheel, load_matrix().runtime(tag.interpreter)))

@@ -1,0 +1,42 @@
+"""What the integration tests share."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def wheels_folder() -> Path:
+    """The wheels that the main job made; skips where there are none."""
+    folder = os.environ.get("TFLITE_WHEELS")
+    if not folder:
+        pytest.skip("no wheels: run ./scripts/test, or ./scripts/build and set TFLITE_WHEELS=dist")
+    return Path(folder)
+
+
+def records() -> dict[str, dict[str, Any]]:
+    """The main job's records, by target."""
+    found = [json.loads(path.read_text()) for path in wheels_folder().glob("records/*.json")]
+    assert found, "the main job left no records"
+    return {record["target"]: record for record in found}
+
+
+def script(
+    name: str, *arguments: str | Path, root: Path = ROOT, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """Run one of ./scripts to its end."""
+    return subprocess.run(
+        [sys.executable, root / "scripts" / name, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **env},
+    )

@@ -1,0 +1,28 @@
+"""The errors a user can meet."""
+
+from __future__ import annotations
+
+import inspect
+
+from builders import errors
+from builders.errors import ArchiveError, ChecksumError, FetchError, UnreachableError, UserError
+
+
+def test_an_error_is_one_line_with_its_remedy() -> None:
+    assert str(UserError("it rains", remedy="take an umbrella")) == "it rains; take an umbrella"
+    assert str(UserError("it rains")) == "it rains"
+
+
+def test_exit_codes_tell_kinds_apart() -> None:
+    kinds = {k for _, k in inspect.getmembers(errors, inspect.isclass) if issubclass(k, UserError)}
+    # Both are bytes that are not to be trusted; an unreachable host is a failed fetch.
+    own = [kind.exit_code for kind in kinds - {ArchiveError, UnreachableError}]
+    assert len(own) == len(set(own))
+    assert ArchiveError.exit_code == ChecksumError.exit_code
+    assert UnreachableError.exit_code == FetchError.exit_code
+    assert all(0 < code < 126 for code in own)
+
+
+def test_wrong_bytes_are_no_failed_fetch() -> None:
+    # Else another origin would be tried after them.
+    assert not issubclass(ChecksumError, FetchError)
