@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 
 from builders.errors import DiskFullError, UserError
@@ -41,6 +43,19 @@ def guarded(body: Callable[[], int]) -> int:
         return fail(
             DiskFullError(f"no space left{where}", remedy="free some and run the same command")
         )
+
+
+def wheels_parser(prog: str, description: str, epilog: str) -> argparse.ArgumentParser:
+    """The parser of a command about wheels: `PROG WHEEL... [--json]`."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("wheels", metavar="WHEEL", nargs="+", type=Path, help="a wheel file")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    return parser
 
 
 def fail(error: UserError) -> int:

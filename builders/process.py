@@ -96,7 +96,7 @@ def _started(
             errors="replace",
             pass_fds=keep_open,
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.EACCES):
@@ -130,7 +130,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 _LIBC = ctypes.CDLL(None)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Have the kernel end this child when we are killed; Ninja then ends its own."""
     _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 

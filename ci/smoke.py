@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from builders.cache import Cache, default_root
-from builders.cli import EXIT_CODES, guarded
+from builders.cli import EXIT_CODES, guarded, wheels_parser
 from builders.errors import SmokeError, UsageError
 from builders.fetch import Fetcher
 from builders.interpreters import find_interpreter
@@ -22,6 +21,10 @@ from builders.matrix import Runtime, load_matrix
 from builders.progress import Reporter
 from smoke_lambda.native import smoke
 from smoke_lambda.rie import emulator
+
+DESCRIPTION = """\
+Install each wheel with --no-deps in a fresh environment, and invoke it under Lambda's own
+emulator with every event form, good and bad."""
 
 EXAMPLES = f"""\
 examples:
@@ -38,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; raises UserError where `main` prints."""
-    options = _parser().parse_args(argv)
+    options = wheels_parser("smoke", DESCRIPTION, EXAMPLES).parse_args(argv)
     runtimes = [_runtime(wheel) for wheel in options.wheels]
     reporter = Reporter(Console(stderr=True))
     cache = Cache(default_root())
@@ -119,19 +122,6 @@ def _runtime(wheel: Path) -> Runtime:
     except InvalidWheelFilename as error:
         raise UsageError(str(error)) from error
     return load_matrix().runtime(next(iter(tags)).interpreter)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="smoke",
-        description="Install each wheel with --no-deps in a fresh environment, and invoke it "
-        "under Lambda's own emulator with every event form, good and bad.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("wheels", metavar="WHEEL", nargs="+", type=Path, help="a wheel file")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    return parser
 
 
 if __name__ == "__main__":

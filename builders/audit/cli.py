@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from builders.audit import AuditReport, audit
-from builders.cli import guarded
+from builders.cli import guarded, wheels_parser
 from builders.errors import AuditError
 from builders.matrix import load_matrix
+
+DESCRIPTION = """\
+Inspect tflite_runtime wheels without running them: archive, metadata, extension, and on
+which Lambda runtimes they install and load."""
 
 EXAMPLES = """\
 examples:
@@ -34,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; raises UserError where `main` prints."""
-    options = _parser().parse_args(argv)
+    options = wheels_parser("audit", DESCRIPTION, EXAMPLES).parse_args(argv)
     matrix = load_matrix()
     reports = [audit(wheel, matrix) for wheel in options.wheels]
     if options.json:
@@ -61,19 +63,6 @@ def show(report: AuditReport, console: Console) -> None:
         console.print(escape(str(verdict)), style="" if verdict.ok else "dim", soft_wrap=True)
     answer = "passed" if report.ok else f"FAILED: {', '.join(report.failed)}"
     console.print(f"sha256 {report.sha256}  {answer}", soft_wrap=True, highlight=False)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="audit",
-        description="Inspect tflite_runtime wheels without running them: archive, metadata, "
-        "extension, and on which Lambda runtimes they install and load.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("wheels", metavar="WHEEL", nargs="+", type=Path, help="a wheel file")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    return parser
 
 
 if __name__ == "__main__":

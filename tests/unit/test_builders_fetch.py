@@ -389,7 +389,9 @@ def test_two_processes_fetch_once(server: Server, fetcher: Fetcher) -> None:
     server.delay = 0.5
     arguments = (fetcher.cache.root, server.url, SHA256)
     with python(code, *arguments) as one, python(code, *arguments) as other:
-        assert one.communicate(timeout=20)[0] == other.communicate(timeout=20)[0] == f"{len(DATA)}\n"
+        assert (
+            one.communicate(timeout=20)[0] == other.communicate(timeout=20)[0] == f"{len(DATA)}\n"
+        )
     assert len(server.asked) == 1
 
 

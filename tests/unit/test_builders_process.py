@@ -144,7 +144,13 @@ def test_the_environment_is_ours_with_changes(
     monkeypatch.setenv("CHANGED", "before")
     lines: list[str] = []
     env = {"CHANGED": "after"}
-    sh('echo "$KEPT $CHANGED $(pwd)"', tmp_path / "log", env=env, cwd=tmp_path, on_line=lines.append)
+    sh(
+        'echo "$KEPT $CHANGED $(pwd)"',
+        tmp_path / "log",
+        env=env,
+        cwd=tmp_path,
+        on_line=lines.append,
+    )
     assert lines == [f"kept after {tmp_path}"]
     assert os.environ["CHANGED"] == "before"
 

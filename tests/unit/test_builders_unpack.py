@@ -1,0 +1,342 @@
+"""Archives are unpacked where they belong, and nowhere else."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import shutil
+import stat
+import tarfile
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from builders.errors import ArchiveError
+from builders.unpack import unpack
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file, unless told otherwise."""
+
+    name: str
+    data: bytes = b""
+    kind: bytes = tarfile.REGTYPE
+    link: str = ""
+    mode: int = 0o644
+
+
+def folder(name: str) -> Member:
+    return Member(name, kind=tarfile.DIRTYPE, mode=0o755)
+
+
+def symlink(name: str, to: str) -> Member:
+    return Member(name, kind=tarfile.SYMTYPE, link=to)
+
+
+def hardlink(name: str, to: str) -> Member:
+    return Member(name, kind=tarfile.LNKTYPE, link=to)
+
+
+def write_tar(path: Path, members: Sequence[Member]) -> Path:
+    compression = path.suffix[1:]
+    mode = f"w:{compression}" if compression in ("gz", "xz", "bz2") else "w"
+    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
+        for member in members:
+            info = tarfile.TarInfo(member.name)
+            info.type, info.linkname, info.mode = member.kind, member.link, member.mode
+            info.size = len(member.data)
+            tar.addfile(info, io.BytesIO(member.data))
+    return path
+
+
+ZIP_KINDS = {
+    tarfile.REGTYPE: stat.S_IFREG,
+    tarfile.DIRTYPE: stat.S_IFDIR,
+    tarfile.SYMTYPE: stat.S_IFLNK,
+    tarfile.CHRTYPE: stat.S_IFCHR,
+    tarfile.FIFOTYPE: stat.S_IFIFO,
+}
+
+
+def write_zip(path: Path, members: Sequence[Member]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for member in members:
+            suffix = "/" if member.kind == tarfile.DIRTYPE else ""
+            info = zipfile.ZipInfo(member.name + suffix)
+            info.external_attr = (ZIP_KINDS[member.kind] | member.mode) << 16
+            file.writestr(info, member.link.encode() or member.data)
+    return path
+
+
+Write = Callable[[Path, Sequence[Member]], Path]
+FORMATS = {".tar": write_tar, ".tar.gz": write_tar, ".tar.xz": write_tar, ".tar.bz2": write_tar}
+FORMATS |= {".zip": write_zip}
+BOTH = pytest.mark.parametrize("suffix", [".tar.gz", ".zip"])
+ALL = pytest.mark.parametrize("suffix", FORMATS)
+
+
+def make(place: Path, suffix: str, *members: Member) -> Path:
+    return FORMATS[suffix](place / f"archive{suffix}", members)
+
+
+def tree(root: Path) -> dict[str, bytes | str]:
+    """Every file and link below a folder, with its bytes or where it leads."""
+    return {
+        path.relative_to(root).as_posix(): (
+            str(path.readlink()) if path.is_symlink() else path.read_bytes()
+        )
+        for path in root.rglob("*")
+        if path.is_symlink() or path.is_file()
+    }
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """The destination, deep in a folder that holds nothing else."""
+    path = tmp_path / "world" / "deep" / "out"
+    path.mkdir(parents=True)
+    return path
+
+
+def assert_nothing_outside(out: Path) -> None:
+    assert [p for p in (out.parents[1]).rglob("*") if not p.is_relative_to(out)] == [out.parent]
+
+
+@ALL
+def test_only_the_wanted_folders_are_written(tmp_path: Path, out: Path, suffix: str) -> None:
+    archive = make(
+        tmp_path,
+        suffix,
+        folder("top"),
+        Member("top/a/x", b"1"),
+        Member("top/a/deep/y", b"2"),
+        Member("top/ab/z", b"3"),
+        Member("top/c/w", b"4"),
+    )
+    unpack(archive, {"top/a": out / "one", "top/c": out / "two"})
+    assert tree(out) == {"one/x": b"1", "one/deep/y": b"2", "two/w": b"4"}
+
+
+@ALL
+def test_an_empty_name_is_the_whole_archive(tmp_path: Path, out: Path, suffix: str) -> None:
+    archive = make(tmp_path, suffix, Member("./x", b"1"), Member("a/y", b"2"))
+    unpack(archive, {"": out})
+    assert tree(out) == {"x": b"1", "a/y": b"2"}
+
+
+@ALL
+def test_a_missing_folder_is_named(tmp_path: Path, out: Path, suffix: str) -> None:
+    archive = make(tmp_path, suffix, Member("a/x"), Member("b", b"a file of that name"))
+    with pytest.raises(ArchiveError, match=rf"archive{suffix} has no folder 'b'"):
+        unpack(archive, {"a": out / "a", "b": out / "b"})
+
+
+@ALL
+def test_programs_stay_programs(tmp_path: Path, out: Path, suffix: str) -> None:
+    archive = make(tmp_path, suffix, Member("a/run", mode=0o4775), Member("a/text", mode=0o666))
+    unpack(archive, {"a": out})
+    assert stat.S_IMODE((out / "run").stat().st_mode) == 0o755
+    assert not (out / "text").stat().st_mode & 0o111
+
+
+@BOTH
+def test_what_an_archive_calls_read_only_can_be_written(
+    tmp_path: Path, out: Path, suffix: str
+) -> None:
+    locked = Member("a/b", kind=tarfile.DIRTYPE, mode=0o555)
+    unpack(make(tmp_path, suffix, locked, Member("a/b/x", mode=0o444)), {"a": out})
+    assert (out / "b").stat().st_mode & stat.S_IWUSR
+    assert (out / "b/x").stat().st_mode & stat.S_IWUSR
+
+
+@BOTH
+def test_of_two_members_with_one_name_the_last_counts(
+    tmp_path: Path, out: Path, suffix: str
+) -> None:
+    members = [Member("a/x", b"first", mode=0o755), Member("a/x", b"last"), symlink("a/l", "x")]
+    with pytest.warns(UserWarning) if suffix == ".zip" else _nothing():
+        archive = make(tmp_path, suffix, *members, Member("a/l", b"file"))
+    unpack(archive, {"a": out})
+    # The link is replaced, not written through.
+    assert tree(out) == {"x": b"last", "l": b"file"}
+    assert not (out / "x").stat().st_mode & 0o111
+
+
+def _nothing() -> pytest.WarningsRecorder:
+    return pytest.WarningsRecorder(_ispytest=True)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("name", "to"),
+    [("a/l", "x"), ("a/b/c/l", "../../x"), ("a/l", "b/c"), ("a/b/l", ".."), ("a/l", "absent")],
+)
+def test_links_inside_are_kept(tmp_path: Path, out: Path, suffix: str, name: str, to: str) -> None:
+    unpack(make(tmp_path, suffix, Member("a/x", b"1"), symlink(name, to)), {"a": out})
+    assert tree(out)[name.removeprefix("a/")] == to
+
+
+def test_a_hard_link_is_a_file_of_its_own(tmp_path: Path, out: Path) -> None:
+    archive = make(tmp_path, ".tar.gz", Member("a/x", b"1", mode=0o755), hardlink("a/b/y", "./a/x"))
+    unpack(archive, {"a": out})
+    assert tree(out) == {"x": b"1", "b/y": b"1"}
+    assert (out / "b/y").stat().st_mode & stat.S_IXUSR
+    (out / "b/y").write_bytes(b"patched")
+    assert (out / "x").read_bytes() == b"1"
+
+
+OUTSIDE = [
+    ("a parent", [Member("a/../../evil", b"!")]),
+    ("a parent inside", [Member("a/b/../x", b"!")]),
+    ("an absolute name", [Member("a//evil", b"!")]),
+    ("an absolute link", [symlink("a/l", "/")]),
+    ("a link out", [symlink("a/l", "..")]),
+    ("a link out and in", [symlink("a/b/l", "../../a/x")]),
+    ("a link that climbs late", [symlink("a/l", "b/../../x")]),
+    ("an empty link", [symlink("a/l", "")]),
+    ("a file behind a link", [symlink("a/l", "b"), Member("a/l/evil", b"!")]),
+    ("a folder behind a link", [symlink("a/l", "b"), folder("a/l/evil")]),
+    ("a link behind a link", [symlink("a/l", "b/c"), symlink("a/l/evil", "../x")]),
+    ("a device", [Member("a/dev", kind=tarfile.CHRTYPE)]),
+    ("a pipe", [Member("a/pipe", kind=tarfile.FIFOTYPE)]),
+    ("a file that is a folder", [folder("a/x"), Member("a/x", b"!")]),
+    ("a folder that is a file", [Member("a/x", b"!"), Member("a/x/evil", b"!")]),
+]
+
+
+@BOTH
+@pytest.mark.parametrize("members", [m for _, m in OUTSIDE], ids=[name for name, _ in OUTSIDE])
+def test_what_is_unsafe_is_refused(
+    tmp_path: Path, out: Path, suffix: str, members: list[Member]
+) -> None:
+    with pytest.raises(ArchiveError, match=rf"archive{suffix} is damaged or unsafe"):
+        unpack(make(tmp_path, suffix, *members), {"a": out})
+    assert_nothing_outside(out)
+    assert "!" not in str(tree(out).get("evil", ""))
+
+
+def test_an_absolute_name_is_refused_where_all_is_wanted(tmp_path: Path, out: Path) -> None:
+    for suffix in (".tar", ".zip"):
+        archive = make(tmp_path, suffix, Member(str(out.parent / "evil"), b"!"))
+        with pytest.raises(ArchiveError, match="outside its folder"):
+            unpack(archive, {"": out})
+    assert_nothing_outside(out)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [hardlink("a/h", "a/../../world/secret")],
+        [hardlink("a/h", "secret")],
+        [hardlink("a/h", "/etc/hostname")],
+        [hardlink("a/h", "a/absent")],
+        [folder("a/b"), hardlink("a/h", "a/b")],
+        # A link that is safe where it is, but not one folder up.
+        [symlink("a/b/l", "../x"), hardlink("a/h", "a/b/l")],
+    ],
+)
+def test_a_hard_link_to_what_was_not_unpacked_is_refused(
+    tmp_path: Path, out: Path, members: list[Member]
+) -> None:
+    (tmp_path / "world" / "secret").write_text("secret")
+    with pytest.raises(ArchiveError):
+        unpack(make(tmp_path, ".tar", *members), {"a": out})
+    assert not (out / "h").exists()
+    assert not (out / "h").is_symlink()
+
+
+names = st.lists(st.sampled_from(["a", "b", "..", ".", "", "l"]), max_size=5).map("/".join)
+members = st.one_of(
+    st.builds(Member, names, st.just(b"!")),
+    st.builds(symlink, names, names),
+    st.builds(hardlink, names, names),
+    st.builds(folder, names),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@given(st.lists(members, max_size=6), st.sampled_from(["", "a", "a/b"]))
+@example([symlink("a/l", "b"), symlink("a/b/l", ".."), Member("a/l/l/x", b"!")], "")
+def test_no_archive_writes_or_leads_outside(
+    tmp_path_factory: pytest.TempPathFactory, members: list[Member], wanted: str
+) -> None:
+    world = tmp_path_factory.mktemp("world")
+    (out := world / "deep" / "out").mkdir(parents=True)
+    archive = write_tar(tmp_path_factory.mktemp("archive") / "archive.tar", members)
+    try:
+        unpack(archive, {wanted: out})
+    except ArchiveError:
+        pass
+    assert [p for p in world.rglob("*") if not p.is_relative_to(out)] == [out.parent]
+    for path in out.rglob("*"):
+        if path.is_symlink():
+            target = os.path.realpath(path)
+            assert target == str(out) or target.startswith(f"{out}/")
+
+
+@ALL
+def test_a_cut_archive_is_damaged_wherever_it_is_cut(
+    tmp_path: Path, out: Path, suffix: str
+) -> None:
+    content = random.Random(0).randbytes(2000)
+    archive = make(tmp_path, suffix, *(Member(f"a/{i}", content[i:]) for i in range(4)))
+    data = archive.read_bytes()
+    whole = {str(i): content[i:] for i in range(4)}
+    errors = 0
+    for cut in [*range(0, len(data), 97), *range(0, len(data), 512)]:
+        archive.write_bytes(data[:cut])
+        try:
+            unpack(archive, {"a": out})
+        except ArchiveError:
+            errors += 1
+        else:
+            # Only what comes after the last member was cut off.
+            assert tree(out) == whole, cut
+        shutil.rmtree(out)
+        out.mkdir()
+    assert errors > 20 if suffix.startswith(".tar.") or suffix == ".zip" else errors > 80
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"no archive", b"\x1f\x8b\x08broken", b"PK\x03\x04", b"\xff" * 999]
+)
+def test_what_is_no_archive_is_damaged(tmp_path: Path, out: Path, data: bytes) -> None:
+    archive = tmp_path / "archive.tar.gz"
+    archive.write_bytes(data)
+    with pytest.raises(ArchiveError, match=r"archive\.tar\.gz is damaged"):
+        unpack(archive, {"": out})
+
+
+def test_a_damaged_header_is_not_the_end(tmp_path: Path, out: Path) -> None:
+    archive = make(tmp_path, ".tar", Member("a/1", b"1"), Member("a/2", b"2"))
+    data = bytearray(archive.read_bytes())
+    data[1024 + 148] ^= 1
+    archive.write_bytes(data)
+    with pytest.raises(ArchiveError, match="damaged"):
+        unpack(archive, {"a": out})
+
+
+def test_a_changed_byte_of_a_zip_is_found(tmp_path: Path, out: Path) -> None:
+    archive = tmp_path / "archive.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("a/x", b"content")
+    archive.write_bytes(archive.read_bytes().replace(b"content", b"CONTENT"))
+    with pytest.raises(ArchiveError, match="damaged"):
+        unpack(archive, {"a": out})
+
+
+@ALL
+def test_progress_ends_at_the_whole(tmp_path: Path, out: Path, suffix: str) -> None:
+    archive = make(tmp_path, suffix, Member("a/x", os.urandom(100_000)))
+    seen: list[tuple[int, int | None]] = []
+    unpack(archive, {"a": out}, lambda done, total: seen.append((done, total)))
+    size = archive.stat().st_size
+    assert seen[-1] == (size, size)
+    assert seen == sorted(seen)
