@@ -161,7 +161,11 @@ def make_core(
             _copy_licences(source, trees(), product / "licences")
         shutil.rmtree(build)
 
-    path = cache.product("core", key, make)
+    return load_core(cache.product("core", key, make))
+
+
+def load_core(path: Path) -> Core:
+    """A core that was made before, in the folder named by its key."""
     return Core(path=path, record=json.loads((path / "core.json").read_text()))
 
 

@@ -87,3 +87,14 @@ class SmokeError(UserError):
     """A wheel failed its smoke test, or the smoke test could not be run."""
 
     exit_code = 10
+
+
+class EngineError(UserError):
+    """There is no Docker engine to be used, or it could not do what was asked of it.
+
+    Attributes:
+        status: of the program that failed in a build, where one did.
+    """
+
+    exit_code = 11
+    status: int | None = None

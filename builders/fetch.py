@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from packaging.utils import parse_wheel_filename
 from builders.cache import Cache, sha256_of, write_atomically
 from builders.errors import ChecksumError, FetchError, UnreachableError
 
+MIRRORS_VARIABLE = "TFLITE_DEBIAN_MIRRORS"
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
 ATTEMPTS = 4
@@ -222,7 +224,12 @@ def _transfer(url: str, part: Path, progress: Progress) -> None:
 
 @functools.cache
 def debian_mirrors() -> tuple[str, ...]:
-    """The archive addresses in apt's own configuration, which is never copied into ours."""
+    """The archive addresses in apt's own configuration, which is never copied into ours.
+
+    Where there is no apt (in a builder's image), $TFLITE_DEBIAN_MIRRORS has them.
+    """
+    if os.environ.get(MIRRORS_VARIABLE):
+        return tuple(os.environ[MIRRORS_VARIABLE].split())
     command = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]
     try:
         listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout

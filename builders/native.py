@@ -12,7 +12,7 @@ from builders.cache import Cache
 from builders.core import Core, core_key, make_core
 from builders.extension import Headers, extension_key, make_extension
 from builders.fetch import Fetcher, Progress
-from builders.headers import locked_wheel, python_headers, wheel_headers
+from builders.headers import PythonHeaders, locked_wheel, python_headers, wheel_headers
 from builders.matrix import Target, TensorFlow
 from builders.progress import Reporter, Step, describe
 from builders.sbom import Part
@@ -34,6 +34,7 @@ class NativeRunner:
         origin: an origin of the locks, or `auto`.
         jobs: compilers at once.
         logs: the folder of the step's log files.
+        python_headers: the include folder of the target's Python, where it is known.
     """
 
     cache: Cache
@@ -41,6 +42,7 @@ class NativeRunner:
     logs: Path
     origin: str = "auto"
     jobs: int = 1
+    python_headers: Path | None = None
     toolchain: Toolchain = field(init=False)
     fetcher: Fetcher = field(init=False)
     _sources: dict[str, tuple[Source, ...]] = field(default_factory=dict)
@@ -106,7 +108,10 @@ class NativeRunner:
 
     def wheel(self, target: Target) -> Path:
         """The wheel of a target."""
-        core = self.core(target.tensorflow, target.arch)
+        return self.wheel_from(target, self.core(target.tensorflow, target.arch))
+
+    def wheel_from(self, target: Target, core: Core) -> Path:
+        """The wheel of a target, linked with that core."""
         headers = self.headers(target)
         name = f"wheel {target.identifier}"
         key = extension_key(target, core.path.name, headers, self.toolchain)
@@ -131,14 +136,19 @@ class NativeRunner:
         """The headers that a target's extension is compiled from."""
         numpy, numpy_sha256 = wheel_headers("numpy", target, self.cache, self.fetcher)
         pybind11, pybind11_sha256 = wheel_headers("pybind11", target, self.cache, self.fetcher)
-        log = self.log(f"headers {target.identifier}")
         return Headers(
-            python=python_headers(target.runtime, target.arch, self.cache, log),
+            python=self._python_headers(target),
             numpy=numpy,
             numpy_sha256=numpy_sha256,
             pybind11=pybind11,
             pybind11_sha256=pybind11_sha256,
         )
+
+    def _python_headers(self, target: Target) -> PythonHeaders:
+        if self.python_headers is not None:
+            return PythonHeaders((self.python_headers,), "given")
+        log = self.log(f"headers {target.identifier}")
+        return python_headers(target.runtime, target.arch, self.cache, log)
 
     def is_cached(self, kind: str, target: Target) -> bool:
         """Whether `fetch`, `sources`, `core` or `wheel` of a target has nothing to do."""

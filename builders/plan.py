@@ -55,7 +55,7 @@ def select(
         for version in selection.tensorflow or (DEFAULT_TENSORFLOW,)
     }
     pythons = {matrix.runtime(python).python for python in selection.python}
-    architectures = {_architecture(matrix, arch) for arch in selection.arch or (machine,)}
+    architectures = {architecture(matrix, arch) for arch in selection.arch or (machine,)}
     targets = [
         target
         for target in matrix.targets()
@@ -103,7 +103,12 @@ def plan(
     return list(steps.values())
 
 
-def _architecture(matrix: Matrix, arch: str) -> str:
+def architecture(matrix: Matrix, arch: str) -> str:
+    """An architecture as wheels name it, from that name or AWS's.
+
+    Raises:
+        UsageError: the matrix does not have it.
+    """
     arch = ARCH_ALIASES.get(arch, arch)
     if arch not in matrix.architectures:
         raise UsageError(

@@ -10,7 +10,14 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cyclonedx.model import ExternalReference, ExternalReferenceType, HashType, Property, XsUri
+from cyclonedx.model import (
+    ExternalReference,
+    ExternalReferenceType,
+    HashAlgorithm,
+    HashType,
+    Property,
+    XsUri,
+)
 from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.model.license import LicenseExpression
@@ -58,7 +65,7 @@ def _component(part: Part) -> Component:
         type=ComponentType.LIBRARY,
         bom_ref=part.name,
         licenses=[LicenseExpression(part.licence)],
-        hashes=[HashType.from_composite_str(f"sha256:{part.sha256}")],
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=part.sha256)],
         properties=[Property(name="origin", value=part.origin)],
     )
     kind = ExternalReferenceType.SOURCE_DISTRIBUTION

@@ -173,7 +173,7 @@ class _Place:
         """A hard link, as a file of its own: patching one must not change the other."""
         name = _below(self.folder, member)
         source = None if name is None else _Place(self.folder, self.root, name).path
-        if source is None or source.is_symlink() or not source.is_file():
+        if source is None or not source.is_file():
             raise UnsafeMemberError(f"{self.name!r} is linked to {member!r}, which is not there")
         if source != self.path:
             self._clear()

@@ -240,11 +240,18 @@ def test_tensorflows_own_models(tmp_path: Path) -> None:
         pytest.skip("no models: set TFLITE_TREE to an unpacked TensorFlow source tree")
     models, expected = compat.models(Path(tree)), compat.expectations()
     assert set(expected) <= {path.name for path in models}
-    for wheel, runtime in wheels():
+
+    def run_all(wheel: Path, runtime: Runtime) -> list[compat.Result]:
         folder = tmp_path / runtime.tag
         python = environment(folder, runtime, runtime.numpy.on_lambda, wheel)
         results = compat.run_models(models, python=python, log=tmp_path / f"{runtime.tag}.log")
         shutil.rmtree(folder)
-        faults = [r.fault(expected.get(r.model, compat.Expected())) for r in results]
-        assert [fault for fault in faults if fault] == [], wheel.name
-        assert len(results) == len(models)
+        return results
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for (wheel, _), results in zip(
+            wheels(), pool.map(lambda pair: run_all(*pair), wheels()), strict=True
+        ):
+            faults = [r.fault(expected.get(r.model, compat.Expected())) for r in results]
+            assert [fault for fault in faults if fault] == [], wheel.name
+            assert len(results) == len(models)

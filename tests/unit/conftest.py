@@ -6,7 +6,6 @@ import ipaddress
 import os
 import socket
 import subprocess
-from typing import Any
 
 import pytest
 
@@ -56,23 +55,23 @@ def _no_program(_self: object, command: object, *_: object, **__: object) -> Non
     raise OutsideWorldError(f"a unit test starts {command!r}; see the fixture allow_subprocess")
 
 
-def _connect_here(self: socket.socket, address: Any) -> None:
+def _connect_here(self: socket.socket, address: tuple[str, int] | str) -> None:
     _check_loopback(address[0] if isinstance(address, tuple) else "localhost")
     _connect(self, address)
 
 
-def _connect_ex_here(self: socket.socket, address: Any) -> int:
+def _connect_ex_here(self: socket.socket, address: tuple[str, int] | str) -> int:
     _check_loopback(address[0] if isinstance(address, tuple) else "localhost")
     return _connect_ex(self, address)
 
 
-def _getaddrinfo_here(host: Any, *args: Any, **kwargs: Any) -> Any:
+def _getaddrinfo_here(host: str | None, *args: int, **options: int) -> list[tuple[object, ...]]:
     _check_loopback(host)
-    return _getaddrinfo(host, *args, **kwargs)
+    return [*_getaddrinfo(host, *args, **options)]
 
 
-def _check_loopback(host: Any) -> None:
-    if host in (None, "", "localhost"):
+def _check_loopback(host: str | None) -> None:
+    if not host or host == "localhost":
         return
     try:
         if ipaddress.ip_address(host).is_loopback:

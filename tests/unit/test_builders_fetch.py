@@ -45,6 +45,7 @@ class Server:
     encoding: str = ""
     delay: float = 0.0
     asked: list[tuple[str, str | None]] = field(default_factory=list)
+    accepted: set[str | None] = field(default_factory=set)
     address: str = ""
 
     @property
@@ -54,6 +55,7 @@ class Server:
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         wanted = handler.headers["Range"]
         self.asked.append((handler.path, wanted))
+        self.accepted.add(handler.headers["Accept-Encoding"])
         time.sleep(self.delay)
         if self.statuses:
             handler.send_response(self.statuses.pop(0))
@@ -283,6 +285,7 @@ def test_an_archive_is_kept_as_it_is_when_it_is_called_encoded(
     server.data, server.encoding = gzip.compress(DATA, mtime=0), "x-gzip"
     sha256 = hashlib.sha256(server.data).hexdigest()
     assert fetcher.url(server.url, sha256).read_bytes() == server.data
+    assert server.accepted == {"identity"}
 
 
 def test_progress_goes_from_what_was_there_to_the_whole(server: Server, fetcher: Fetcher) -> None:
@@ -450,7 +453,7 @@ def test_a_machine_without_mirrors_is_told_so(
     fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mirrors(monkeypatch)
-    with pytest.raises(UnreachableError, match="no mirror configured.*--origin upstream"):
+    with pytest.raises(UnreachableError, match=r"no mirror configured.*--origin upstream"):
         fetcher.debian("r/x", SHA256)
 
 
@@ -459,7 +462,8 @@ Fake = Callable[[str, str], Path]
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allow_subprocess: None) -> Fake:
-    """Writes a program that is alone on PATH, but for the shell's own."""
+    """Writes a program that comes first on PATH."""
+    del allow_subprocess
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")

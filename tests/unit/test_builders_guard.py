@@ -22,7 +22,7 @@ def test_a_host_elsewhere_cannot_be_reached() -> None:
 
 
 def test_a_name_cannot_be_looked_up() -> None:
-    with pytest.raises(AssertionError, match="host.invalid"):
+    with pytest.raises(AssertionError, match=r"host\.invalid"):
         socket.getaddrinfo("host.invalid", 80)
 
 

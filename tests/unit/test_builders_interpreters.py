@@ -149,6 +149,21 @@ def test_a_file_that_may_not_run_is_passed_over(
     assert found(tmp_path, monkeypatch=monkeypatch) is None
 
 
+def test_a_folder_that_may_not_be_entered_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_file = Path.is_file
+
+    def refusing(path: Path) -> bool:
+        if path.parent == tmp_path / "closed":
+            raise PermissionError(path)
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", refusing)
+    real = interpreter(tmp_path / "open", f"{PYTHON}.1")
+    assert found(tmp_path / "closed", tmp_path / "open", monkeypatch=monkeypatch) == real
+
+
 def test_a_python_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = interpreter(tmp_path / "real", f"{PYTHON}.1")
     path.write_text(path.read_text().replace("cat", f"echo >> {tmp_path}/asked; cat"))

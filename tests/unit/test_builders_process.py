@@ -157,8 +157,16 @@ def test_the_environment_is_ours_with_changes(
 
 def test_a_program_has_no_input_to_wait_for(tmp_path: Path) -> None:
     lines: list[str] = []
-    sh("cat; echo done", tmp_path / "log", on_line=lines.append)
-    assert lines == ["done"]
+    ours = os.dup(0)
+    reader, writer = os.pipe()
+    try:
+        os.dup2(reader, 0)
+        sh("readlink /proc/self/fd/0", tmp_path / "log", on_line=lines.append)
+    finally:
+        os.dup2(ours, 0)
+        for descriptor in (ours, reader, writer):
+            os.close(descriptor)
+    assert lines == ["/dev/null"]
 
 
 def test_only_what_is_to_be_kept_open_is_inherited(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 from packaging.licenses import canonicalize_license_expression
 
 from builders import fetch
@@ -37,7 +38,7 @@ def write_lock(folder: Path, *components: dict[str, Any]) -> Lock:
 
     def table(data: dict[str, Any]) -> str:
         # JSON is TOML, but for tables.
-        def value(v: Any) -> str:
+        def value(v: object) -> str:
             return f"{{{table(v)}}}" if isinstance(v, dict) else json.dumps(v)
 
         return ", ".join(f"{key} = {value(v)}" for key, v in data.items())
@@ -47,7 +48,7 @@ def write_lock(folder: Path, *components: dict[str, Any]) -> Lock:
     return load_lock("1.0", folder)
 
 
-def changed(origin: str = "", **values: Any) -> dict[str, Any]:
+def changed(origin: str = "", **values: object) -> dict[str, Any]:
     data = copy.deepcopy(SAMPLE)
     table = data["origins"][origin] if origin else data
     table.update(values)
@@ -189,7 +190,7 @@ class World:
         host = urlsplit(url).netloc
         self.asked.append(host)
         if host not in self.up:
-            raise fetch.requests.ConnectionError(host)
+            raise requests.ConnectionError(host)
         part.write_bytes(self.bytes_of[host])
 
 
@@ -283,9 +284,9 @@ def test_a_missing_file_is_no_reason_to_fall_back(
     world: World, lock: Lock, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(*_: object) -> None:
-        response = fetch.requests.Response()
+        response = requests.Response()
         response.status_code, response.reason = 404, "Not Found"
-        raise fetch.requests.HTTPError(response=response)
+        raise requests.HTTPError(response=response)
 
     monkeypatch.setattr(fetch, "_transfer", missing)
     with pytest.raises(FetchError, match="404 Not Found") as caught:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -104,9 +103,9 @@ def test_patches_are_applied_in_order(world: World) -> None:
     world.patch("ruy", PATCH.replace("two", "2").replace("+2", "+II"), "0002-y.patch")
     world.patch("ruy")
     ruy = world.source("ruy", Member("top/src/code.c", CODE))
-    here = os.getcwd()
+    here = Path.cwd()
     assert tree(world.make(ruy)) == {"ruy/src/code.c": b"one\nII\nthree\n"}
-    assert os.getcwd() == here
+    assert Path.cwd() == here
 
 
 @pytest.mark.parametrize(
@@ -125,10 +124,10 @@ def test_patches_are_applied_in_order(world: World) -> None:
 )
 def test_a_patch_that_does_not_apply_is_named(world: World, patch: str, code: bytes) -> None:
     world.patch("ruy", patch)
-    here = os.getcwd()
+    here = Path.cwd()
     with pytest.raises(ArchiveError, match=r"0001-x\.patch .*ruy 1\.2 of origin upstream"):
         world.make(world.source("ruy", Member("top/src/code.c", code)))
-    assert os.getcwd() == here
+    assert Path.cwd() == here
     assert list((world.cache.root / "trees").iterdir()) == []
 
 

@@ -10,6 +10,7 @@ import stat
 import tarfile
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -161,16 +162,12 @@ def test_of_two_members_with_one_name_the_last_counts(
     tmp_path: Path, out: Path, suffix: str
 ) -> None:
     members = [Member("a/x", b"first", mode=0o755), Member("a/x", b"last"), symlink("a/l", "x")]
-    with pytest.warns(UserWarning) if suffix == ".zip" else _nothing():
+    with pytest.warns(UserWarning, match="Duplicate name") if suffix == ".zip" else nullcontext():
         archive = make(tmp_path, suffix, *members, Member("a/l", b"file"))
     unpack(archive, {"a": out})
     # The link is replaced, not written through.
     assert tree(out) == {"x": b"last", "l": b"file"}
     assert not (out / "x").stat().st_mode & 0o111
-
-
-def _nothing() -> pytest.WarningsRecorder:
-    return pytest.WarningsRecorder(_ispytest=True)
 
 
 @BOTH
@@ -204,6 +201,8 @@ OUTSIDE = [
     ("a file behind a link", [symlink("a/l", "b"), Member("a/l/evil", b"!")]),
     ("a folder behind a link", [symlink("a/l", "b"), folder("a/l/evil")]),
     ("a link behind a link", [symlink("a/l", "b/c"), symlink("a/l/evil", "../x")]),
+    ("a file behind a link to a folder", [folder("a/b"), symlink("a/l", "b"), Member("a/l/evil")]),
+    ("a climb from behind a link", [symlink("a/b/c/l", "../.."), symlink("a/b/c/l/x", "../../..")]),
     ("a device", [Member("a/dev", kind=tarfile.CHRTYPE)]),
     ("a pipe", [Member("a/pipe", kind=tarfile.FIFOTYPE)]),
     ("a file that is a folder", [folder("a/x"), Member("a/x", b"!")]),
@@ -238,7 +237,7 @@ def test_an_absolute_name_is_refused_where_all_is_wanted(tmp_path: Path, out: Pa
         [hardlink("a/h", "/etc/hostname")],
         [hardlink("a/h", "a/absent")],
         [folder("a/b"), hardlink("a/h", "a/b")],
-        # A link that is safe where it is, but not one folder up.
+        # Where it leads, nothing is.
         [symlink("a/b/l", "../x"), hardlink("a/h", "a/b/l")],
     ],
 )
@@ -270,10 +269,8 @@ def test_no_archive_writes_or_leads_outside(
     world = tmp_path_factory.mktemp("world")
     (out := world / "deep" / "out").mkdir(parents=True)
     archive = write_tar(tmp_path_factory.mktemp("archive") / "archive.tar", members)
-    try:
+    with suppress(ArchiveError):
         unpack(archive, {wanted: out})
-    except ArchiveError:
-        pass
     assert [p for p in world.rglob("*") if not p.is_relative_to(out)] == [out.parent]
     for path in out.rglob("*"):
         if path.is_symlink():
