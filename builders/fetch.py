@@ -43,10 +43,19 @@ def _silent(_done: int, _total: int | None) -> None: ...
 
 @dataclass
 class Fetcher:
-    """Downloads into the cache; what is there already is not asked for again."""
+    """Downloads into the cache; what is there already is not asked for again.
+
+    Attributes:
+        retry_unreachable: ask a host that did not answer within the last day, too.
+        offline: use no network at all.
+        shelf: a folder of earlier downloads (see builders.shelf).
+        progress: gives the progress callback of a file, by its name.
+    """
 
     cache: Cache
     retry_unreachable: bool = False
+    offline: bool = False
+    shelf: Path | None = None
     progress: Callable[[str], Progress] = field(default=lambda _name: _silent)
 
     def url(self, url: str, sha256: str) -> Path:
@@ -115,7 +124,16 @@ class Fetcher:
                 return final
             final.parent.mkdir(parents=True, exist_ok=True)
             part = final.with_name(f"{name}.part")
-            download(part)
+            kept = self.shelf / sha256 / name if self.shelf else None
+            if kept and kept.is_file():
+                shutil.copyfile(kept, part)
+            elif self.offline:
+                raise UnreachableError(
+                    f"{name} is not among the earlier downloads, and no network is to be used",
+                    remedy="run ./scripts/fetch where there is one",
+                )
+            else:
+                download(part)
             verify(part, sha256, name)
             part.replace(final)
         return final

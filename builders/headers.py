@@ -53,7 +53,9 @@ class PythonHeaders:
         return digest_files(*self.folders)
 
 
-def python_headers(runtime: Runtime, arch: str, cache: Cache, log: Path) -> PythonHeaders:
+def python_headers(
+    runtime: Runtime, arch: str, cache: Cache, log: Path, *, offline: bool = False
+) -> PythonHeaders:
     """The headers of a target's Python: this machine's, else Debian's.
 
     Raises:
@@ -63,6 +65,12 @@ def python_headers(runtime: Runtime, arch: str, cache: Cache, log: Path) -> Pyth
     if interpreter is not None and interpreter.arch == arch and interpreter.has_headers:
         return PythonHeaders(
             (interpreter.include,), f"Python {interpreter.version} of this machine"
+        )
+    product = _debian_product(runtime, arch)
+    if offline and not cache.has(*product):
+        raise HeadersError(
+            f"no headers of Python {runtime.python} for {arch} on this machine or in the cache",
+            remedy="build once without --offline, or install that Python",
         )
     if runtime.debian and debian_mirrors() and shutil.which("dpkg-deb"):
         root = _debian_headers(runtime, arch, cache, log)
@@ -185,4 +193,9 @@ def _debian_headers(runtime: Runtime, arch: str, cache: Cache, log: Path) -> Pat
         if not (folder / f"usr/include/python{runtime.python}/Python.h").is_file():
             raise HeadersError(f"{package} of Debian {runtime.debian} has no Python.h")
 
-    return cache.product("python-headers", f"{runtime.tag}-{arch}-{runtime.debian}", make)
+    return cache.product(*_debian_product(runtime, arch), make)
+
+
+def _debian_product(runtime: Runtime, arch: str) -> tuple[str, str]:
+    """The kind and key of the unpacked package in the cache."""
+    return "python-headers", f"{runtime.tag}-{arch}-{runtime.debian}"

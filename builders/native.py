@@ -35,6 +35,8 @@ class NativeRunner:
         jobs: compilers at once.
         logs: the folder of the step's log files.
         python_headers: the include folder of the target's Python, where it is known.
+        offline: use no network; what is not in the cache is an error.
+        shelf: a folder of earlier downloads.
     """
 
     cache: Cache
@@ -43,6 +45,8 @@ class NativeRunner:
     origin: str = "auto"
     jobs: int = 1
     python_headers: Path | None = None
+    offline: bool = False
+    shelf: Path | None = None
     toolchain: Toolchain = field(init=False)
     fetcher: Fetcher = field(init=False)
     _sources: dict[str, tuple[Source, ...]] = field(default_factory=dict)
@@ -53,6 +57,8 @@ class NativeRunner:
         self.fetcher = Fetcher(
             self.cache,
             retry_unreachable=self.origin == "upstream",
+            offline=self.offline,
+            shelf=self.shelf,
             progress=self._download_progress,
         )
 
@@ -148,7 +154,7 @@ class NativeRunner:
         if self.python_headers is not None:
             return PythonHeaders((self.python_headers,), "given")
         log = self.log(f"headers {target.identifier}")
-        return python_headers(target.runtime, target.arch, self.cache, log)
+        return python_headers(target.runtime, target.arch, self.cache, log, offline=self.offline)
 
     def is_cached(self, kind: str, target: Target) -> bool:
         """Whether `fetch`, `sources`, `core` or `wheel` of a target has nothing to do."""

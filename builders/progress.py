@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 PLAIN_INTERVAL_SECONDS = 10.0
+TABLE_WIDTH = 150
 MEGABYTE = 1_000_000
 
 
@@ -33,10 +35,15 @@ class Step:
 
 
 class Reporter:
-    """Shows steps on a console, and keeps how long each took."""
+    """Shows steps on a console, and keeps how long each took.
 
-    def __init__(self, console: Console) -> None:
+    Args:
+        interval: seconds between two lines of one step where there is no terminal.
+    """
+
+    def __init__(self, console: Console, *, interval: float = PLAIN_INTERVAL_SECONDS) -> None:
         self.console = console
+        self.interval = interval
         self.seconds: dict[str, float] = {}
         self._steps: list[Step] = []
         self._lock = threading.Lock()
@@ -78,7 +85,7 @@ class Reporter:
         """Tell how far a step is; in a plain log, now and then."""
         step.detail = detail
         now = time.monotonic()
-        if not self.console.is_terminal and now - step.shown >= PLAIN_INTERVAL_SECONDS:
+        if not self.console.is_terminal and now - step.shown >= self.interval:
             step.shown = now
             self.say(f"  {step.title}: {detail}")
 
@@ -92,6 +99,11 @@ class Reporter:
             for step in self._steps:
                 table.add_row(Spinner("dots"), step.title, f"[dim]{step.detail}[/]")
         return table
+
+
+def table_console() -> Console:
+    """Standard output, as wide as our tables where nothing says how wide it is."""
+    return Console() if sys.stdout.isatty() else Console(width=TABLE_WIDTH)
 
 
 def describe(done: int, total: int | None, unit: str, seconds: float) -> str:

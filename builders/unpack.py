@@ -167,7 +167,8 @@ class _Place:
         if not parts or to.startswith("/") or climbs > depth or ".." in parts[climbs:]:
             raise UnsafeMemberError(f"{self.name!r} links to {to!r}, outside its folder")
         self._clear()
-        self.path.symlink_to(to)
+        # What was checked, and no other spelling of it.
+        self.path.symlink_to("/".join(parts))
 
     def copy(self, member: str) -> None:
         """A hard link, as a file of its own: patching one must not change the other."""

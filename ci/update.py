@@ -1,6 +1,4 @@
-"""Rewrite every file of pins: the only way that they change.
-
-    ./scripts/update
+"""Rewrite every file of pins, and all text that the matrix gives.
 
 From what people wrote (matrix.toml, the *.in files) to what machines check: the
 hash-locked requirements, and the wheels whose headers extensions are compiled with.
@@ -8,6 +6,7 @@ hash-locked requirements, and the wheels whose headers extensions are compiled w
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -18,26 +17,26 @@ from builders.cache import sha256_of, write_atomically
 from builders.errors import FetchError
 from builders.headers import LOCK_FILE
 from builders.matrix import Matrix, load_matrix
+from ci.generated import write_generated
 from smoke_lambda.lock import main as lock_smoke_requirements
 
 ROOT = Path(__file__).parent.parent
-README = ROOT / "README.md"
-RUNTIMES_BEGIN = "<!-- runtimes: written by ./scripts/update -->\n"
-RUNTIMES_END = "<!-- /runtimes -->"
 REQUIREMENTS = (ROOT / "builders/requirements.in", ROOT / "tests/requirements.in")
 GENERATED = "# Written by ./scripts/update; not to be edited.\n"
 # The oldest Python that the scripts promise to run on.
 DRIVER_PYTHON = "3.11"
 
 
-def main(_argv: Sequence[str] = ()) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Rewrite all of them."""
-    for source in REQUIREMENTS:
-        lock_requirements(source)
+    options = _parser().parse_args(argv)
     matrix = load_matrix()
-    write_headers_lock(matrix)
-    write_atomically(README, with_runtimes(README.read_text(), matrix).encode())
-    lock_smoke_requirements()
+    if not options.text:
+        for source in REQUIREMENTS:
+            lock_requirements(source)
+        write_headers_lock(matrix)
+        lock_smoke_requirements()
+    write_generated(matrix)
     return 0
 
 
@@ -64,26 +63,6 @@ def write_headers_lock(matrix: Matrix) -> None:
     write_atomically(LOCK_FILE, "\n".join(lines).encode())
 
 
-def with_runtimes(readme: str, matrix: Matrix) -> str:
-    """The README with the table of runtimes that the matrix gives."""
-    before, _, rest = readme.partition(RUNTIMES_BEGIN)
-    _, _, after = rest.partition(RUNTIMES_END)
-    lines = ["", "| Lambda runtime | OS, glibc | AWS deprecates it | NumPy | verified |"]
-    lines.append("| --- | --- | --- | --- | --- |")
-    for runtime in matrix.runtimes:
-        verified = [
-            f"{target.tensorflow.version} {target.arch}"
-            for target in matrix.targets()
-            if target.runtime == runtime and target.verified
-        ]
-        lines.append(
-            f"| {runtime.name} | {runtime.os}, {runtime.glibc} "
-            f"| {'not released yet' if runtime.upcoming else runtime.deprecated} "
-            f"| `{runtime.numpy.requirement}` | {', '.join(verified) or 'declared'} |"
-        )
-    return before + RUNTIMES_BEGIN + "\n".join(lines) + "\n\n" + RUNTIMES_END + after
-
-
 def _header_wheels(matrix: Matrix) -> Iterator[tuple[str, list[str]]]:
     for version in dict.fromkeys(runtime.pybind11 for runtime in matrix.runtimes):
         yield f"pybind11=={version}", []
@@ -93,6 +72,16 @@ def _header_wheels(matrix: Matrix) -> Iterator[tuple[str, list[str]]]:
             for platform in ("manylinux2014", "manylinux_2_17", "manylinux_2_27", "manylinux_2_28"):
                 options += ["--platform", f"{platform}_{arch}"]
             yield f"numpy=={runtime.numpy.headers}", options
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="update",
+        description="Rewrite every file of pins, the only way that they change, and all text "
+        "that the matrix gives (a table in README.md, builders/docker-bake.json).",
+    )
+    parser.add_argument("--text", action="store_true", help="only the text; needs no network")
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,0 +1,188 @@
+"""The Docker runner: the same steps as the native one, in stages of builders/Dockerfile."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from builders import errors
+from builders.cache import Cache, key_of, recipe
+from builders.engine import Engine, pip_secrets
+from builders.errors import CompileError, EngineError, UserError
+from builders.fetch import MIRRORS_VARIABLE, Fetcher, debian_mirrors
+from builders.matrix import Runtime, Target, TensorFlow
+from builders.progress import Reporter, Step
+
+HERE = Path(__file__).parent
+DOCKERFILE = HERE / "Dockerfile"
+CONTEXT = HERE.parent
+SHELF = CONTEXT / "shelf"
+# Docker's names of architectures.
+PLATFORMS = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}
+# A line of BuildKit's plain progress: step, seconds, what the program printed.
+_PRINTED = re.compile(r"#\d+ \d+\.\d+ +(.*)")
+_BY_EXIT_CODE = {
+    error.exit_code: error
+    for error in vars(errors).values()
+    if isinstance(error, type) and issubclass(error, UserError) and error is not UserError
+    # Of two with one code, the general one.
+    if error.__base__ is UserError
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """The base images of a build, each with the id of what it is now.
+
+    Attributes:
+        base: of the target's Python: the headers come from it.
+        builder: the stages run in it; of a Python that runs these programs.
+    """
+
+    base: str
+    base_id: str
+    builder: str
+    builder_id: str
+
+
+@dataclass
+class DockerRunner:
+    """Makes wheels in images; what the same inputs made before comes from the cache.
+
+    Attributes:
+        images: gives the base images for a Python on an architecture.
+        origin: an origin of the locks, or `auto`.
+        jobs: smoke tests at once; a stage uses the engine's processors.
+        logs: the folder of the step's log files.
+        offline: build from the shelf (see builders.shelf) and without a network.
+    """
+
+    engine: Engine
+    images: Callable[[Runtime, str], Images]
+    cache: Cache
+    reporter: Reporter
+    logs: Path
+    origin: str = "auto"
+    jobs: int = 1
+    offline: bool = False
+    fetcher: Fetcher = field(init=False)
+    _cores: set[tuple[str, str]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.fetcher = Fetcher(self.cache, offline=self.offline)
+
+    def wheel(self, target: Target) -> Path:
+        """The wheel of a target, exported by the last stage."""
+        images = self.images(target.runtime, target.arch)
+
+        def make(folder: Path) -> None:
+            self.core(target.tensorflow, target.arch, images)
+            self._stage(
+                "export",
+                f"wheel {target.identifier}",
+                target.arch,
+                folder,
+                images,
+                {
+                    "PYTHON": target.runtime.python,
+                    "TENSORFLOW": target.tensorflow.version,
+                },
+            )
+            found = [path.name for path in folder.iterdir()]
+            if len(found) != 1 or not found[0].endswith(".whl"):
+                raise CompileError(
+                    f"the build exported {', '.join(found) or 'nothing'}, not a wheel"
+                )
+
+        (wheel,) = self.cache.product("docker", self._key(target, images), make).iterdir()
+        return wheel
+
+    def core(self, tensorflow: TensorFlow, arch: str, images: Images) -> None:
+        """Have the core made, as a step of its own: all Pythons then share its layer."""
+        made = (tensorflow.version, arch)
+        if made in self._cores:
+            return
+        with tempfile.TemporaryDirectory() as record:
+            self._stage(
+                "core-record",
+                f"core tf{tensorflow.version}-{arch}",
+                arch,
+                Path(record),
+                images,
+                {
+                    "TENSORFLOW": tensorflow.version,
+                },
+            )
+        self._cores.add(made)
+
+    def is_cached(self, kind: str, target: Target) -> bool:
+        """Whether a step of a target has nothing to do: all or none, since one build has them."""
+        key = self._key(target, self.images(target.runtime, target.arch))
+        return kind != "smoke" and self.cache.has("docker", key)
+
+    def log(self, step: str) -> Path:
+        """The log file of a step."""
+        return self.logs / f"{step.replace(' ', '-')}.log"
+
+    def _key(self, target: Target, images: Images) -> str:
+        return key_of(
+            {
+                "target": target.identifier,
+                "images": (images.base_id, images.builder_id),
+                "origin": self.origin,
+                "recipe": recipe(HERE),
+            }
+        )
+
+    def _stage(
+        self,
+        stage: str,
+        name: str,
+        arch: str,
+        output: Path,
+        images: Images,
+        args: Mapping[str, str],
+    ) -> None:
+        """Build a stage, its files going to a folder.
+
+        Raises:
+            UserError: what the step in the image raised, by its exit code.
+        """
+        args = {
+            **args,
+            "BASE_IMAGE": images.base,
+            "BUILDER_IMAGE": images.builder,
+            "ORIGIN": self.origin,
+            "TFLITE_OFFLINE": str(int(self.offline)),
+        }
+        if mirrors := debian_mirrors():
+            args[MIRRORS_VARIABLE] = " ".join(mirrors)
+        with self.reporter.step(name) as step, pip_secrets() as secrets:
+            try:
+                self.engine.build(
+                    dockerfile=DOCKERFILE,
+                    context=CONTEXT,
+                    target=stage,
+                    args=args,
+                    secrets=secrets,
+                    output=f"type=local,dest={output}",
+                    # A mirror or a proxy on this machine's loopback is in reach, too.
+                    network="none" if self.offline else "host",
+                    platform=PLATFORMS[arch],
+                    log=self.log(name),
+                    what=f"building {name} in an image",
+                    on_line=lambda line: self._show(step, line),
+                )
+            except EngineError as error:
+                kind = _BY_EXIT_CODE.get(error.status or 0)
+                if kind is None:
+                    raise
+                raise kind(error.what, remedy=error.remedy) from error
+
+    def _show(self, step: Step, line: str) -> None:
+        """Show what the program in the image printed last."""
+        if (match := _PRINTED.match(line)) and match[1]:
+            self.reporter.show(step, match[1].strip().removeprefix(f"{step.title}: "))

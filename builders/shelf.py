@@ -1,0 +1,61 @@
+"""The shelf: a folder with every download of a build, for one without a network.
+
+    shelf/<sha256>/<file>    sources, and the wheels whose headers extensions need
+    shelf/wheels/            the packages of builders/requirements.txt, for pip
+
+An image that is built offline has it as a mount (see builders/Dockerfile).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from builders.errors import FetchError
+from builders.fetch import Fetcher
+from builders.process import run
+from builders.sources import Archive
+
+WHEELS = "wheels"
+# What the packages of requirements.txt have wheels for.
+PLATFORMS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014", "manylinux_2_12", "manylinux1")
+
+
+def put(archives: Iterable[Archive], fetcher: Fetcher, shelf: Path) -> None:
+    """Put downloads on the shelf; as links where it is on the cache's file system.
+
+    Raises:
+        FetchError, ChecksumError: one cannot be had.
+    """
+    for archive in archives:
+        source = archive.fetch(fetcher)
+        target = shelf / archive.sha256 / source.name
+        if target.is_file():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source, target)
+        except OSError:
+            temporary = target.with_name(f".{target.name}.new")
+            shutil.copyfile(source, temporary)
+            temporary.replace(target)
+
+
+def put_packages(requirements: Path, python: str, arch: str, shelf: Path, log: Path) -> None:
+    """Put the packages of a requirements file with hashes on the shelf.
+
+    Args:
+        python: the X.Y that will install them.
+        arch: the architecture that it runs on.
+
+    Raises:
+        FetchError: pip cannot download one.
+    """
+    command: list[str | Path] = [sys.executable, "-m", "pip", "download", "--require-hashes"]
+    command += ["--only-binary", ":all:", "--python-version", python, "--dest", shelf / WHEELS]
+    command += [part for name in PLATFORMS for part in ("--platform", f"{name}_{arch}")]
+    what = f"downloading the packages for Python {python}"
+    run([*command, "-r", requirements], log=log, failure=FetchError, what=what)

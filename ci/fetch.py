@@ -1,0 +1,102 @@
+"""`./scripts/fetch`: put everything that a build downloads on the shelf, for one offline."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from builders.cache import Cache, default_root
+from builders.cli import EXIT_CODES, guarded
+from builders.docker import DOCKERFILE, SHELF
+from builders.errors import UsageError
+from builders.headers import locked_wheel
+from builders.matrix import load_matrix
+from builders.native import HEADER_LICENCES, NativeRunner
+from builders.plan import DEFAULT_TENSORFLOW, architecture
+from builders.progress import Reporter
+from builders.shelf import put, put_packages
+from builders.sources import ORIGINS
+
+REQUIREMENTS = Path(__file__).parent.parent / "builders/requirements.txt"
+
+EXAMPLES = f"""\
+examples:
+  fetch                              sources of TensorFlow {DEFAULT_TENSORFLOW}, headers, packages
+  fetch --python 3.12 --origin debian
+
+Then, with the folder `shelf` and no network: ./scripts/build --runner docker --offline
+(or docker build --network none --build-arg TFLITE_OFFLINE=1 ...). The base images must be
+in the engine already.
+
+{EXIT_CODES}"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    return guarded(lambda: run(argv))
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command; raises UserError where `main` prints."""
+    options = _parser().parse_args(argv)
+    matrix = load_matrix()
+    tensorflow = matrix.tensorflow(options.tensorflow)
+    arch = architecture(matrix, options.arch)
+    wanted = {matrix.runtime(python).python for python in options.python}
+    reporter = Reporter(Console(stderr=True))
+    cache = Cache(default_root())
+    runner = NativeRunner(cache, reporter, cache.root / "logs", origin=options.origin)
+    with reporter.showing():
+        archives = [source.origin.archive for source in runner.sources(tensorflow)]
+        archives += [
+            locked_wheel(project, target)
+            for target in matrix.targets()
+            if (target.tensorflow, target.arch) == (tensorflow, arch)
+            if not wanted or target.runtime.python in wanted
+            for project in HEADER_LICENCES
+        ]
+        with reporter.step("headers"):
+            put(dict.fromkeys(archives), runner.fetcher, SHELF)
+        with reporter.step("packages"):
+            log = runner.log("fetch packages")
+            put_packages(REQUIREMENTS, builder_python(), platform.machine(), SHELF, log)
+    print(SHELF)
+    return 0
+
+
+def builder_python() -> str:
+    """The Python that builders/Dockerfile's stages run on.
+
+    Raises:
+        UsageError: its default image does not say.
+    """
+    found = re.search(r"^ARG BUILDER_IMAGE=\S+:(\d+\.\d+)$", DOCKERFILE.read_text(), re.MULTILINE)
+    if found is None:
+        raise UsageError(f"{DOCKERFILE.name} has no ARG BUILDER_IMAGE with a Python's tag")
+    return found[1]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fetch",
+        description="Put everything that a build in images downloads into the folder `shelf`.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--tensorflow", metavar="V", default=DEFAULT_TENSORFLOW, help="a version")
+    parser.add_argument(
+        "--python", metavar="X.Y", action="append", default=[], help="repeatable; default: all"
+    )
+    parser.add_argument("--arch", default=platform.machine(), help="x86_64 or aarch64 (arm64)")
+    parser.add_argument("--origin", choices=("auto", *ORIGINS), default="auto")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

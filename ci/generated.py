@@ -1,0 +1,94 @@
+"""Files, and parts of files, that say again what the matrix says.
+
+`./scripts/update --text` rewrites them; a test demands that there is nothing to rewrite.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from builders.cache import write_atomically
+from builders.docker import DOCKERFILE, PLATFORMS
+from builders.matrix import Matrix, Target
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+BAKE_FILE = DOCKERFILE.with_name("docker-bake.json")
+RUNTIMES_BEGIN = "<!-- runtimes: written by ./scripts/update -->\n"
+RUNTIMES_END = "<!-- /runtimes -->"
+
+
+def generated(matrix: Matrix) -> Mapping[Path, str]:
+    """The text of every such file as it should be."""
+    return {
+        README: with_runtimes(README.read_text(), matrix),
+        BAKE_FILE: bake_file(matrix),
+    }
+
+
+def write_generated(matrix: Matrix) -> None:
+    """Rewrite those that differ."""
+    for path, text in generated(matrix).items():
+        if not path.is_file() or path.read_text() != text:
+            write_atomically(path, text.encode())
+
+
+def between(text: str, begin: str, end: str, part: str) -> str:
+    """The text with another part between two marks.
+
+    Raises:
+        ValueError: a mark is missing.
+    """
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"no part between {begin!r} and {end!r}")
+    return before + begin + part + end + after
+
+
+def with_runtimes(readme: str, matrix: Matrix) -> str:
+    """The README with the table of runtimes that the matrix gives."""
+    lines = ["", "| Lambda runtime | OS, glibc | AWS deprecates it | NumPy | verified |"]
+    lines.append("| --- | --- | --- | --- | --- |")
+    for runtime in matrix.runtimes:
+        verified = [
+            f"{target.tensorflow.version} {target.arch}"
+            for target in matrix.targets()
+            if target.runtime == runtime and target.verified
+        ]
+        lines.append(
+            f"| {runtime.name} | {runtime.os}, {runtime.glibc} "
+            f"| {'not released yet' if runtime.upcoming else runtime.deprecated} "
+            f"| `{runtime.numpy.requirement}` | {', '.join(verified) or 'declared'} |"
+        )
+    return between(readme, RUNTIMES_BEGIN, RUNTIMES_END, "\n".join([*lines, "", ""]))
+
+
+def bake_file(matrix: Matrix) -> str:
+    """The file for `docker buildx bake`: a target for each verified one, all by default."""
+    targets = [target for target in matrix.targets() if target.verified]
+    names = [bake_name(target) for target in targets]
+    data = {
+        "//": "Written by ./scripts/update; not to be edited.",
+        "group": {"default": {"targets": names}},
+        "target": {name: _bake_target(t) for name, t in zip(names, targets, strict=True)},
+    }
+    return json.dumps(data, indent=2) + "\n"
+
+
+def bake_name(target: Target) -> str:
+    """The target's identifier without dots, which bake does not allow in a name."""
+    return target.identifier.replace(".", "-")
+
+
+def _bake_target(target: Target) -> dict[str, Any]:
+    return {
+        "context": ".",
+        "dockerfile": DOCKERFILE.relative_to(ROOT).as_posix(),
+        "platforms": [PLATFORMS[target.arch]],
+        "args": {"TENSORFLOW": target.tensorflow.version, "PYTHON": target.runtime.python},
+        "output": ["type=local,dest=dist"],
+    }
