@@ -16,11 +16,9 @@ from builders.cache import Cache, default_root
 from builders.cli import EXIT_CODES, guarded, wheels_parser
 from builders.errors import SmokeError, UsageError
 from builders.fetch import Fetcher
-from builders.interpreters import find_interpreter
 from builders.matrix import Runtime, load_matrix
 from builders.progress import Reporter
-from smoke_lambda.native import smoke
-from smoke_lambda.rie import emulator
+from ci.smoker import NativeSmoker
 
 DESCRIPTION = """\
 Install each wheel with --no-deps in a fresh environment, and invoke it under Lambda's own
@@ -63,23 +61,11 @@ def smoke_wheel(wheel: Path, runtime: Runtime, cache: Cache, reporter: Reporter)
     Raises:
         SmokeError: it cannot be run here.
     """
-    interpreter = find_interpreter(runtime.python)
-    if interpreter is None:
-        raise SmokeError(
-            f"this machine has no Python {runtime.python} to run {wheel.name}",
-            remedy=f"install it (pyenv install {runtime.python})",
+    log = cache.root / "logs" / f"smoke-by-hand-{runtime.tag}.log"
+    with reporter.step(f"smoke {wheel.name}") as step:
+        return NativeSmoker(cache, Fetcher(cache)).smoke(
+            wheel, runtime, log=log, on_step=lambda what: reporter.show(step, what)
         )
-    key = f"smoke-by-hand-{runtime.tag}"
-    with cache.lock(key), reporter.step(f"smoke {wheel.name}") as step:
-        return smoke(
-            wheel,
-            runtime=runtime,
-            python=interpreter.executable,
-            work=cache.root / "work" / key,
-            rie=emulator(interpreter.arch, cache.root / "rie", Fetcher(cache)),
-            log=cache.root / "logs" / f"{key}.log",
-            on_step=lambda what: reporter.show(step, what),
-        ).as_json()
 
 
 def show(report: dict[str, Any], console: Console) -> None:
