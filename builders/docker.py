@@ -11,7 +11,7 @@ from pathlib import Path
 from builders import errors
 from builders.cache import Cache, key_of, recipe
 from builders.engine import Engine, pip_secrets
-from builders.errors import CompileError, EngineError, UserError
+from builders.errors import CompileError, EngineError, FetchError, UserError
 from builders.fetch import MIRRORS_VARIABLE, Fetcher, debian_mirrors
 from builders.matrix import Runtime, Target, TensorFlow
 from builders.progress import Reporter, Step
@@ -79,6 +79,7 @@ class DockerRunner:
         images = self.images(target.runtime, target.arch)
 
         def make(folder: Path) -> None:
+            self._check_shelf()
             self.core(target.tensorflow, target.arch, images)
             self._stage(
                 "export",
@@ -122,6 +123,13 @@ class DockerRunner:
         """Whether a step of a target has nothing to do: all or none, since one build has them."""
         key = self._key(target, self.images(target.runtime, target.arch))
         return kind != "smoke" and self.cache.has("docker", key)
+
+    def _check_shelf(self) -> None:
+        if self.offline and not SHELF.is_dir():
+            raise FetchError(
+                "there is no folder `shelf` with the downloads of a build",
+                remedy="run ./scripts/fetch where there is a network",
+            )
 
     def log(self, step: str) -> Path:
         """The log file of a step."""

@@ -17,12 +17,10 @@ import smoke_lambda
 from builders.audit import audit
 from builders.cache import Cache, key_of, recipe, sha256_of, write_atomically
 from builders.errors import AuditError, SmokeError, UserError
-from builders.headers import runs_here
-from builders.interpreters import find_interpreter
 from builders.matrix import MATRIX_FILE, Matrix, Target
-from builders.native import NativeRunner
-from smoke_lambda.native import FLOAT32, INT8, smoke
-from smoke_lambda.rie import emulator
+from builders.runner import Runner
+from ci.smoker import Smoker
+from smoke_lambda.native import FLOAT32, INT8
 
 AUDIT = Path(builders.__path__[0]) / "audit"
 SMOKE = Path(smoke_lambda.__path__[0])
@@ -115,8 +113,9 @@ def run_share(run: dict[str, Any], model: str) -> float:
 class Prover:
     """Audits and smoke-tests what a runner makes."""
 
-    def __init__(self, runner: NativeRunner, matrix: Matrix) -> None:
+    def __init__(self, runner: Runner, smoker: Smoker, matrix: Matrix) -> None:
         self.runner = runner
+        self.smoker = smoker
         self.matrix = matrix
         self.cache: Cache = runner.cache
 
@@ -141,7 +140,7 @@ class Prover:
 
     def _prove(self, target: Target, wheel: Path) -> Proof:
         keys = [("audit", self._audit_key(wheel))]
-        can_run = runs_here(target.runtime, target.arch)
+        can_run = self.smoker.can_run(target.runtime, target.arch)
         if can_run:
             keys.append(("smoke", self._smoke_key(target, wheel)))
         if all(self.cache.has(*key) for key in keys):
@@ -172,18 +171,8 @@ class Prover:
         return Proof(target=target, wheel=wheel, audit=audited, smoke=smoked)
 
     def _smoke(self, target: Target, wheel: Path, on_step: Callable[[str], None]) -> dict[str, Any]:
-        interpreter = find_interpreter(target.runtime.python)
-        if interpreter is None:
-            raise SmokeError(f"this machine has no Python {target.runtime.python}")
-        return smoke(
-            wheel,
-            runtime=target.runtime,
-            python=interpreter.executable,
-            work=self.cache.root / "work" / f"smoke-{self._smoke_key(target, wheel)}",
-            rie=emulator(target.arch, self.cache.root / "rie", self.runner.fetcher),
-            log=self.runner.log(f"smoke {target.identifier}"),
-            on_step=on_step,
-        ).as_json()
+        log = self.runner.log(f"smoke {target.identifier}")
+        return self.smoker.smoke(wheel, target.runtime, log=log, on_step=on_step)
 
     def _kept(self, kind: str, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """A report from the cache, else made; only a good one is kept."""
@@ -202,5 +191,5 @@ class Prover:
         return key_of([wheel.name, sha256_of(wheel), recipe(AUDIT, MATRIX_FILE)])
 
     def _smoke_key(self, target: Target, wheel: Path) -> str:
-        interpreter = find_interpreter(target.runtime.python)
-        return key_of([wheel.name, sha256_of(wheel), recipe(SMOKE, MATRIX_FILE), str(interpreter)])
+        place = self.smoker.place(target.runtime)
+        return key_of([wheel.name, sha256_of(wheel), recipe(SMOKE, MATRIX_FILE), place])

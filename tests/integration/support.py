@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from builders.engine import Engine, find_engine
+from builders.errors import EngineError
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -29,6 +33,14 @@ def records() -> dict[str, dict[str, Any]]:
     return {record["target"]: record for record in found}
 
 
+def engine() -> Engine:
+    """The Docker engine of this machine; skips where there is none."""
+    try:
+        return find_engine()
+    except EngineError as error:
+        pytest.skip(str(error))
+
+
 def script(
     name: str, *arguments: str | Path, root: Path = ROOT, **env: str
 ) -> subprocess.CompletedProcess[str]:
@@ -40,3 +52,18 @@ def script(
         check=False,
         env={**os.environ, **env},
     )
+
+
+def copy_tracked_files(destination: Path) -> None:
+    """The repository as it stands, with what is not committed yet, without what is ignored."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    for name in listed:
+        if (ROOT / name).is_file():
+            (destination / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, destination / name)

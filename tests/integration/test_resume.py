@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support import ROOT, records
+from support import copy_tracked_files, records
 
 from builders.audit import audit
 from builders.cache import default_root
@@ -68,18 +68,3 @@ def test_killed_ten_times_in_another_folder_it_gives_the_same_wheel(tmp_path: Pa
     report = audit(wheel, load_matrix())
     assert report.failed == ()
     assert report.sha256 == records()[target]["sha256"]
-
-
-def copy_tracked_files(destination: Path) -> None:
-    """The repository as it stands, with what is not committed yet, without what is ignored."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    for name in listed:
-        if (ROOT / name).is_file():
-            (destination / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, destination / name)

@@ -1,0 +1,150 @@
+"""Wheels built in images, as a maintainer and as a user of plain docker type it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ci.standin.make import NAME
+from support import ROOT, copy_tracked_files, engine, records, script, wheels_folder
+
+from builders.cache import sha256_of
+from builders.docker import DOCKERFILE
+from builders.engine import pip_secrets
+from builders.fetch import MIRRORS_VARIABLE, debian_mirrors
+from builders.matrix import load_matrix
+from ci.fetch import builder_python
+
+pytestmark = pytest.mark.integration
+
+REPEAT_SECONDS = 15
+TARGETS = [t for t in load_matrix().targets() if t.verified and t.arch == "x86_64"]
+CONTEXT_BYTES = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Every verified wheel, built and smoke-tested in images; the records by target."""
+    engine()
+    arguments = [part for target in TARGETS for part in ("--only", target.identifier)]
+    out = tmp_path_factory.mktemp("docker")
+    done = script("build", "--runner", "docker", "--json", "--out", out, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r"^✓ core ", done.stderr, re.MULTILINE)) <= 1, done.stderr
+    return {record["target"]: record for record in json.loads(done.stdout)}
+
+
+def build_again(out: Path, *arguments: str, root: Path = ROOT) -> list[str]:
+    """The steps of a plan that would run, of a checkout."""
+    plan = script("build", "--runner", "docker", "--plan", "--out", out, *arguments, root=root)
+    assert plan.returncode == 0, plan.stderr
+    return [line.split()[1] for line in plan.stdout.splitlines() if line.startswith("run ")]
+
+
+def test_every_verified_wheel_is_built_audited_and_smoke_tested(
+    built: dict[str, dict[str, Any]],
+) -> None:
+    assert set(built) == {target.identifier for target in TARGETS}
+    for target in TARGETS:
+        record = built[target.identifier]
+        assert record["audit"]["ok"], target.identifier
+        assert record["smoke"]["ok"], target.identifier
+        assert record["size"] <= 2_400_000
+
+
+def test_the_bytes_are_those_of_the_native_runner(built: dict[str, dict[str, Any]]) -> None:
+    native = {target: record["sha256"] for target, record in records().items()}
+    assert native
+    assert native == {target: built[target]["sha256"] for target in native}
+
+
+def test_a_repeat_does_nothing_and_is_quick(
+    built: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    target = TARGETS[0].identifier
+    started = time.monotonic()
+    done = script("build", "--runner", "docker", "--json", "--out", tmp_path, "--only", target)
+    seconds = time.monotonic() - started
+    assert done.returncode == 0, done.stderr
+    assert [record["sha256"] for record in json.loads(done.stdout)] == [built[target]["sha256"]]
+    assert not re.findall(r"^✓ (?:core|wheel|prove)", done.stderr, re.MULTILINE)
+    assert seconds <= REPEAT_SECONDS
+
+
+@pytest.mark.usefixtures("built")
+def test_an_edit_repeats_only_what_depends_on_it(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    copy_tracked_files(checkout)
+    only = ["--only", TARGETS[0].identifier]
+    assert build_again(tmp_path, *only, root=checkout) == []
+    for name in ("README.md", "tests/unit/conftest.py"):
+        with (checkout / name).open("a") as file:
+            file.write("\n# edited\n")
+    assert build_again(tmp_path, *only, root=checkout) == []
+    with (checkout / "smoke_lambda/app.py").open("a") as file:
+        file.write("\n# edited\n")
+    assert build_again(tmp_path, *only, root=checkout) == ["smoke"]
+
+
+@pytest.mark.usefixtures("built")
+def test_docker_build_alone_gives_the_wheel_from_a_small_context(tmp_path: Path) -> None:
+    """The README's command, with what this machine needs to reach its registries."""
+    target = next(t for t in TARGETS if t.identifier in records())
+    with pip_secrets() as secrets:
+        command: list[str | Path] = [engine().client, "build", "-f", DOCKERFILE, "--network=host"]
+        command += ["--progress=plain", "--build-arg", f"PYTHON={target.runtime.python}"]
+        command += ["--build-arg", f"BASE_IMAGE={NAME}:{target.runtime.python}"]
+        command += ["--build-arg", f"BUILDER_IMAGE={NAME}:{builder_python()}"]
+        command += ["--build-arg", f"{MIRRORS_VARIABLE}={' '.join(debian_mirrors())}"]
+        for name, path in secrets.items():
+            command += ["--secret", f"id={name},src={path}"]
+        done = subprocess.run(
+            [*command, "--output", tmp_path, ROOT],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path / "home"), "DOCKER_BUILDKIT": "1"},
+        )
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    assert sha256_of(wheel) == records()[target.identifier]["sha256"]
+    sent = re.findall(r"transferring context: ([\d.]+)(k?B)", done.stderr)
+    assert sent, done.stderr
+    assert all(float(n) * {"B": 1, "kB": 1000}[unit] < CONTEXT_BYTES for n, unit in sent)
+
+
+@pytest.mark.usefixtures("built")
+def test_offline_it_builds_from_the_shelf(tmp_path: Path) -> None:
+    target = next(t for t in TARGETS if t.identifier in records())
+    checkout = tmp_path / "checkout"
+    copy_tracked_files(checkout)
+    only = ["--only", target.identifier]
+    offline = ["build", "--runner", "docker", "--offline", *only, "--out", str(tmp_path)]
+    empty = script(*offline, root=checkout)
+    assert empty.returncode == 3
+    assert "./scripts/fetch" in empty.stderr.splitlines()[-1]
+    filled = script("fetch", "--python", target.runtime.python, root=checkout)
+    assert filled.returncode == 0, filled.stderr
+    done = script(*offline, root=checkout)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    assert sha256_of(wheel) == records()[target.identifier]["sha256"]
+    shutil.rmtree(checkout)
+
+
+def test_without_an_engine_it_says_how_to_have_one(tmp_path: Path) -> None:
+    assert wheels_folder().is_dir()
+    done = script(
+        "build", "--runner", "docker", "--out", tmp_path, DOCKER_HOST=f"unix://{tmp_path}/none"
+    )
+    assert done.returncode == 11
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert "start it" in last or "install" in last
