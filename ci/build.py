@@ -19,19 +19,17 @@ from rich.table import Table
 from builders.cache import CACHE_VARIABLE, Cache, default_root
 from builders.cli import EXIT_CODES, fail, guarded
 from builders.errors import DiskFullError, UserError
-from builders.headers import runs_here
 from builders.matrix import Matrix, Target, load_matrix
-from builders.native import NativeRunner
 from builders.plan import Selection, plan, select
-from builders.progress import Reporter, duration
+from builders.progress import Reporter, duration, table_console
 from builders.sources import ORIGINS
 from ci.prove import Proof, Prover
+from ci.runners import RUNNERS, Wanted, choose
 
 ROOT = Path(__file__).parent.parent
 # The sources unpacked, a core's objects, the compiler's cache, and room to breathe.
 NEEDED_BYTES = 4_000_000_000
 KEPT_LOGS = 10
-TABLE_WIDTH = 150
 
 EXAMPLES = f"""\
 examples:
@@ -39,6 +37,7 @@ examples:
   build --python 3.12 --python 3.13       two Pythons
   build --only tf2.14.1-cp314-x86_64      one target, by its name in --list
   build --arch arm64 --python 3.12        cross-compiled; audited, not smoke-tested here
+  build --runner docker                   in images: every Python that has, or may have, one
   build --plan                            what would run, and what is there already
   build --json > build.json               the results as data; progress goes to stderr
 
@@ -58,7 +57,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     matrix = load_matrix()
     if options.list:
-        _table_console().print(list_targets(matrix))
+        table_console().print(list_targets(matrix))
         return 0
     selection = Selection(
         tensorflow=tuple(options.tensorflow),
@@ -66,14 +65,23 @@ def run(argv: Sequence[str] | None = None) -> int:
         arch=tuple(options.arch),
         only=tuple(options.only),
     )
-    targets = select(matrix, selection, machine=platform.machine(), runs_here=runs_here)
+    # A mistake is told before an engine is asked for anything.
+    machine = platform.machine()
+    select(matrix, selection, machine=machine, runs_here=lambda _runtime, _arch: True)
     reporter = Reporter(Console(stderr=True))
     cache = Cache(default_root(), on_wait=lambda line: reporter.say(f"[yellow]![/] {line}"))
-    logs = _log_folder(cache)
-    runner = NativeRunner(cache, reporter, logs, origin=options.origin, jobs=options.jobs)
-    prover = Prover(runner, matrix)
+    wanted = Wanted(
+        runner=options.runner,
+        base=options.base,
+        origin=options.origin,
+        jobs=options.jobs,
+        offline=options.offline,
+    )
+    runner, smoker = choose(wanted, matrix, cache, reporter, _log_folder(cache))
+    targets = select(matrix, selection, machine=machine, runs_here=smoker.can_run)
+    prover = Prover(runner, smoker, matrix)
     if options.plan:
-        for step in plan(targets, is_cached=prover.is_cached, runs_here=runs_here):
+        for step in plan(targets, is_cached=prover.is_cached, runs_here=smoker.can_run):
             print(f"{'done' if step.cached else 'run '}  {step.name}")
         return 0
     build = Build(prover, targets, options.out, keep_going=options.keep_going)
@@ -83,7 +91,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     if options.json:
         print(json.dumps([proof.as_json() for proof in build.proofs], indent=2))
     else:
-        build.show(_table_console(), time.monotonic() - started)
+        build.show(table_console(), time.monotonic() - started)
     for failure in failures:
         fail(failure)
     return failures[0].exit_code if failures else 0
@@ -233,6 +241,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--list", action="store_true", help="print the targets, and end")
     what.add_argument("--plan", action="store_true", help="print the steps, and end")
+    where = parser.add_argument_group("where")
+    where.add_argument(
+        "--runner",
+        choices=RUNNERS,
+        default="auto",
+        help="docker: in AWS's base images, or stand-ins where those cannot be pulled; native: on "
+        "this machine; auto: docker where AWS's images can be had, else native (default)",
+    )
+    where.add_argument(
+        "--base",
+        metavar="IMAGE",
+        default="",
+        help="a base image instead of AWS's; {python} in it stands for X.Y",
+    )
+    where.add_argument(
+        "--offline",
+        action="store_true",
+        help="use no network: the cache, and in images the folder that ./scripts/fetch fills",
+    )
     how = parser.add_argument_group("how")
     how.add_argument(
         "--origin",
@@ -255,11 +282,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     how.add_argument("--json", action="store_true", help="print the results as JSON")
     return parser
-
-
-def _table_console() -> Console:
-    """A console as wide as its tables, where nothing says how wide it is."""
-    return Console() if sys.stdout.isatty() else Console(width=TABLE_WIDTH)
 
 
 def _positive(text: str) -> int:

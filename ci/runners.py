@@ -1,0 +1,101 @@
+"""Which runner makes the wheels, and what smoke-tests them: Docker where it can be, else native."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from builders.cache import Cache
+from builders.docker import DockerRunner, Images
+from builders.engine import Engine, find_engine
+from builders.errors import EngineError
+from builders.matrix import Matrix, Runtime
+from builders.native import NativeRunner
+from builders.progress import Reporter
+from builders.runner import Runner
+from ci.bases import BaseImages
+from ci.fetch import builder_python
+from ci.smoker import DockerSmoker, NativeSmoker, Smoker
+
+RUNNERS = ("auto", "native", "docker")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What was asked for.
+
+    Attributes:
+        runner: one of RUNNERS.
+        base: an image instead of AWS's, or nothing.
+        jobs: compilers at once.
+    """
+
+    runner: str
+    base: str
+    origin: str
+    jobs: int
+    offline: bool
+
+
+def choose(
+    wanted: Wanted, matrix: Matrix, cache: Cache, reporter: Reporter, logs: Path
+) -> tuple[Runner, Smoker]:
+    """The runner and the smoker that goes with it; says which, and why.
+
+    Raises:
+        EngineError: Docker was asked for, and there is no engine or no base image.
+    """
+    why = "it was asked for"
+    if wanted.runner != "native":
+        try:
+            engine = find_engine()
+            bases = BaseImages(
+                engine,
+                cache,
+                reporter,
+                logs,
+                named=wanted.base,
+                # A stand-in is not Lambda's: only for those who chose Docker.
+                stand_ins=wanted.runner == "docker",
+                offline=wanted.offline,
+            )
+            base = bases.get(matrix.runtime(builder_python()), engine.arch)
+        except EngineError as error:
+            if wanted.runner == "docker":
+                raise
+            why = error.what
+        else:
+            reporter.say(f"runner: docker (engine {engine.version}, {base})")
+            return docker(engine, bases, wanted, matrix, cache, reporter, logs)
+    reporter.say(f"runner: native ({why})")
+    runner = NativeRunner(
+        cache, reporter, logs, origin=wanted.origin, jobs=wanted.jobs, offline=wanted.offline
+    )
+    return runner, NativeSmoker(cache, runner.fetcher)
+
+
+def docker(
+    engine: Engine,
+    bases: BaseImages,
+    wanted: Wanted,
+    matrix: Matrix,
+    cache: Cache,
+    reporter: Reporter,
+    logs: Path,
+) -> tuple[Runner, Smoker]:
+    """The Docker runner and smoker on these base images."""
+    builder = matrix.runtime(builder_python())
+
+    def images(runtime: Runtime, arch: str) -> Images:
+        base, built_in = bases.get(runtime, arch), bases.get(builder, engine.arch)
+        return Images(
+            base=base,
+            base_id=engine.image_id(base) or base,
+            builder=built_in,
+            builder_id=engine.image_id(built_in) or built_in,
+        )
+
+    runner = DockerRunner(
+        engine, images, cache, reporter, logs, origin=wanted.origin, offline=wanted.offline
+    )
+    return runner, DockerSmoker(engine, bases, cache, runner.fetcher)
