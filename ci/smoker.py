@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from builders.cache import Cache, key_of, sha256_of
+from builders.engine import Engine
 from builders.errors import SmokeError
 from builders.fetch import Fetcher
 from builders.headers import runs_here
 from builders.interpreters import find_interpreter
 from builders.matrix import Runtime
-from smoke_lambda import native
+from ci.bases import BaseImages
+from smoke_lambda import docker, native
 from smoke_lambda.rie import emulator
 
 Step = Callable[[str], None]
@@ -80,6 +82,42 @@ class NativeSmoker:
                 python=interpreter.executable,
                 work=self.cache.root / "work" / key,
                 rie=emulator(platform.machine(), self.cache.root / "rie", self.fetcher),
+                log=log,
+                on_step=on_step,
+            ).as_json()
+
+
+@dataclass(frozen=True)
+class DockerSmoker:
+    """In an image made of the base image of its Python, under Lambda's limits."""
+
+    engine: Engine
+    bases: BaseImages
+    cache: Cache
+
+    def can_run(self, runtime: Runtime, arch: str) -> bool:
+        """Whether the engine runs that architecture, and there may be a base image."""
+        return arch == self.engine.arch and self.bases.can_have(runtime, arch)
+
+    def place(self, runtime: Runtime) -> str:
+        """The base image, which is pulled or made now if need be."""
+        base = self.bases.get(runtime, self.engine.arch)
+        return f"docker {base} {self.engine.image_id(base)}"
+
+    def smoke(
+        self, wheel: Path, runtime: Runtime, *, log: Path, on_step: Step = _silent
+    ) -> dict[str, Any]:
+        """See Smoker."""
+        arch = self.engine.arch
+        base = self.bases.get(runtime, arch)
+        # Two of one Python would share the names of their images.
+        with self.cache.lock(f"smoke-docker-{runtime.tag}-{arch}"):
+            return docker.smoke(
+                wheel,
+                runtime=runtime,
+                arch=arch,
+                engine=self.engine,
+                base=base,
                 log=log,
                 on_step=on_step,
             ).as_json()

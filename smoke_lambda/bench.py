@@ -60,7 +60,11 @@ class Place(Protocol):
     def function(
         self, model: str, variables: Mapping[str, str]
     ) -> AbstractContextManager[Function]:
-        """The handler of smoke_lambda/app.py with a model, running until the block ends."""
+        """The handler of smoke_lambda/app.py with a model, running until the block ends.
+
+        Args:
+            variables: its environment variables, but for MODEL_PATH.
+        """
 
     def probe(self, models: Sequence[str]) -> tuple[str, dict[str, Any]]:
         """What smoke_lambda/probe.py finds in a fresh process, or what went wrong with it."""
@@ -129,14 +133,9 @@ def check_runs(wheel: Path, runtime: Runtime, arch: str) -> None:
         raise SmokeError(f"{wheel.name} is not for Python {runtime.python} ({runtime.tag})")
 
 
-def function_variables(model: str, path: str) -> dict[str, str]:
-    """The function's own environment variables; that of one model may use private URLs.
-
-    Args:
-        path: of the model, as the function sees it.
-    """
+def function_variables(model: str) -> dict[str, str]:
+    """The function's own environment variables; that of one model may use private URLs."""
     return {
-        "MODEL_PATH": path,
         "MAX_BYTES": str(events.MAX_BYTES),
         "URL_SECONDS": str(events.URL_SECONDS),
         "ALLOW_PRIVATE_URLS": "1" if model == FLOAT32 else "0",
@@ -190,8 +189,7 @@ class Bench:
         """Send every event to a function of that model; gives its init time in ms."""
         self.step(f"{model} under the emulator")
         private = model == FLOAT32
-        variables = function_variables(model, f"{model}.tflite")
-        with self.place.function(model, variables) as function:
+        with self.place.function(model, function_variables(model)) as function:
             for case in events.cases(known, function.server, private=private):
                 reply = _reply(function, case)
                 self.check(f"{model}: {case.name}", events.judge(case, reply, model, known))

@@ -147,7 +147,7 @@ class Environment:
                     rie=self.rie,
                     log=output,
                     server=server,
-                    variables=variables,
+                    variables={**variables, "MODEL_PATH": f"{model}.tflite"},
                 ) as function,
             ):
                 yield function
