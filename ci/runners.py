@@ -98,4 +98,4 @@ def docker(
     runner = DockerRunner(
         engine, images, cache, reporter, logs, origin=wanted.origin, offline=wanted.offline
     )
-    return runner, DockerSmoker(engine, bases, cache, runner.fetcher)
+    return runner, DockerSmoker(engine, bases, cache)
