@@ -15,7 +15,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 PLAIN_INTERVAL_SECONDS = 10.0
-TABLE_WIDTH = 150
+TABLE_WIDTH = 165
 MEGABYTE = 1_000_000
 
 
