@@ -30,7 +30,15 @@ TMP_MB = 512  # Lambda's default ephemeral storage
 USER = "993:990"
 WORK = "/smoke"
 """Where the probes are mounted; they are in no image."""
-TOOLS = ("__init__.py", "probe.py", "relay.py", "server.py")
+TOOLS = (
+    "__init__.py",
+    "compat_probe.py",
+    "flatbuffer.py",
+    "model_probe.py",
+    "probe.py",
+    "relay.py",
+    "server.py",
+)
 LABEL = "tflite-lambda.driver"
 START_SECONDS = 60.0
 

@@ -17,9 +17,11 @@ from builders.errors import EngineError
 from builders.matrix import Runtime
 from smoke_lambda import bench, events
 from smoke_lambda.bench import Step
-from smoke_lambda.container import ContainerFunction, Limits, reap, run_probe, running, tools
+from smoke_lambda.container import WORK, ContainerFunction, Limits, reap, run_probe, running, tools
 from smoke_lambda.lock import FUNCTION_PACKAGES, lock_path, packages_of
 from smoke_lambda.measure import measure
+from smoke_lambda.model import ModelReport
+from smoke_lambda.model import try_model as on_a_wheel
 from smoke_lambda.probing import PROBE, PROBE_SECONDS, judged
 from smoke_lambda.report import SmokeReport
 
@@ -58,6 +60,33 @@ def smoke(
     reap(engine)
     return bench.smoke(
         wheel.absolute(),
+        runtime=runtime,
+        place=f"docker {base}",
+        arch=arch,
+        at=lambda numpy: image(wheel, runtime, numpy, arch=arch, engine=engine, base=base, log=log),
+        log=log,
+        on_step=on_step,
+    )
+
+
+def try_model(
+    model: Path,
+    sample: Path | None,
+    wheel: Path,
+    *,
+    runtime: Runtime,
+    arch: str,
+    engine: Engine,
+    base: str,
+    log: Path,
+    on_step: Step = lambda _step: None,
+) -> ModelReport:
+    """Run a user's model on a wheel in its image; see smoke_lambda.model.try_model."""
+    reap(engine)
+    return on_a_wheel(
+        model,
+        sample,
+        wheel=wheel.absolute(),
         runtime=runtime,
         place=f"docker {base}",
         arch=arch,
@@ -162,10 +191,26 @@ class Image:
             found["operators"] = {model: found["operators"][path] for model, path in paths.items()}
         return fault, found
 
+    @property
+    def is_limited(self) -> bool:
+        """See model.Place."""
+        return True
+
+    def shown(self, file: Path) -> str:
+        """See model.Place."""
+        copy = self.folder / file.name
+        shutil.copyfile(file, copy)
+        copy.chmod(0o644)
+        return f"{WORK}/{copy.name}"
+
     def look(
-        self, module: str, *arguments: str, limits: Limits | None = None
+        self,
+        module: str,
+        *arguments: str,
+        limits: Limits | None = None,
+        timeout: float = PROBE_SECONDS,
     ) -> tuple[int | None, str]:
-        """Run a probe's module in a fresh container; gives its exit status and output."""
+        """See model.Place; in a fresh container."""
         return run_probe(
             self.engine,
             self.name,
@@ -174,7 +219,7 @@ class Image:
             arguments,
             self.folder,
             self.log,
-            PROBE_SECONDS,
+            timeout,
         )
 
     def measures(self) -> dict[str, Any]:

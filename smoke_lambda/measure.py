@@ -53,9 +53,10 @@ def measure(place: Limited, cpus: int) -> dict[str, Any]:
 
     Returns:
         `at`: for each number of virtual CPUs, `vcpus`, `init_ms` (the emulator's
-        report), `first_ms` (the first request, init included), `warm_ms` (the median
-        of the next ones), `peak_bytes`, `resident_bytes`. `least_mb`: the least memory, of Lambda's
-        sizes and to STEP_MB, with which it answers; None if even MEMORY_MB is not enough.
+        report), `first_ms` (the first request, init included), `warm_ms` (the median of
+        the next ones), `peak_bytes` (the cgroup's), `resident_bytes` (the processes').
+        `least_mb`: the least memory, of Lambda's sizes and to STEP_MB, with which it
+        answers; None if even MEMORY_MB is not enough.
     """
     return {
         "at": [_timed(place, number) for number in CPUS if number <= cpus],

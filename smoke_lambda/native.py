@@ -21,6 +21,8 @@ from smoke_lambda import bench, events
 from smoke_lambda.bench import FLOAT32, INT8, Step
 from smoke_lambda.function import Function, running
 from smoke_lambda.lock import lock_path
+from smoke_lambda.model import ModelReport
+from smoke_lambda.model import try_model as on_a_wheel
 from smoke_lambda.probing import PROBE, PROBE_SECONDS, judged
 from smoke_lambda.report import SmokeReport
 from smoke_lambda.server import serving
@@ -71,9 +73,34 @@ def smoke(
     )
 
 
+def try_model(
+    model: Path,
+    sample: Path | None,
+    wheel: Path,
+    *,
+    runtime: Runtime,
+    python: Path,
+    work: Path,
+    log: Path,
+    on_step: Step = lambda _step: None,
+) -> ModelReport:
+    """Run a user's model on a wheel here; see smoke_lambda.model.try_model."""
+    return on_a_wheel(
+        model,
+        sample,
+        wheel=wheel.absolute(),
+        runtime=runtime,
+        place=f"native {python}",
+        arch=platform.machine(),
+        at=lambda numpy: environment(runtime, numpy, python=python, work=work, log=log),
+        log=log,
+        on_step=on_step,
+    )
+
+
 @contextmanager
 def environment(
-    runtime: Runtime, numpy: str, *, python: Path, work: Path, rie: Path, log: Path
+    runtime: Runtime, numpy: str, *, python: Path, work: Path, log: Path, rie: Path | None = None
 ) -> Iterator[Environment]:
     """An environment with that NumPy, which goes when the block ends."""
     folder = work.absolute() / f"{runtime.tag}-numpy-{numpy}"
@@ -85,7 +112,7 @@ def environment(
             interpreter=python,
             requirements=lock_path(runtime, numpy),
             folder=folder,
-            rie=rie.absolute(),
+            rie=rie.absolute() if rie else None,
             log=log,
         )
     finally:
@@ -100,7 +127,7 @@ class Environment:
     interpreter: Path
     requirements: Path
     folder: Path
-    rie: Path
+    rie: Path | None
     log: Path
 
     @property
@@ -129,6 +156,7 @@ class Environment:
     @contextmanager
     def function(self, model: str, variables: Mapping[str, str]) -> Iterator[Function]:
         """See bench.Place."""
+        assert self.rie is not None, "an environment without an emulator runs no function"
         # A task folder as a user's: the handler and one model, where it looks for it.
         task, home = self.folder / model, self.folder / "tmp"
         task.mkdir()
@@ -163,21 +191,32 @@ class Environment:
             found["operators"] = {model: found["operators"][path] for model, path in paths.items()}
         return fault, found
 
-    def look(self, probe: str, *arguments: str) -> tuple[int | None, str]:
-        """Run a probe's module in a fresh process.
+    @property
+    def is_limited(self) -> bool:
+        """See model.Place."""
+        return False
 
-        Returns:
-            Its exit status, None if it did not end in time, and its output.
-        """
-        output = self.folder / f"{probe}.log"
+    def shown(self, file: Path) -> str:
+        """See model.Place."""
+        return str(file.absolute())
+
+    def look(
+        self,
+        module: str,
+        *arguments: str,
+        limits: object = None,  # noqa: ARG002 - there are none here
+        timeout: float = PROBE_SECONDS,
+    ) -> tuple[int | None, str]:
+        """See model.Place; in a fresh process."""
+        output = self.folder / f"{module}.log"
         # As isolated as -I makes it, but for this repository, where the module is.
-        command: list[str | Path] = [self.python, "-s", "-B", "-m", probe, *arguments]
+        command: list[str | Path] = [self.python, "-s", "-B", "-m", module, *arguments]
         status: int | None = None
         with (
             started(command, cwd=HERE.parent, env={}, log=output) as process,
             contextlib.suppress(subprocess.TimeoutExpired),
         ):
-            status = process.wait(PROBE_SECONDS)
+            status = process.wait(timeout)
         self._keep(output)
         return status, output.read_text(errors="replace")
 
