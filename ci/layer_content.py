@@ -34,7 +34,14 @@ STRIPPED = (
     "*/pkgconfig/*",
     "*/npy-pkg-config/*",
 )
-KEPT = ("*.dist-info/*", "*/LICEN[CS]E*", "*/COPYING*")
+KEPT = (
+    "*.dist-info/*",
+    "*/LICEN[CS]E*",
+    "*/COPYING*",
+    # NumPy 2.2's numpy.testing imports it.
+    "numpy/_core/tests/__init__.py",
+    "numpy/_core/tests/_natype.py",
+)
 
 
 def site_packages(wheels: Iterable[Path]) -> dict[str, bytes]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from builders.cache import Cache, default_root
+from builders.fetch import Fetcher
+from smoke_lambda.rie import emulator
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -40,3 +46,15 @@ def script(
         check=False,
         env={**os.environ, **env},
     )
+
+
+@functools.cache
+def fetcher() -> Fetcher:
+    """Downloads into the cache of this user."""
+    return Fetcher(cache=Cache(default_root()))
+
+
+@functools.cache
+def rie() -> Path:
+    """The emulator for this machine."""
+    return emulator(platform.machine(), default_root() / "rie", fetcher())

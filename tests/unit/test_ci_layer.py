@@ -26,6 +26,7 @@ NUMPY = {
     "numpy/__init__.py": b"",
     "numpy/LICENSE": b"licence",
     "numpy/tests/test_all.py": b"tests",
+    "numpy/_core/tests/_natype.py": b"imported by numpy.testing",
     "numpy/conftest.py": b"tests",
     "numpy/__init__.pyi": b"stub",
     "numpy/py.typed": b"",
@@ -40,6 +41,7 @@ NUMPY = {
     "numpy-9.dist-info/licenses/numpy/tests/LICENSE.txt": b"licence",
 }
 STAYS = {
+    "numpy/_core/tests/_natype.py",
     "numpy/__init__.py",
     "numpy/LICENSE",
     "numpy/testing/__init__.py",
