@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -32,6 +33,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("path", sam.TEMPLATES, ids=lambda path: path.name)
 def test_a_template_is_right(path: Path) -> None:
     assert sam.faults(path) == []
+
+
+@pytest.mark.parametrize("path", sam.TEMPLATES, ids=lambda path: path.name)
+def test_the_readme_has_the_templates_commands(path: Path) -> None:
+    readme = (sam.ROOT / "README.md").read_text()
+    commands = re.findall(r"^#  +(.+)$", path.read_text(), re.MULTILINE)
+    assert len(commands) >= 2
+    for command in commands:
+        assert command in readme
 
 
 def test_the_function_is_the_handler_and_its_models() -> None:
