@@ -112,7 +112,7 @@ def make_wheel(inputs: WheelInputs, cache: Cache, toolchain: Toolchain) -> Path:
     def make(folder: Path) -> None:
         with _fixed_time(), WheelFile(folder / name, "w") as wheel:
             for member, data in sorted(_members(inputs, toolchain)):
-                wheel.writestr(_entry(member), data)
+                wheel.writestr(zip_entry(member), data)
 
     return cache.product("wheel", key, make) / name
 
@@ -194,7 +194,8 @@ def _wheel_file(target: Target) -> str:
     return text.getvalue()
 
 
-def _entry(name: str) -> ZipInfo:
+def zip_entry(name: str) -> ZipInfo:
+    """A member of a reproducible zip: of one time and one of two modes."""
     entry = ZipInfo(name, date_time=time.gmtime(SOURCE_DATE_EPOCH)[:6])
     mode = 0o755 if name.endswith(".so") else 0o644
     entry.external_attr = (stat.S_IFREG | mode) << 16

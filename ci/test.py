@@ -17,12 +17,15 @@ from builders.trees import trees_key
 
 ROOT = Path(__file__).parent.parent
 CHECKED = ("builders", "smoke_lambda", "ci", "tests", "scripts")
+TEMPLATES = sorted(str(path) for path in (ROOT / "smoke_lambda" / "sam").glob("*.yaml"))
 TENSORFLOW = "2.14.1"
 
 CHECKS = (
-    ("lint", ["ruff", "check", "--no-cache", *CHECKED]),
-    ("format", ["ruff", "format", "--no-cache", "--check", *CHECKED]),
-    ("types", ["mypy", "--no-error-summary", "--cache-dir", os.devnull, *CHECKED]),
+    ("lint", ["-m", "ruff", "check", "--no-cache", *CHECKED]),
+    ("format", ["-m", "ruff", "format", "--no-cache", "--check", *CHECKED]),
+    ("types", ["-m", "mypy", "--no-error-summary", "--cache-dir", os.devnull, *CHECKED]),
+    # cfn-lint cannot be run as a module.
+    ("templates", [str(Path(sys.executable).with_name("cfn-lint")), *TEMPLATES]),
 )
 
 
@@ -30,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the checks that were asked for; the exit code of the first that fails."""
     options = _parser().parse_args(argv)
     for name, command in CHECKS:
-        if status := run(name, [sys.executable, "-m", *command]):
+        if status := run(name, [sys.executable, *command]):
             return status
     pytest = [sys.executable, "-m", "pytest", *options.pytest]
     if status := run("unit tests", [*pytest, "tests/unit"]):

@@ -74,14 +74,16 @@ def image(name: str) -> str:
     return encoded((IMAGES / name).read_bytes())
 
 
-def rest_event(body: str | None, *, is_base64: bool) -> dict[str, Any]:
+def rest_event(
+    body: str | None, *, is_base64: bool, content_type: str = "image/png"
+) -> dict[str, Any]:
     """A request as an API Gateway REST API (payload 1.0) passes it on."""
     return {
         "version": "1.0",
         "resource": "/classify",
         "path": "/classify",
         "httpMethod": "POST",
-        "headers": {"Content-Type": "image/png"},
+        "headers": {"Content-Type": content_type},
         "queryStringParameters": None,
         "requestContext": {"stage": "prod", "httpMethod": "POST", "path": "/prod/classify"},
         "body": body,
@@ -90,7 +92,11 @@ def rest_event(body: str | None, *, is_base64: bool) -> dict[str, Any]:
 
 
 def http_event(
-    body: str | None, *, is_base64: bool, host: str = "a1.execute-api"
+    body: str | None,
+    *,
+    is_base64: bool,
+    content_type: str = "image/png",
+    host: str = "a1.execute-api",
 ) -> dict[str, Any]:
     """A request as an API Gateway HTTP API (payload 2.0) or a function URL passes it on."""
     event = {
@@ -98,7 +104,7 @@ def http_event(
         "routeKey": "$default",
         "rawPath": "/",
         "rawQueryString": "",
-        "headers": {"content-type": "image/png"},
+        "headers": {"content-type": content_type},
         "requestContext": {
             "domainName": f"{host}.us-east-1.example",
             "http": {"method": "POST", "path": "/", "protocol": "HTTP/1.1"},
@@ -146,7 +152,9 @@ def _forms() -> Iterator[Case]:
     for name, event in forms.items():
         yield Case(name=name, event=event, image=SAMPLE)
     yield Case(name="JPEG", event={"image": photo}, image=PHOTO)
-    yield Case(name="HTTP API, JPEG", event=http_event(photo, is_base64=True), image=PHOTO)
+    for name, make in (("REST API", rest_event), ("HTTP API", http_event)):
+        event = make(photo, is_base64=True, content_type="image/jpeg")
+        yield Case(name=f"{name}, JPEG", event=event, image=PHOTO)
 
 
 def _bad_events() -> Iterator[Case]:

@@ -8,6 +8,7 @@ platform's files, so that one lock serves both architectures.
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -83,6 +84,18 @@ def locks(matrix: Matrix) -> Iterator[Lock]:
         python=TRAIN_PYTHON,
         requirements=TRAIN.read_text(),
     )
+
+
+def locked(lock: Path, project: str) -> str:
+    """The lines of one package in a lock: `name==version` and its hashes.
+
+    Raises:
+        KeyError: the lock does not have it.
+    """
+    found = re.search(rf"^{re.escape(project)}==.*(\n +--hash=.*)+", lock.read_text(), re.MULTILINE)
+    if found is None:
+        raise KeyError(f"{lock.name} has no {project}")
+    return found[0] + "\n"
 
 
 def compile_lock(lock: Lock) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -12,8 +14,11 @@ from typing import Any
 
 import pytest
 
+from builders.cache import Cache, default_root
 from builders.engine import Engine, find_engine
 from builders.errors import EngineError
+from builders.fetch import Fetcher
+from smoke_lambda.rie import emulator
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -67,3 +72,15 @@ def copy_tracked_files(destination: Path) -> None:
         if (ROOT / name).is_file():
             (destination / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, destination / name)
+
+
+@functools.cache
+def fetcher() -> Fetcher:
+    """Downloads into the cache of this user."""
+    return Fetcher(cache=Cache(default_root()))
+
+
+@functools.cache
+def rie() -> Path:
+    """The emulator for this machine."""
+    return emulator(platform.machine(), default_root() / "rie", fetcher())

@@ -7,7 +7,6 @@ unpacked tree $TFLITE_TREE.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 import platform
 import shutil
@@ -18,19 +17,16 @@ from pathlib import Path
 
 import pytest
 from packaging.utils import parse_wheel_filename
-from support import wheels_folder
+from support import fetcher, rie, wheels_folder
 from uv import find_uv_bin
 
-from builders.cache import Cache, default_root
 from builders.errors import SmokeError
-from builders.fetch import Fetcher
 from builders.interpreters import find_interpreter
 from builders.matrix import NumPyRange, Runtime, load_matrix
 from smoke_lambda import compat, events, native
 from smoke_lambda.function import running
 from smoke_lambda.lock import lock_path
 from smoke_lambda.report import SmokeReport
-from smoke_lambda.rie import emulator
 from smoke_lambda.session import started
 
 pytestmark = pytest.mark.integration
@@ -44,16 +40,6 @@ PUBLISHED = (
 )
 
 SLEEPERS = "set -m; sleep 300 & sleep 300 & wait"
-
-
-@functools.cache
-def fetcher() -> Fetcher:
-    return Fetcher(cache=Cache(default_root()))
-
-
-@functools.cache
-def rie() -> Path:
-    return emulator(platform.machine(), default_root() / "rie", fetcher())
 
 
 def interpreter(python: str) -> Path:

@@ -1,0 +1,137 @@
+"""What is in a layer: wheels as pip would install them, less what a function never uses."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Iterable
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+
+from builders.audit.wheelfile import LEGACY_PLATFORMS, DamagedWheelError, read_archive
+from builders.cache import Cache, key_of
+from builders.errors import ArchiveError, FetchError
+from builders.matrix import Runtime
+from builders.process import run
+from smoke_lambda.lock import lock_path, locked
+
+# Patterns of fnmatch(3), in which `*` matches `/` too. What `from numpy import *` imports
+# stays: numpy.testing and numpy.f2py are among it. So does Python's own .py code, which
+# a function imports where it is least expected.
+STRIPPED = (
+    "*/tests/*",
+    "*/_examples/*",
+    "*/__pycache__/*",
+    "*/conftest.py",
+    "*.pyi",
+    "*/py.typed",
+    # To compile against: headers, Cython's declarations, static libraries.
+    "*/include/*",
+    "*.h",
+    "*.pxd",
+    "*.a",
+    "*/pkgconfig/*",
+    "*/npy-pkg-config/*",
+)
+KEPT = (
+    "*.dist-info/*",
+    "*/LICEN[CS]E*",
+    "*/COPYING*",
+    # NumPy 2.2's numpy.testing imports it.
+    "numpy/_core/tests/__init__.py",
+    "numpy/_core/tests/_natype.py",
+)
+
+
+def site_packages(wheels: Iterable[Path]) -> dict[str, bytes]:
+    """The files that wheels install, stripped, by their paths in site-packages.
+
+    Raises:
+        ArchiveError: a wheel is damaged, or has files for elsewhere.
+    """
+    files: dict[str, bytes] = {}
+    for wheel in wheels:
+        files |= _installed(wheel)
+    return files
+
+
+def is_needed(path: str) -> bool:
+    """Whether a function, or a licence, needs that file of a wheel."""
+    if any(fnmatch(path, pattern) for pattern in KEPT):
+        return True
+    return not any(fnmatch(path, pattern) for pattern in STRIPPED)
+
+
+def _installed(wheel: Path) -> dict[str, bytes]:
+    try:
+        archive = read_archive(wheel)
+    except DamagedWheelError as error:
+        raise ArchiveError(
+            f"{wheel.name} is damaged: {error}", remedy=f"delete {wheel} and run again"
+        ) from error
+    files = {
+        path: data
+        for path, data in archive.contents.items()
+        if not path.endswith("/") and is_needed(path)
+    }
+    if elsewhere := [path for path in files if PurePosixPath(path).parts[0].endswith(".data")]:
+        raise ArchiveError(f"{wheel.name} installs {elsewhere[0]}, which a layer has no place for")
+    record = f"{archive.dist_info}/RECORD"
+    if record in files:
+        files[record] = _record_of(files[record], files)
+    return files
+
+
+def _record_of(record: bytes, files: Iterable[str]) -> bytes:
+    """The rows of a RECORD whose files are there."""
+    present = set(files)
+    rows = [row for row in csv.reader(io.StringIO(record.decode())) if row and row[0] in present]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def locked_wheel(project: str, runtime: Runtime, arch: str, cache: Cache, log: Path) -> Path:
+    """The wheel of the smoke test's NumPy or Pillow that runs on a Lambda runtime.
+
+    The newest that its glibc admits, downloaded for that Python and architecture
+    whatever this machine is, and checked against the lock's hashes.
+
+    Raises:
+        FetchError: pip cannot have it.
+    """
+    requirement = locked(lock_path(runtime, runtime.numpy.on_lambda), project)
+    options = ["--implementation", "cp", "--python-version", runtime.python]
+    for platform in platforms(runtime, arch):
+        options += ["--platform", platform]
+    pinned = requirement.split(maxsplit=1)[0]
+
+    def make(folder: Path) -> None:
+        requirements = folder / "requirements.txt"
+        requirements.write_text(requirement)
+        command: list[str | Path] = [sys.executable, "-m", "pip", "download", "--no-deps"]
+        command += ["--disable-pip-version-check", "--only-binary", ":all:", *options]
+        command += ["--require-hashes", "-r", requirements, "--dest", folder]
+        run(
+            command,
+            log=log,
+            failure=FetchError,
+            what=f"downloading {pinned} for {runtime.name} on {arch}",
+            keep_open=cache.held_locks,
+        )
+
+    folder = cache.product("layer-wheels", key_of([requirement, options]), make)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def platforms(runtime: Runtime, arch: str) -> list[str]:
+    """The platform tags that a runtime's glibc admits, newest first (PEP 600)."""
+    newest = int(runtime.glibc.removeprefix("2."))
+    dated = {(2, minor): f"manylinux_2_{minor}" for minor in range(5, newest + 1)}
+    names = [
+        *((glibc, name) for glibc, name in dated.items()),
+        *((glibc, name) for name, glibc in LEGACY_PLATFORMS.items()),
+    ]
+    return [f"{name}_{arch}" for _, name in sorted(names, reverse=True)]

@@ -1,0 +1,109 @@
+"""The SAM templates, in what cfn-lint does not look at."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import sam
+
+from ci import layer
+
+TEMPLATE, IMAGE = sam.FOLDER / "template.yaml", sam.FOLDER / "template-image.yaml"
+
+
+def test_both_templates_are_there() -> None:
+    assert sorted(sam.TEMPLATES, reverse=True) == [TEMPLATE, IMAGE]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the templates' folder, in a repository of little more."""
+    copy = tmp_path / "smoke_lambda" / "sam"
+    shutil.copytree(sam.FOLDER, copy)
+    shutil.copytree(sam.ROOT / "smoke_lambda" / "models", copy.parent / "models")
+    shutil.copy2(sam.ROOT / "smoke_lambda" / "app.py", copy.parent)
+    monkeypatch.setattr(sam, "ROOT", tmp_path)
+    monkeypatch.setattr(layer, "OUT", tmp_path / "dist" / "layers")
+    return copy
+
+
+@pytest.mark.parametrize("path", sam.TEMPLATES, ids=lambda path: path.name)
+def test_a_template_is_right(path: Path) -> None:
+    assert sam.faults(path) == []
+
+
+@pytest.mark.parametrize("path", sam.TEMPLATES, ids=lambda path: path.name)
+def test_the_readme_has_the_templates_commands(path: Path) -> None:
+    readme = (sam.ROOT / "README.md").read_text()
+    commands = re.findall(r"^#  +(.+)$", path.read_text(), re.MULTILINE)
+    assert len(commands) >= 2
+    for command in commands:
+        assert command in readme
+
+
+def test_the_function_is_the_handler_and_its_models() -> None:
+    function = sam.FOLDER / "function"
+    for name in ("app.py", "models"):
+        assert (function / name).resolve() == sam.ROOT / "smoke_lambda" / name
+    assert len(list(function.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "right", "wrong", "words"),
+    [
+        (TEMPLATE, "Runtime: python3.12", "Runtime: python9.9", "runtime python9.9"),
+        (TEMPLATE, "Runtime: python3.12", "Runtime: python3.15", "runtime python3.15"),
+        (TEMPLATE, "Runtime: python3.12", "Runtime: python3.11", "is not for python3.11"),
+        (TEMPLATE, "Architectures: [x86_64]", "Architectures: [arm64]", "is not for ['arm64']"),
+        (TEMPLATE, "Architectures: [x86_64]", "Architectures: [arm65]", "architectures"),
+        (TEMPLATE, "CodeUri: function/", "CodeUri: functions/", "no app.py"),
+        (TEMPLATE, "app.handler", "app.handle", "app.py has no handle"),
+        (TEMPLATE, "app.handler", "main.handler", "no main.py"),
+        (TEMPLATE, "MemorySize: 1769", "MemorySize: 64", "memory of 64 MB"),
+        (TEMPLATE, "Timeout: 15", "Timeout: 60", "timeout of 60 s"),
+        (TEMPLATE, "!Ref PillowLayer", "!Ref PilowLayer", "layer PilowLayer"),
+        (TEMPLATE, "image/png, ", "", "no binary media type image/png"),
+        (TEMPLATE, "layers/layer-tf2.14.1-cp312", "layers/layer-tf2.14.1-cp39", "does not make"),
+        (TEMPLATE, "CompatibleRuntimes: [python3.12]", "CompatibleRuntimes: []", "is for python"),
+        (TEMPLATE, "tf2.14.1-cp312-x86_64 --pillow", "tf2.14.1-cp312-x86_64", "does not make"),
+        (TEMPLATE, "LayerVersion\n    P", "LayerVersion\n    Metadata: {}\n    P", "Metadata"),
+        (TEMPLATE, "Function\n    Prop", "Nothing\n    Prop", "there is no function"),
+        (IMAGE, "sam/Dockerfile", "sam/Containerfile", "no smoke_lambda/sam/Containerfile"),
+        (IMAGE, "DockerTag: python3.12", "DockerTag: python3.11", "a tag python3.11"),
+        (IMAGE, "Architectures: [x86_64]", "Architectures: [arm64]", "another architecture"),
+        (IMAGE, "PackageType: Image", "PackageType: Image\n      Runtime: x", "has no Runtime"),
+        (IMAGE, "-cp312-", "-cp313-", "is not there, and no layer"),
+        (IMAGE, "Timeout: 15", "Timeout: 0", "timeout of 0 s"),
+    ],
+)
+def test_what_is_wrong_is_found(
+    folder: Path, path: Path, right: str, wrong: str, words: str
+) -> None:
+    text = path.read_text()
+    assert right in text
+    copy = folder / path.name
+    assert sam.faults(copy) == []
+    copy.write_text(text.replace(right, wrong, 1))
+    assert words in "\n".join(sam.faults(copy))
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "words"),
+    [
+        ("ARG BASE=public.ecr.aws/lambda/python:3.12", "ARG BASE=python:3.11", "a base of"),
+        ("COPY smoke_lambda/app.py", "COPY smoke_lambda/main.py", "main.py is not there"),
+        (" dist/layers/layer-pillow-cp312-x86_64.zip", "", "is made and not copied"),
+        ('CMD ["app.handler"]', 'CMD ["app.main"]', "app.py has no main"),
+    ],
+)
+def test_what_is_wrong_with_the_image_is_found(
+    folder: Path, right: str, wrong: str, words: str
+) -> None:
+    dockerfile = folder / "Dockerfile"
+    text = dockerfile.read_text()
+    assert right in text
+    dockerfile.write_text(text.replace(right, wrong))
+    assert words in "\n".join(sam.faults(folder / IMAGE.name))
