@@ -6,7 +6,8 @@ import json
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,15 +73,12 @@ def smoke(
     log.parent.mkdir(parents=True, exist_ok=True)
     runs = []
     for numpy in runtime.numpy.smoke_versions:
-        folder = work.absolute() / f"{runtime.tag}-numpy-{numpy}"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        bench = _Bench(numpy=numpy, folder=folder, rie=rie.absolute(), log=log, on_step=on_step)
-        try:
-            bench.install(python, lock_path(runtime, numpy), wheel)
+        with environment(runtime, numpy, python=python, work=work, log=log) as made:
+            bench = _Bench(
+                numpy=numpy, environment=made, rie=rie.absolute(), log=log, on_step=on_step
+            )
+            bench.install(wheel)
             runs.append(bench.run())
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
     return SmokeReport(
         wheel=wheel.name,
         sha256=sha256_of(wheel),
@@ -88,6 +86,105 @@ def smoke(
         runs=tuple(runs),
         log=str(log),
     )
+
+
+@contextmanager
+def environment(
+    runtime: Runtime, numpy: str, *, python: Path, work: Path, log: Path
+) -> Iterator[Environment]:
+    """An environment with that NumPy, which goes when the block ends.
+
+    Args:
+        python: the interpreter to make it with.
+        work: folder to make it in.
+        log: file that all output is appended to.
+    """
+    folder = work.absolute() / f"{runtime.tag}-numpy-{numpy}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield Environment(
+            interpreter=python, requirements=lock_path(runtime, numpy), folder=folder, log=log
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """A virtual environment to be made in a folder."""
+
+    interpreter: Path
+    requirements: Path
+    folder: Path
+    log: Path
+
+    @property
+    def python(self) -> Path:
+        """The interpreter of the environment."""
+        return self.folder / "environment" / "bin" / "python"
+
+    def install(self, wheel: Path) -> str:
+        """Make it: first what is locked, then the wheel alone.
+
+        Returns:
+            Why the wheel does not install; empty if it does.
+
+        Raises:
+            SmokeError: all but the wheel cannot be installed.
+        """
+        install = ("pip", "install", "--python", self.python)
+        locked = ("--require-hashes", "--only-binary", ":all:", "-r", self.requirements)
+        folder = self.folder / "environment"
+        self._uv("making an environment", "venv", "--python", self.interpreter, folder)
+        self._uv("installing the locked requirements", *install, *locked)
+        try:
+            self._uv("installing the wheel", *install, "--no-deps", wheel)
+        except SmokeError as error:
+            return f"expected a wheel that installs, found: {error.what.strip()}"
+        return ""
+
+    def _uv(self, what: str, *arguments: str | Path) -> None:
+        command = [find_uv_bin(), *arguments]
+        env = {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
+        run(command, log=self.log, failure=SmokeError, what=what, env=env)
+
+
+def run_probe(
+    python: Path, models: Mapping[str, Path], *, folder: Path, log: Path
+) -> dict[str, Any]:
+    """Have smoke_lambda/probe.py look at a runtime, in a fresh process.
+
+    Args:
+        python: interpreter of an environment that has the wheel and NumPy.
+        models: by name; the first is the one that is timed.
+        folder: to run in.
+        log: file that the output is appended to.
+
+    Returns:
+        What probe.py wrote, "operators" by the models' names.
+
+    Raises:
+        SmokeError: the process failed; its last line is in the message.
+    """
+    result = folder / "probe.json"
+    command: list[str | Path] = [python, "-I", PROBE, result, *models.values()]
+    with started(command, cwd=folder, env={}, log=log) as process:
+        try:
+            status: int | str = process.wait(PROBE_SECONDS)
+        except subprocess.TimeoutExpired:
+            status = f"none after {PROBE_SECONDS:g} s"
+    if status != 0:
+        last = log.read_text(errors="replace").strip().splitlines()[-1:]
+        raise SmokeError(f"expected exit status 0, found {status}: {''.join(last)}")
+    found: dict[str, Any] = json.loads(result.read_text())
+    found["operators"] = {name: found["operators"][str(path)] for name, path in models.items()}
+    return found
+
+
+def share(operators: Sequence[tuple[str, bool]]) -> float:
+    """The share of a model's operators that a delegate took, 0 to 1."""
+    return sum(taken for _, taken in operators) / len(operators)
 
 
 def _check_runs_here(wheel: Path, runtime: Runtime) -> None:
@@ -113,15 +210,19 @@ class _Bench:
     """One environment and what is found in it."""
 
     numpy: str
-    folder: Path
+    environment: Environment
     rie: Path
     log: Path
     on_step: Step
     checks: list[Check] = field(default_factory=list)
 
     @property
+    def folder(self) -> Path:
+        return self.environment.folder
+
+    @property
     def python(self) -> Path:
-        return self.folder / "environment" / "bin" / "python"
+        return self.environment.python
 
     def check(self, name: str, fault: str) -> None:
         """Note a check; it is right if there is no fault."""
@@ -131,28 +232,10 @@ class _Bench:
         """Tell what happens now."""
         self.on_step(f"NumPy {self.numpy}: {what}")
 
-    def install(self, python: Path, requirements: Path, wheel: Path) -> None:
-        """Make the environment: first what is locked, then the wheel alone.
-
-        Raises:
-            SmokeError: all but the wheel cannot be installed.
-        """
+    def install(self, wheel: Path) -> None:
+        """Make the environment."""
         self.step("environment")
-        install = ("pip", "install", "--python", self.python)
-        locked = ("--require-hashes", "--only-binary", ":all:", "-r", requirements)
-        self._uv("making an environment", "venv", "--python", python, self.folder / "environment")
-        self._uv("installing the locked requirements", *install, *locked)
-        fault = ""
-        try:
-            self._uv("installing the wheel", *install, "--no-deps", wheel)
-        except SmokeError as error:
-            fault = f"expected a wheel that installs, found: {error.what.strip()}"
-        self.check("install", fault)
-
-    def _uv(self, what: str, *arguments: str | Path) -> None:
-        command = [find_uv_bin(), *arguments]
-        env = {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
-        run(command, log=self.log, failure=SmokeError, what=what, env=env)
+        self.check("install", self.environment.install(wheel))
 
     def run(self) -> SmokeRun:
         """Invoke the function of each model, then look at the runtime from inside."""
@@ -167,8 +250,7 @@ class _Bench:
             checks=tuple(self.checks),
             init_ms={model: init for model, init in init_ms.items() if init is not None},
             xnnpack={
-                model: sum(taken for _, taken in operators) / len(operators)
-                for model, operators in probed.get("operators", {}).items()
+                model: share(operators) for model, operators in probed.get("operators", {}).items()
             },
             import_ms=probed.get("import_ms"),
             first_inference_ms=probed.get("first_inference_ms"),
@@ -213,23 +295,17 @@ class _Bench:
             self._keep(output)
 
     def _probe(self, models: list[str]) -> dict[str, Any]:
-        """Have smoke_lambda/probe.py look, in a fresh process; gives what it wrote."""
+        """Look at the runtime from inside; gives what run_probe does."""
         self.step("XNNPACK and times")
-        output, result = self.folder / "probe.log", self.folder / "probe.json"
-        paths = {model: str(events.MODELS / f"{model}.tflite") for model in models}
-        command: list[str | Path] = [self.python, "-I", PROBE, result, *paths.values()]
-        with started(command, cwd=self.folder, env={}, log=output) as process:
-            try:
-                status: int | str = process.wait(PROBE_SECONDS)
-            except subprocess.TimeoutExpired:
-                status = f"none after {PROBE_SECONDS:g} s"
-        self._keep(output)
-        if status != 0:
-            last = output.read_text(errors="replace").strip().splitlines()[-1:]
-            self.check("probe", f"expected exit status 0, found {status}: {''.join(last)}")
+        output = self.folder / "probe.log"
+        paths = {model: events.MODELS / f"{model}.tflite" for model in models}
+        try:
+            found = run_probe(self.python, paths, folder=self.folder, log=output)
+        except SmokeError as error:
+            self.check("probe", error.what)
             return {}
-        found: dict[str, Any] = json.loads(result.read_text())
-        found["operators"] = {model: found["operators"][path] for model, path in paths.items()}
+        finally:
+            self._keep(output)
         wrong = "" if found["numpy"] == self.numpy else f"expected {self.numpy}, "
         self.check("NumPy", f"{wrong}found {found['numpy']}" if wrong else "")
         for model, may_remain in MAY_REMAIN.items():
