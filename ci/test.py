@@ -16,13 +16,20 @@ from builders.toolchain import Toolchain
 from builders.trees import trees_key
 
 ROOT = Path(__file__).parent.parent
+PROGRAMS = Path(sys.executable).parent
 CHECKED = ("builders", "smoke_lambda", "ci", "tests", "scripts")
+WORKFLOWS = sorted(str(path) for path in (ROOT / ".github/workflows").glob("*.yml"))
 TENSORFLOW = "2.14.1"
 
 CHECKS = (
     ("lint", ["ruff", "check", "--no-cache", *CHECKED]),
     ("format", ["ruff", "format", "--no-cache", "--check", *CHECKED]),
     ("types", ["mypy", "--no-error-summary", "--cache-dir", os.devnull, *CHECKED]),
+    ("workflows", ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS]),
+    (
+        "workflows' security",
+        ["zizmor", "--offline", "--quiet", "--persona", "pedantic", *WORKFLOWS],
+    ),
 )
 
 
@@ -30,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the checks that were asked for; the exit code of the first that fails."""
     options = _parser().parse_args(argv)
     for name, command in CHECKS:
-        if status := run(name, [sys.executable, "-m", *command]):
+        if status := run(name, [str(PROGRAMS / command[0]), *command[1:]]):
             return status
     pytest = [sys.executable, "-m", "pytest", *options.pytest]
     if status := run("unit tests", [*pytest, "tests/unit"]):
