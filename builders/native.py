@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -76,8 +76,11 @@ class NativeRunner:
         return self._sources[tensorflow.version]
 
     def core(self, tensorflow: TensorFlow, arch: str) -> Core:
-        """The core of a TensorFlow version and architecture."""
-        sources = self.sources(tensorflow)
+        """The core of a TensorFlow version and architecture.
+
+        Where it is in the cache, made here or handed over, no source is fetched.
+        """
+        sources = self._sources_of_cached_core(tensorflow, arch) or self.sources(tensorflow)
         key = core_key(tensorflow, arch, sources, self.toolchain)
         name = f"core tf{tensorflow.version}-{arch}"
         if not self.cache.has("core", key):
@@ -158,13 +161,14 @@ class NativeRunner:
 
     def is_cached(self, kind: str, target: Target) -> bool:
         """Whether `fetch`, `sources`, `core` or `wheel` of a target has nothing to do."""
-        sources = self._likely_sources(target.tensorflow)
+        tensorflow = target.tensorflow
+        sources = self._sources_of_cached_core(tensorflow, target.arch)
+        sources = sources or self._likely_sources(tensorflow)
         if sources is None:
             return False
-        version = target.tensorflow.version
-        core = core_key(target.tensorflow, target.arch, sources, self.toolchain)
+        core = core_key(tensorflow, target.arch, sources, self.toolchain)
         if kind in ("sources", "core"):
-            trees = self.cache.has("trees", trees_key(version, sources))
+            trees = self.cache.has("trees", trees_key(tensorflow.version, sources))
             return self.cache.has("core", core) or (kind == "sources" and trees)
         if kind == "wheel":
             if not all(
@@ -177,12 +181,25 @@ class NativeRunner:
 
     def _likely_sources(self, tensorflow: TensorFlow) -> tuple[Source, ...] | None:
         """The components of the origin whose archives are all here; None if none is."""
-        lock = load_lock(tensorflow.version)
-        for origin in lock.origins if self.origin == "auto" else (self.origin,):
-            sources = lock.sources(origin)
+        for sources in self._admitted_sources(tensorflow):
             if all(source.origin.archive.is_fetched(self.cache) for source in sources):
                 return sources
         return None
+
+    def _sources_of_cached_core(
+        self, tensorflow: TensorFlow, arch: str
+    ) -> tuple[Source, ...] | None:
+        """The components of the first origin whose core is here; None if none is."""
+        for sources in self._admitted_sources(tensorflow):
+            if self.cache.has("core", core_key(tensorflow, arch, sources, self.toolchain)):
+                return sources
+        return None
+
+    def _admitted_sources(self, tensorflow: TensorFlow) -> Iterator[tuple[Source, ...]]:
+        """The components of each origin that may be used, the preferred one first."""
+        lock = load_lock(tensorflow.version)
+        for origin in lock.origins if self.origin == "auto" else (self.origin,):
+            yield lock.sources(origin)
 
     @staticmethod
     def _header_key(project: str, target: Target) -> str:

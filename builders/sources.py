@@ -116,6 +116,11 @@ class Lock:
         return tuple(Source(component=c, origin=c.origins[origin]) for c in self.components)
 
 
+def is_locked(tensorflow: str, folder: Path = SOURCES) -> bool:
+    """Whether there is a lock of a TensorFlow version."""
+    return (folder / f"{tensorflow}.toml").is_file()
+
+
 def load_lock(tensorflow: str, folder: Path = SOURCES) -> Lock:
     """Read and validate the lock of a TensorFlow version.
 
@@ -123,7 +128,7 @@ def load_lock(tensorflow: str, folder: Path = SOURCES) -> Lock:
         UsageError: there is none, or it is malformed; the component is named.
     """
     path = folder / f"{tensorflow}.toml"
-    if not path.is_file():
+    if not is_locked(tensorflow, folder):
         locked = ", ".join(sorted(p.stem for p in folder.glob("*.toml")))
         raise UsageError(
             f"TensorFlow {tensorflow} is declared, but its sources are not locked yet",

@@ -16,16 +16,22 @@ from builders.toolchain import Toolchain
 from builders.trees import trees_key
 
 ROOT = Path(__file__).parent.parent
+PROGRAMS = Path(sys.executable).parent
 CHECKED = ("builders", "smoke_lambda", "ci", "tests", "scripts")
-TEMPLATES = sorted(str(path) for path in (ROOT / "smoke_lambda" / "sam").glob("*.yaml"))
+TEMPLATES = sorted(str(path) for path in (ROOT / "smoke_lambda/sam").glob("*.yaml"))
+WORKFLOWS = sorted(str(path) for path in (ROOT / ".github/workflows").glob("*.yml"))
 TENSORFLOW = "2.14.1"
 
 CHECKS = (
-    ("lint", ["-m", "ruff", "check", "--no-cache", *CHECKED]),
-    ("format", ["-m", "ruff", "format", "--no-cache", "--check", *CHECKED]),
-    ("types", ["-m", "mypy", "--no-error-summary", "--cache-dir", os.devnull, *CHECKED]),
-    # cfn-lint cannot be run as a module.
-    ("templates", [str(Path(sys.executable).with_name("cfn-lint")), *TEMPLATES]),
+    ("lint", ["ruff", "check", "--no-cache", *CHECKED]),
+    ("format", ["ruff", "format", "--no-cache", "--check", *CHECKED]),
+    ("types", ["mypy", "--no-error-summary", "--cache-dir", os.devnull, *CHECKED]),
+    ("templates", ["cfn-lint", *TEMPLATES]),
+    ("workflows", ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS]),
+    (
+        "workflows' security",
+        ["zizmor", "--offline", "--quiet", "--persona", "pedantic", *WORKFLOWS],
+    ),
 )
 
 
@@ -33,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the checks that were asked for; the exit code of the first that fails."""
     options = _parser().parse_args(argv)
     for name, command in CHECKS:
-        if status := run(name, [sys.executable, *command]):
+        if status := run(name, [str(PROGRAMS / command[0]), *command[1:]]):
             return status
     pytest = [sys.executable, "-m", "pytest", *options.pytest]
     if status := run("unit tests", [*pytest, "tests/unit"]):

@@ -17,6 +17,7 @@ from builders.cache import sha256_of
 from builders.errors import SmokeError
 from builders.matrix import Runtime
 from smoke_lambda import events
+from smoke_lambda.probing import share
 from smoke_lambda.report import Check, SmokeReport, SmokeRun
 
 FLOAT32, INT8 = "digits-float32", "digits-int8"
@@ -177,8 +178,7 @@ class Bench:
             checks=tuple(self.checks),
             init_ms={model: init for model, init in init_ms.items() if init is not None},
             xnnpack={
-                model: sum(taken for _, taken in operators) / len(operators)
-                for model, operators in probed.get("operators", {}).items()
+                model: share(operators) for model, operators in probed.get("operators", {}).items()
             },
             import_ms=probed.get("import_ms"),
             first_inference_ms=probed.get("first_inference_ms"),

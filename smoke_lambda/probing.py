@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Sequence
 from typing import Any
 
 PROBE = "smoke_lambda.probe"
@@ -26,6 +27,11 @@ def judged(status: int | None, output: str) -> tuple[str, dict[str, Any]]:
         return "", found
     ended = "none in time" if status is None else _named(status)
     return f"expected exit status 0, found {ended}: {''.join(lines[-1:])}", {}
+
+
+def share(operators: Sequence[tuple[str, bool]]) -> float:
+    """The share of operators that a delegate took, 0 to 1, from (name, taken) of each."""
+    return sum(taken for _, taken in operators) / len(operators)
 
 
 def _named(status: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import random
@@ -260,10 +261,20 @@ members = st.one_of(
 )
 
 
+def is_loop(link: Path) -> bool:
+    """Whether a link leads only to itself, and so nowhere; realpath(3) then makes up a name."""
+    try:
+        link.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 @given(st.lists(members, max_size=6), st.sampled_from(["", "a", "a/b"]))
 @example([symlink("a/l", "b"), symlink("a/b/l", ".."), Member("a/l/l/x", b"!")], "")
 @example([symlink("a/l", "./..")], "")
+@example([symlink("a", "a//a")], "")
 def test_no_archive_writes_or_leads_outside(
     tmp_path_factory: pytest.TempPathFactory, members: list[Member], wanted: str
 ) -> None:
@@ -274,7 +285,7 @@ def test_no_archive_writes_or_leads_outside(
         unpack(archive, {wanted: out})
     assert [p for p in world.rglob("*") if not p.is_relative_to(out)] == [out.parent]
     for path in out.rglob("*"):
-        if path.is_symlink():
+        if path.is_symlink() and not is_loop(path):
             target = os.path.realpath(path)
             assert target == str(out) or target.startswith(f"{out}/")
 

@@ -1,0 +1,132 @@
+"""`./scripts/core`: compile a core, and hand it from one machine's cache to another's."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from builders.cache import Cache, default_root
+from builders.cli import EXIT_CODES, guarded
+from builders.core import load_core
+from builders.errors import UsageError
+from builders.handover import CoreName, known_cores, pack_core, unpack_core
+from builders.matrix import load_matrix
+from builders.native import NativeRunner
+from builders.plan import DEFAULT_TENSORFLOW, architecture
+from builders.progress import Reporter
+from builders.sources import ORIGINS, load_lock
+from builders.toolchain import Toolchain
+
+EXAMPLES = f"""\
+examples:
+  core build 2.14.1 x86_64                    compile it, if the cache does not have it
+  core pack 2.14.1 x86_64 --out core.tar      on the machine that has it
+  core unpack core.tar                        on the machine that is to build wheels with it
+  core key 2.14.1 arm64 --origin upstream     what it is called in a cache
+
+A file is refused if it is damaged, or of other sources, patches, flags or tools than this
+checkout's. After `core unpack`, ./scripts/build fetches no source and compiles no core.
+
+{EXIT_CODES}"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    return guarded(lambda: run(argv))
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command; raises UserError where `main` prints."""
+    options = _parser().parse_args(argv)
+    reporter = Reporter(Console(stderr=True))
+    cache = Cache(default_root(), on_wait=lambda line: reporter.say(f"[yellow]![/] {line}"))
+    matrix = load_matrix()
+    known = dict(known_cores(matrix, Toolchain(cache)))
+    if options.verb == "unpack":
+        with reporter.showing(), reporter.step(f"unpack {options.file.name}"):
+            core = unpack_core(options.file, known, cache)
+        print(f"{core.path.name}  {known[core.path.name]}")
+        return 0
+    tensorflow = matrix.tensorflow(options.tensorflow)
+    arch = architecture(matrix, options.arch)
+    if options.verb == "build":
+        runner = NativeRunner(
+            cache,
+            reporter,
+            cache.root / "logs" / f"core-{datetime.datetime.now():%Y%m%dT%H%M%S}-{os.getpid()}",
+            origin=options.origin,
+            jobs=options.jobs,
+        )
+        with reporter.showing():
+            print(runner.core(tensorflow, arch).path.name)
+        return 0
+    keys = _keys(known, tensorflow.version, arch, options.origin)
+    if options.verb == "key":
+        print(keys[0])
+        return 0
+    cached = [key for key in keys if cache.has("core", key)]
+    if not cached:
+        raise UsageError(
+            f"the cache has no core of tf{tensorflow.version}-{arch}",
+            remedy=f"./scripts/core build {tensorflow.version} {arch} makes it",
+        )
+    with reporter.showing(), reporter.step(f"pack {known[cached[0]]}"):
+        pack_core(load_core(cache.path("core", cached[0])), options.out)
+    print(options.out)
+    return 0
+
+
+def _keys(known: dict[str, CoreName], tensorflow: str, arch: str, origin: str) -> list[str]:
+    """The keys that a core may have: one for each origin that it may come from.
+
+    Raises:
+        UsageError: the sources are not locked, or not with that origin.
+    """
+    lock = load_lock(tensorflow)
+    if origin != "auto":
+        lock.sources(origin)
+    return [
+        key
+        for key, name in known.items()
+        if (name.tensorflow, name.arch) == (tensorflow, arch) and origin in ("auto", name.origin)
+    ]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="core",
+        description="Compile a core of TensorFlow Lite, or hand it to another machine.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb, what in (
+        ("build", "compile a core into the cache, and print its key"),
+        ("pack", "write a core of the cache to a file"),
+        ("key", "print the key that a core has, or will have"),
+    ):
+        sub = verbs.add_parser(verb, help=what, description=f"{what.capitalize()}.")
+        sub.add_argument("tensorflow", metavar="TF", help=f"such as {DEFAULT_TENSORFLOW}")
+        sub.add_argument("arch", metavar="ARCH", help="x86_64 or aarch64 (arm64)")
+        sub.add_argument(
+            "--origin", choices=("auto", *ORIGINS), default="auto", help="of its sources"
+        )
+        if verb == "pack":
+            sub.add_argument("--out", metavar="FILE", type=Path, required=True, help="a tar file")
+        if verb == "build":
+            cores = len(os.sched_getaffinity(0))
+            sub.add_argument("--jobs", metavar="N", type=int, default=cores, help="compilers")
+    what = "verify a packed core, and put it into the cache"
+    sub = verbs.add_parser("unpack", help=what, description=f"{what.capitalize()}.")
+    sub.add_argument("file", metavar="FILE", type=Path, help="what pack wrote")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

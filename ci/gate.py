@@ -1,0 +1,107 @@
+"""`./scripts/gate`: did every job that was required pass? The last job of a workflow asks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from builders.cli import guarded
+from builders.errors import UsageError, UserError
+
+VARIABLE = "NEEDS"
+PLAN = "plan"
+
+EXAMPLES = f"""\
+example, in the last job of a workflow, which needs all others and runs `if: always()`:
+  env:
+    {VARIABLE}: ${{{{ toJSON(needs) }}}}
+  run: ./scripts/gate --when build=core,wheel --when publish=publish,deploy
+
+exit codes: 0 all required jobs passed, 1 one did not, 2 wrong usage
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    return guarded(lambda: run(argv))
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command; raises UserError where `main` prints."""
+    options = _parser().parse_args(argv)
+    conditions = dict(map(_condition, options.when))
+    try:
+        jobs = json.loads(os.environ.get(VARIABLE, ""))
+    except ValueError as error:
+        raise UsageError(f"${VARIABLE} is not JSON: {error}") from error
+    found = failures(jobs, conditions)
+    if found:
+        raise UserError(f"not all required jobs passed: {'; '.join(found)}")
+    print(f"all required jobs passed: {', '.join(sorted(jobs))}")
+    return 0
+
+
+def failures(
+    jobs: Mapping[str, Mapping[str, Any]], conditions: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """What is wrong with the results of jobs.
+
+    A job must have succeeded. One with a condition must have done so where the plan
+    says so, and else been skipped: what runs though it was not to is wrong as well.
+
+    Args:
+        jobs: as GitHub's `needs` context has them, the one that plans among them.
+        conditions: output of the plan (`true` or `false`) -> the jobs that it decides on.
+
+    Raises:
+        UsageError: there is no plan, or no such output or job.
+    """
+    if PLAN not in jobs:
+        raise UsageError(f"there is no job {PLAN!r} among those that the gate needs")
+    outputs = jobs[PLAN].get("outputs", {})
+    expected = dict.fromkeys(jobs, "success")
+    for output, names in conditions.items():
+        for name in names:
+            if name not in jobs:
+                raise UsageError(f"the gate does not need a job {name!r}")
+            if outputs.get(output) == "false":
+                expected[name] = "skipped"
+            elif outputs.get(output) != "true":
+                expected[name] = f"the plan's word in {output!r}"
+    return [
+        f"{name}: expected {expected[name]}, found {job.get('result')}"
+        for name, job in jobs.items()
+        if job.get("result") != expected[name]
+    ]
+
+
+def _condition(text: str) -> tuple[str, list[str]]:
+    output, equals, names = text.partition("=")
+    if not (output and equals and all(names.split(","))):
+        raise UsageError(f"--when {text}: expected OUTPUT=JOB,JOB")
+    return output, names.split(",")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gate",
+        description=f"Say whether all jobs of a workflow passed, by the results in ${VARIABLE}.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--when",
+        metavar="OUTPUT=JOB,JOB",
+        action="append",
+        default=[],
+        help="these are to run where that output of the plan is true, and only then",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""The rules of ci/rules.toml: which wheels a changed file calls for, and on what machines."""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from builders.errors import UsageError
+from builders.matrix import Matrix, Row, Target
+
+RULES_FILE = Path(__file__).with_name("rules.toml")
+NEEDS = ("none", "ends", "rows", "all")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pattern:
+    """Files, and what of the matrix they are of.
+
+    Attributes:
+        needs: see rules.toml.
+        only: values that a target must have, by placeholder.
+    """
+
+    files: str
+    needs: str
+    only: Mapping[str, str] = field(default_factory=dict)
+
+    def admits(self, target: Target) -> bool:
+        """Whether a target is one that such a file is of."""
+        has = _values(target)
+        return all(has[name] == value for name, value in self.only.items())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """All of the file.
+
+    Attributes:
+        patterns: of each rule in turn.
+        runners: the label of a machine, by architecture.
+    """
+
+    patterns: tuple[tuple[Pattern, ...], ...]
+    runners: Mapping[str, str]
+
+    def match(self, file: str) -> Pattern:
+        """The first pattern for a file; one that needs all wheels where there is none."""
+        for patterns in self.patterns:
+            for pattern in patterns:
+                if fnmatchcase(file, pattern.files):
+                    return pattern
+        return Pattern(files=file, needs="all")
+
+
+@functools.cache
+def load_rules(matrix: Matrix, path: Path = RULES_FILE) -> Rules:
+    """Read the rules, and validate them against the matrix.
+
+    Raises:
+        UsageError: a rule is malformed; the message names it.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{path.name} is not TOML: {error}") from error
+    return parse_rules(data, matrix)
+
+
+def parse_rules(data: Mapping[str, Any], matrix: Matrix) -> Rules:
+    """Validate the rules' data; raises UsageError naming the rule at fault."""
+    top = Row("rules", data)
+    runners = Row("runners", top.take("runners", dict))
+    labels = {arch: runners.take(arch, str, bool) for arch in matrix.architectures}
+    runners.done()
+    rules = []
+    for row in top.rows("rule", "files"):
+        files = row.strings("files")
+        needs = row.take("needs", str, NEEDS.__contains__)
+        row.done()
+        rules.append(tuple(p for text in files for p in _expanded(text, needs, matrix, row.name)))
+    top.done()
+    return Rules(patterns=tuple(rules), runners=labels)
+
+
+def _expanded(text: str, needs: str, matrix: Matrix, where: str) -> Iterator[Pattern]:
+    """A pattern with a placeholder, once for each of its values."""
+    values = {tuple(_values(target).items()): None for target in matrix.targets()}
+    seen = set()
+    for items in values:
+        only = {name: value for name, value in items if f"{{{name}}}" in text}
+        try:
+            files = text.format(**only)
+        except (KeyError, IndexError, ValueError) as error:
+            raise UsageError(f"{where}: {text!r} has an unknown placeholder: {error}") from error
+        if files not in seen:
+            seen.add(files)
+            yield Pattern(files=files, needs=needs, only=only)
+
+
+def _values(target: Target) -> dict[str, str]:
+    """What a placeholder stands for."""
+    return {
+        "tensorflow": target.tensorflow.version,
+        "tag": target.runtime.tag,
+        "arch": target.arch,
+    }

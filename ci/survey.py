@@ -1,0 +1,273 @@
+"""Try a wheel, ours or a stranger's, on every Lambda runtime, NumPy and model that run here."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import re
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from packaging.tags import Tag, compatible_tags, cpython_tags
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import Version
+
+from builders.audit import PACKAGE, RuntimeVerdict, audit
+from builders.cache import Cache
+from builders.errors import SmokeError, UsageError
+from builders.interpreters import find_interpreter
+from builders.matrix import Matrix, Runtime
+from smoke_lambda.compat import OK, run_models
+from smoke_lambda.events import MODELS, known_answers
+from smoke_lambda.native import Environment, environment
+from smoke_lambda.probing import PROBE, judged, share
+
+RAN = "ran"
+CANNOT_RUN = "cannot run here"
+OTHER_PYTHON = "not for this Python"
+NOT_INSTALLED = "does not install"
+NOT_LOADED = "does not load"
+
+_ERROR = re.compile(r"\w*(Error|Exception): ")
+_MACHINE = f"_{platform.machine()}"
+
+Step = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """What one model did.
+
+    Attributes:
+        outcome: as smoke_lambda.compat names it.
+        detail: how far it came, and the first error of its log.
+        xnnpack: share of its operators that the default delegate took, 0 to 1.
+    """
+
+    model: str
+    outcome: str
+    detail: str
+    xnnpack: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One Lambda runtime with one NumPy.
+
+    Attributes:
+        lambda_ok: whether the audit says that the wheel installs and loads on the
+            runtime's own Linux, which is older than this machine's.
+        numpy: empty where nothing was tried.
+        numpy_on_lambda: whether that NumPy installs on the runtime's own Linux.
+    """
+
+    runtime: str
+    os: str
+    lambda_ok: bool
+    lambda_reason: str
+    state: str
+    detail: str = ""
+    numpy: str = ""
+    numpy_on_lambda: bool = False
+    models: tuple[Cell, ...] = ()
+
+    @property
+    def works(self) -> bool:
+        """Whether everything was tried, and is right by the audit and by running."""
+        ran = self.state == RAN and bool(self.models)
+        return ran and self.lambda_ok and all(cell.outcome == OK for cell in self.models)
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What is wrong, a line each; what was not tried is not wrong."""
+        if self.state == OTHER_PYTHON:
+            return ()
+        where = f"{self.runtime}, NumPy {self.numpy}" if self.numpy else self.runtime
+        found = [] if self.lambda_ok else [f"{self.runtime}: on {self.os}: {self.lambda_reason}"]
+        if self.state in (NOT_INSTALLED, NOT_LOADED):
+            found.append(f"{where}: {self.state}: {self.detail}")
+        found += [
+            f"{where}: {cell.model}: {cell.outcome}: {cell.detail}"
+            for cell in self.models
+            if cell.outcome != OK
+        ]
+        return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """All that was found of a wheel."""
+
+    wheel: str
+    sha256: str
+    rows: tuple[Row, ...]
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What is wrong, each once."""
+        return tuple(dict.fromkeys(fault for row in self.rows for fault in row.faults))
+
+    @property
+    def ok(self) -> bool:
+        """Whether something was shown to work, and nothing not to."""
+        return any(row.works for row in self.rows) and not self.faults
+
+    def as_json(self) -> dict[str, Any]:
+        """The survey in types that JSON knows, with the verdicts."""
+        data = dataclasses.asdict(self) | {"ok": self.ok, "faults": list(self.faults)}
+        data["rows"] = [
+            dict(d, works=r.works) for d, r in zip(data["rows"], self.rows, strict=True)
+        ]
+        return data
+
+
+def own_models() -> dict[str, Path]:
+    """The models of the smoke test, by name."""
+    return {name: MODELS / f"{name}.tflite" for name in known_answers()}
+
+
+def survey(
+    wheel: Path,
+    matrix: Matrix,
+    models: Mapping[str, Path],
+    cache: Cache,
+    log: Path,
+    on_step: Step = lambda _what: None,
+) -> Survey:
+    """Try a wheel on everything that runs here.
+
+    Args:
+        models: by name.
+        log: folder for the logs.
+        on_step: is told what happens now.
+
+    Raises:
+        UsageError: the file is no wheel of tflite_runtime.
+        SmokeError: an environment cannot be made.
+    """
+    tags = wheel_tags(wheel)
+    report = audit(wheel, matrix)
+    rows: list[Row] = []
+    for runtime, verdict in zip(matrix.runtimes, report.runtimes, strict=True):
+        row = _untried(runtime, verdict)
+        if not fits(tags, runtime):
+            rows.append(replace(row, state=OTHER_PYTHON, detail=_listed(tags)))
+        elif not any(tag.platform == "any" or tag.platform.endswith(_MACHINE) for tag in tags):
+            rows.append(replace(row, detail=f"this machine is {platform.machine()}"))
+        elif (interpreter := find_interpreter(runtime.python)) is None:
+            rows.append(replace(row, detail=f"there is no Python {runtime.python}"))
+        else:
+            bench = _Bench(wheel.absolute(), interpreter.executable, models, cache, log, on_step)
+            rows += [bench.row(row, runtime, numpy) for numpy in runtime.numpy.smoke_versions]
+    return Survey(wheel=wheel.name, sha256=report.sha256, rows=tuple(rows))
+
+
+def wheel_tags(wheel: Path) -> frozenset[Tag]:
+    """The tags of a wheel's name.
+
+    Raises:
+        UsageError: there is no such file, it has another name, or it is of something else.
+    """
+    if not wheel.is_file():
+        raise UsageError(f"there is no wheel {wheel}", remedy="./scripts/build makes some in dist/")
+    try:
+        tags = parse_wheel_filename(wheel.name)[3]
+    except InvalidWheelFilename as error:
+        raise UsageError(str(error)) from error
+    if zipfile.is_zipfile(wheel):
+        with zipfile.ZipFile(wheel) as archive:
+            if not any(name.startswith(f"{PACKAGE}/") for name in archive.namelist()):
+                raise UsageError(f"{wheel.name} has no package {PACKAGE}: it cannot be tried")
+    return tags
+
+
+def fits(tags: frozenset[Tag], runtime: Runtime) -> bool:
+    """Whether a wheel with those tags installs on that Python, whatever its platform."""
+    version = tuple(map(int, runtime.python.split(".")))
+    platforms = sorted({tag.platform for tag in tags})
+    fitting = set(cpython_tags(version, [runtime.tag], platforms))
+    return not tags.isdisjoint(fitting.union(compatible_tags(version, runtime.tag, platforms)))
+
+
+def _listed(tags: frozenset[Tag]) -> str:
+    return "for " + ", ".join(sorted({tag.interpreter for tag in tags}))
+
+
+def _untried(runtime: Runtime, verdict: RuntimeVerdict) -> Row:
+    return Row(
+        runtime=runtime.name,
+        os=runtime.os,
+        lambda_ok=verdict.ok,
+        lambda_reason=verdict.reason,
+        state=CANNOT_RUN,
+    )
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """A wheel in the environments of one Python."""
+
+    wheel: Path
+    python: Path
+    models: Mapping[str, Path]
+    cache: Cache
+    logs: Path
+    on_step: Step
+
+    def row(self, row: Row, runtime: Runtime, numpy: str) -> Row:
+        """Try all models with one NumPy."""
+        self.on_step(f"{runtime.name}, NumPy {numpy}")
+        row = replace(
+            row,
+            numpy=numpy,
+            numpy_on_lambda=Version(numpy) <= Version(runtime.numpy.on_lambda),
+        )
+        key = f"compat-{runtime.tag}-numpy-{numpy}"
+        with self.cache.lock(key):
+            self.logs.mkdir(parents=True, exist_ok=True)
+            log = self.logs / f"{self.wheel.stem}-{key}.log"
+            log.unlink(missing_ok=True)
+            work = self.cache.root / "work" / "compat"
+            with environment(runtime, numpy, python=self.python, work=work, log=log) as made:
+                if fault := made.install(self.wheel):
+                    return replace(row, state=NOT_INSTALLED, detail=fault)
+                return self._tried(row, made, log)
+
+    def _tried(self, row: Row, made: Environment, log: Path) -> Row:
+        cells = []
+        for name, path in self.models.items():
+            had = log.stat().st_size
+            try:
+                (result,) = run_models([path], python=made.python, log=log)
+            except SmokeError:
+                return replace(row, state=NOT_LOADED, detail=_reason(log, had))
+            cell = Cell(model=name, outcome=result.outcome, detail=result.detail)
+            if result.outcome == OK:
+                cell = replace(cell, xnnpack=_share(made, path))
+            elif why := _reason(log, had):
+                cell = replace(cell, detail=f"{cell.detail}: {why}")
+            cells.append(cell)
+        return replace(row, state=RAN, models=tuple(cells))
+
+
+def _share(made: Environment, model: Path) -> float:
+    """The share of a model's operators that the default delegate took, 0 to 1."""
+    fault, found = judged(*made.look(PROBE, str(model)))
+    if fault:
+        raise SmokeError(fault)
+    return share(found["operators"][str(model)])
+
+
+def _reason(log: Path, since: int) -> str:
+    """The first error in what was written to a log since it had that many bytes.
+
+    The first, since others follow from it; without one, the last line.
+    """
+    with log.open("rb") as file:
+        file.seek(since)
+        lines = file.read().decode(errors="replace").strip().splitlines()
+    errors = [line for line in lines if _ERROR.match(line)]
+    return (errors or lines[-1:] or [""])[0].strip()
