@@ -10,7 +10,7 @@ from builders.errors import PublishError
 from ci.publish.generated import SUMS, decode_sums, generate, stored
 from ci.publish.hosting import Hosting
 from ci.publish.manifest import MANIFEST, Manifest, Wheel, decode
-from ci.publish.product import metadata_path, provenance_path, read_contents
+from ci.publish.product import metadata_path, provenance_path, read_contents, stored_files
 from ci.publish.provenance import statement_faults
 from ci.publish.readme import with_wheels
 from ci.publish.tree import Tree
@@ -43,7 +43,7 @@ def faults(folder: Path, hosting: Hosting) -> list[str]:
     found += _differences(tree, stored(manifest), generated, allowed=())
     damaged = {line.split(": ", 1)[0] for line in found}
     for wheel in manifest.present:
-        if wheel.file not in damaged:
+        if damaged.isdisjoint(stored_files(wheel)):
             found += _contradictions(tree, wheel)
     return found
 
