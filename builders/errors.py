@@ -98,3 +98,9 @@ class EngineError(UserError):
 
     exit_code = 11
     status: int | None = None
+
+
+class PublishError(UserError):
+    """A wheel may not be published, or what is published is not what it should be."""
+
+    exit_code = 12

@@ -25,6 +25,7 @@ from builders.progress import Reporter, duration, table_console
 from builders.sources import ORIGINS
 from ci.prove import Proof, Prover
 from ci.runners import RUNNERS, Wanted, choose
+from ci.source_state import source_state
 
 ROOT = Path(__file__).parent.parent
 # The sources unpacked, a core's objects, the compiler's cache, and room to breathe.
@@ -144,7 +145,8 @@ class Build:
         records.mkdir(parents=True, exist_ok=True)
         record = records / f"{proof.wheel.name}.json"
         # A record without its wheel is harmless; a wheel that has another's is not.
-        record.write_text(json.dumps(proof.as_json(), indent=2))
+        found = proof.as_json() | {"source": source_state(proof.target.tensorflow)}
+        record.write_text(json.dumps(found, indent=2))
         temporary = self.out / f".{proof.wheel.name}.new"
         shutil.copyfile(proof.wheel, temporary)
         temporary.replace(self.out / proof.wheel.name)

@@ -13,6 +13,7 @@ from typing import Any
 from builders.cache import write_atomically
 from builders.docker import DOCKERFILE, PLATFORMS
 from builders.matrix import Matrix, Target
+from ci.marked import between
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -34,19 +35,6 @@ def write_generated(matrix: Matrix) -> None:
     for path, text in generated(matrix).items():
         if not path.is_file() or path.read_text() != text:
             write_atomically(path, text.encode())
-
-
-def between(text: str, begin: str, end: str, part: str) -> str:
-    """The text with another part between two marks.
-
-    Raises:
-        ValueError: a mark is missing.
-    """
-    before, found, rest = text.partition(begin)
-    _, closed, after = rest.partition(end)
-    if not found or not closed:
-        raise ValueError(f"no part between {begin!r} and {end!r}")
-    return before + begin + part + end + after
 
 
 def with_runtimes(readme: str, matrix: Matrix) -> str:

@@ -14,10 +14,10 @@ from ci.generated import (
     RUNTIMES_BEGIN,
     RUNTIMES_END,
     bake_name,
-    between,
     generated,
     with_runtimes,
 )
+from ci.marked import between
 
 
 def test_nothing_generated_differs_from_the_matrix() -> None:

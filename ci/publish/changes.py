@@ -1,0 +1,91 @@
+"""How what is published may change: pure functions from manifest to manifest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from builders.errors import PublishError, UsageError
+from builders.matrix import Matrix
+from ci.publish.intake import lambda_runtime
+from ci.publish.manifest import Manifest, State, Wheel
+
+# From where to where; nothing comes back, since others may have acted on what they saw.
+NEXT = {
+    State.CURRENT: (State.RETIRED, State.YANKED, State.REMOVED),
+    State.RETIRED: (State.YANKED, State.REMOVED),
+    State.YANKED: (State.REMOVED,),
+    State.REMOVED: (),
+}
+
+
+def add(manifest: Manifest, new: Wheel) -> Manifest:
+    """The manifest with a wheel; the wheel that it replaces is retired.
+
+    Raises:
+        PublishError: its name is taken, or a later build of its target is published.
+    """
+    remedy = (
+        f"raise `build` of tensorflow {new.tensorflow} in builders/matrix.toml, "
+        "and run ./scripts/build"
+    )
+    old = manifest.find(new.file)
+    if old is not None:
+        if old.state is State.REMOVED:
+            raise PublishError(f"{new.file} was removed: {old.reason}", remedy=remedy)
+        if old.sha256 != new.sha256:
+            raise PublishError(f"{new.file} is published already, with other bytes", remedy=remedy)
+        # The figures of its first smoke test stay, so that nothing changes.
+        return manifest
+    others = [wheel for wheel in manifest.wheels if wheel.target == new.target]
+    if others and new.build <= (latest := max(wheel.build for wheel in others)):
+        raise PublishError(
+            f"{new.file} has build {new.build}, and build {latest} of {new.target} is published",
+            remedy=remedy,
+        )
+    reason = f"replaced by build {new.build}"
+    retired = [
+        replace(wheel, state=State.RETIRED, reason=reason)
+        for wheel in others
+        if wheel.state is State.CURRENT
+    ]
+    return manifest.with_wheels([*retired, new])
+
+
+def set_state(manifest: Manifest, file: str, state: State, reason: str) -> Manifest:
+    """The manifest with a wheel retired, yanked or removed.
+
+    Raises:
+        UsageError: no such wheel is published, there is no reason, or it is not one line.
+        PublishError: the wheel is in a state that does not lead there.
+    """
+    wheel = manifest.find(file)
+    if wheel is None:
+        known = ", ".join(wheel.file for wheel in manifest.present) or "none"
+        raise UsageError(f"{file} is not published", remedy=f"published are: {known}")
+    reason = reason.strip()
+    if not reason or not reason.isprintable():
+        raise UsageError(
+            f"{file} is to be {state} without a reason", remedy="give one line with --reason"
+        )
+    if (wheel.state, wheel.reason) == (state, reason):
+        return manifest
+    if state not in NEXT[wheel.state]:
+        raise PublishError(f"{file} is {wheel.state} already: {wheel.reason}")
+    return manifest.with_wheels([replace(wheel, state=state, reason=reason)])
+
+
+def refresh(manifest: Manifest, matrix: Matrix) -> Manifest:
+    """The manifest with what the matrix says today of runtimes and verified targets.
+
+    A target that the matrix no longer has keeps what it was published with.
+    """
+    targets = {target.identifier: target for target in matrix.targets()}
+    return manifest.with_wheels(
+        replace(
+            wheel,
+            runtime=lambda_runtime(target.runtime),
+            verified=target.verified,
+        )
+        for wheel in manifest.wheels
+        if (target := targets.get(wheel.target)) is not None
+    )

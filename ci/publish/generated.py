@@ -1,0 +1,49 @@
+"""Every file of wheels/ that is made from the manifest; publishing writes, verifying compares."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+
+from ci.publish.hosting import Hosting
+from ci.publish.manifest import MANIFEST, SCHEMA, SCHEMA_FILE, Manifest
+from ci.publish.product import stored_files
+from ci.publish.site import index_files
+
+SUMS = "SHA256SUMS"
+
+Generator = Callable[[Manifest, Hosting], dict[str, bytes]]
+"""From the manifest to files, by path below wheels/; the same bytes each time."""
+
+GENERATORS: tuple[Generator, ...] = (
+    lambda manifest, _hosting: {MANIFEST: manifest.encode()},
+    lambda _manifest, _hosting: {SCHEMA: SCHEMA_FILE.read_bytes()},
+    lambda manifest, _hosting: index_files(manifest),
+)
+
+
+def stored(manifest: Manifest) -> dict[str, str]:
+    """The SHA-256 of the files that never change, by path."""
+    return {
+        path: sha256 for wheel in manifest.present for path, sha256 in stored_files(wheel).items()
+    }
+
+
+def generate(manifest: Manifest, hosting: Hosting) -> dict[str, bytes]:
+    """All generated files, by path; the last one has the checksums of all others."""
+    files: dict[str, bytes] = {}
+    for generator in GENERATORS:
+        files |= generator(manifest, hosting)
+    sums = {path: hashlib.sha256(data).hexdigest() for path, data in files.items()}
+    return files | {SUMS: encode_sums(stored(manifest) | sums)}
+
+
+def encode_sums(sums: Mapping[str, str]) -> bytes:
+    """The lines that `sha256sum --check` reads."""
+    return "".join(f"{sha256}  {path}\n" for path, sha256 in sorted(sums.items())).encode()
+
+
+def decode_sums(data: bytes) -> dict[str, str]:
+    """The checksums, by path, of the lines that have both."""
+    lines = (line.split("  ", 1) for line in data.decode(errors="replace").splitlines())
+    return {line[1]: line[0] for line in lines if len(line) == 2}

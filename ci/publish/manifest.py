@@ -1,0 +1,236 @@
+"""The manifest: what is published, as data that index, page and README are made from."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from builders.audit import PACKAGE
+from builders.errors import PublishError
+
+MANIFEST = "manifest.json"
+SCHEMA = "manifest.schema.json"
+SCHEMA_FILE = Path(__file__).with_name(SCHEMA)
+FORMAT = 1
+PROJECT = canonicalize_name(PACKAGE)
+
+
+class State(StrEnum):
+    """What may be done with a published wheel."""
+
+    CURRENT = "current"
+    RETIRED = "retired"
+    """Replaced: in the index, but no longer recommended."""
+    YANKED = "yanked"
+    """In the index, for those who pin it (PEP 592)."""
+    REMOVED = "removed"
+    """Gone; its name is never used again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LambdaRuntime:
+    """The Lambda runtime that a wheel is for.
+
+    Attributes:
+        name: AWS's identifier.
+        deprecated: the day on which AWS deprecates it, in ISO 8601; None as long
+            as it is not released.
+    """
+
+    name: str
+    os: str
+    glibc: str
+    deprecated: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumPy:
+    """The NumPy versions that a wheel admits: floor <= version < below."""
+
+    floor: str
+    below: str
+
+    @property
+    def requirement(self) -> str:
+        """As pip takes it."""
+        return f"numpy>={self.floor},<{self.below}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Smoke:
+    """What the smoke test found with one NumPy.
+
+    Attributes:
+        place: where it ran: `native` is Lambda's emulator on the builder's own Linux,
+            `docker` with the name of an image in that.
+        checks: how many there were; all passed.
+        xnnpack: by model, the share of its operators that XNNPACK took, 0 to 1.
+        import_ms: importing the runtime, NumPy with it, in a fresh process.
+        first_inference_ms: from there to the first answer of the float32 model.
+    """
+
+    numpy: str
+    place: str
+    checks: int
+    xnnpack: Mapping[str, float]
+    import_ms: float | None
+    first_inference_ms: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wheel:
+    """One published wheel.
+
+    Attributes:
+        file: its name in wheels/.
+        sha256: of its bytes; never changes, nor does `file` get other bytes.
+        size: in bytes.
+        metadata_sha256: of `<file>.metadata` (PEP 658).
+        provenance_sha256: of `provenance/<file>.json`.
+        target: such as tf2.14.1-cp312-x86_64.
+        python: such as 3.12.
+        build: PEP 427's build number.
+        glibc: the oldest that it loads with.
+        verified: built, audited and smoke-tested by this repository, by its matrix.
+        audit_checks: how many there were; all passed.
+        smoke: one per NumPy, the oldest first.
+        reason: why it is not current; empty if it is.
+    """
+
+    file: str
+    sha256: str
+    size: int
+    metadata_sha256: str
+    provenance_sha256: str
+    target: str
+    tensorflow: str
+    python: str
+    arch: str
+    build: int
+    requires_python: str
+    numpy: NumPy
+    glibc: str
+    runtime: LambdaRuntime
+    verified: bool
+    audit_checks: int
+    smoke: tuple[Smoke, ...]
+    state: State = State.CURRENT
+    reason: str = ""
+
+    @property
+    def order(self) -> tuple[Version, str, Version, int]:
+        """By TensorFlow, architecture, Python, build."""
+        return Version(self.tensorflow), self.arch, Version(self.python), self.build
+
+    @property
+    def present(self) -> bool:
+        """Whether its file is in wheels/."""
+        return self.state is not State.REMOVED
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All wheels that were ever published, in their order."""
+
+    wheels: tuple[Wheel, ...] = ()
+
+    @property
+    def present(self) -> tuple[Wheel, ...]:
+        """Those whose files are there."""
+        return tuple(wheel for wheel in self.wheels if wheel.present)
+
+    @property
+    def current(self) -> tuple[Wheel, ...]:
+        """Those that users are to take: one per target at most."""
+        return tuple(wheel for wheel in self.wheels if wheel.state is State.CURRENT)
+
+    def find(self, file: str) -> Wheel | None:
+        """The wheel of that name."""
+        return next((wheel for wheel in self.wheels if wheel.file == file), None)
+
+    def with_wheels(self, wheels: Iterable[Wheel]) -> Manifest:
+        """This with wheels put in the place of those of the same name, or added."""
+        found = {wheel.file: wheel for wheel in self.wheels}
+        found |= {wheel.file: wheel for wheel in wheels}
+        return Manifest(tuple(sorted(found.values(), key=lambda wheel: wheel.order)))
+
+    def encode(self) -> bytes:
+        """The file's bytes; raises PublishError where they would not be valid."""
+        data = {
+            "$schema": SCHEMA,
+            "format": FORMAT,
+            "project": PROJECT,
+            "wheels": [dataclasses.asdict(wheel) for wheel in self.wheels],
+        }
+        text = json.dumps(data, indent=1) + "\n"
+        _validate(json.loads(text))
+        _check(self)
+        return text.encode()
+
+
+def decode(data: bytes) -> Manifest:
+    """A manifest from its file's bytes.
+
+    Raises:
+        PublishError: it is not JSON, does not fit the schema, or contradicts itself.
+    """
+    try:
+        found = json.loads(data)
+    except ValueError as error:
+        raise PublishError(f"{MANIFEST} is not JSON: {error}") from error
+    _validate(found)
+    manifest = Manifest(tuple(_wheel(wheel) for wheel in found["wheels"]))
+    _check(manifest)
+    return manifest
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a folder of published wheels; an empty one where there is none."""
+    path = folder / MANIFEST
+    return decode(path.read_bytes()) if path.exists() else Manifest()
+
+
+@functools.cache
+def _validator() -> Draft202012Validator:
+    return Draft202012Validator(json.loads(SCHEMA_FILE.read_bytes()))
+
+
+def _validate(data: object) -> None:
+    error = best_match(_validator().iter_errors(data))
+    if error is not None:
+        raise PublishError(
+            f"{MANIFEST} does not fit its schema: {error.json_path}: {error.message}"
+        )
+
+
+def _wheel(data: Mapping[str, Any]) -> Wheel:
+    nested = {
+        "numpy": NumPy(**data["numpy"]),
+        "runtime": LambdaRuntime(**data["runtime"]),
+        "smoke": tuple(Smoke(**run) for run in data["smoke"]),
+        "state": State(data["state"]),
+    }
+    return Wheel(**{**data, **nested})
+
+
+def _check(manifest: Manifest) -> None:
+    """What a schema cannot say."""
+    files = [wheel.file for wheel in manifest.wheels]
+    if len(set(files)) != len(files):
+        raise PublishError(f"{MANIFEST} names a file twice")
+    if list(manifest.wheels) != sorted(manifest.wheels, key=lambda wheel: wheel.order):
+        raise PublishError(f"{MANIFEST} is not in its order")
+    targets = [wheel.target for wheel in manifest.current]
+    if len(set(targets)) != len(targets):
+        raise PublishError(f"{MANIFEST} has two current wheels of one target")

@@ -1,0 +1,107 @@
+"""What a published wheel consists of: the wheel, and the files made from what is in it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packaging.metadata import Metadata
+from packaging.requirements import Requirement
+
+from builders.audit import PACKAGE
+from builders.audit.wheelfile import DamagedWheelError, read_archive
+from builders.errors import PublishError
+from builders.sbom import Part
+from ci.publish.manifest import NumPy, Wheel
+
+# Of components that come as wheels; all others of a build share one origin.
+PYPI = "pypi"
+
+
+def metadata_path(file: str) -> str:
+    """Where clients look for a wheel's metadata (PEP 658)."""
+    return f"{file}.metadata"
+
+
+def provenance_path(file: str) -> str:
+    """Where the statement of how a wheel was built is."""
+    return f"provenance/{file}.json"
+
+
+def stored_files(wheel: Wheel) -> dict[str, str]:
+    """The SHA-256 of each of its files, by path below wheels/; once there, they stay."""
+    return {
+        wheel.file: wheel.sha256,
+        metadata_path(wheel.file): wheel.metadata_sha256,
+        provenance_path(wheel.file): wheel.provenance_sha256,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What a wheel says of itself.
+
+    Attributes:
+        metadata: its METADATA.
+        parts: the components of its SBOM.
+    """
+
+    metadata: bytes
+    requires_python: str
+    numpy: NumPy
+    parts: tuple[Part, ...]
+
+    @property
+    def origin(self) -> str:
+        """Where its sources came from: an origin of the locks."""
+        origins = {part.origin for part in self.parts} - {PYPI}
+        if len(origins) != 1:
+            raise PublishError(f"its SBOM names the origins {sorted(origins)}, expected one")
+        return origins.pop()
+
+
+def read_contents(path: Path) -> Contents:
+    """Read a wheel.
+
+    Raises:
+        PublishError: it is damaged, or says not what wheels of this repository do.
+    """
+    try:
+        archive = read_archive(path)
+        text = archive.metadata("METADATA") or b""
+        metadata = Metadata.from_email(text)
+        [numpy] = list(metadata.requires_dist or ())
+        sbom = json.loads(archive.metadata(f"sboms/{PACKAGE}.cdx.json") or b"")
+        return Contents(
+            metadata=text,
+            requires_python=str(metadata.requires_python),
+            numpy=_numpy(numpy),
+            parts=tuple(_part(component) for component in sbom["components"]),
+        )
+    # An ExceptionGroup of InvalidMetadata is what a wrong METADATA gives.
+    except (DamagedWheelError, ExceptionGroup, ValueError, LookupError, TypeError) as error:
+        raise PublishError(f"{path.name} is no wheel of this repository: {error}") from error
+
+
+def _numpy(requirement: Requirement) -> NumPy:
+    ends = {specifier.operator: specifier.version for specifier in requirement.specifier}
+    if requirement.name != "numpy" or set(ends) != {">=", "<"}:
+        raise ValueError(f"it requires {requirement}")
+    return NumPy(floor=ends[">="], below=ends["<"])
+
+
+def _part(component: dict[str, Any]) -> Part:
+    properties = {item["name"]: item["value"] for item in component["properties"]}
+    (hashed,) = component["hashes"]
+    (source,) = component["externalReferences"]
+    (licence,) = component["licenses"]
+    return Part(
+        name=component["name"],
+        version=component["version"],
+        licence=licence["expression"],
+        origin=properties["origin"],
+        location=source["url"],
+        sha256=hashed["content"],
+    )

@@ -1,0 +1,83 @@
+"""Rebuilds published wheels from source, and compares them byte by byte."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from builders.matrix import Matrix, Target
+from builders.wheel import wheel_name
+from ci.publish.manifest import Wheel
+from ci.publish.product import read_contents
+
+# What a zip says of a member besides its bytes, as far as an installer or a person can see.
+TRAITS = ("filename", "date_time", "external_attr", "create_system", "extra", "comment")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rebuilt:
+    """How a rebuilt wheel compares to the published one.
+
+    Attributes:
+        ok: whether they are the same, but for compression at most.
+        detail: one line for people.
+    """
+
+    file: str
+    ok: bool
+    detail: str
+
+
+def rebuild(
+    wheel: Wheel, folder: Path, matrix: Matrix, build: Callable[[Target, str], Path]
+) -> Rebuilt:
+    """Build a published wheel again, and compare.
+
+    Args:
+        folder: where the published wheel is.
+        build: gives the wheel of a target, from an origin of the locks.
+    """
+    target = next((t for t in matrix.targets() if t.identifier == wheel.target), None)
+    if target is None or wheel_name(target) != wheel.file:
+        return Rebuilt(
+            file=wheel.file,
+            ok=False,
+            detail="the matrix does not make it any more: check out the commit that its "
+            "provenance names, and build there",
+        )
+    published = folder / wheel.file
+    # Another origin has the same code under other checksums, which the SBOM tells.
+    rebuilt = build(target, read_contents(published).origin)
+    return compare(published, rebuilt)
+
+
+def compare(published: Path, rebuilt: Path) -> Rebuilt:
+    """Compare two wheels' bytes, and their members where those differ.
+
+    zlib, which packs the members, may give other bytes in another version; what it
+    unpacks to is what must be the same.
+    """
+    if published.read_bytes() == rebuilt.read_bytes():
+        return Rebuilt(file=published.name, ok=True, detail="same bytes")
+    with zipfile.ZipFile(published) as old, zipfile.ZipFile(rebuilt) as new:
+        if old.namelist() != new.namelist():
+            differ = sorted(set(old.namelist()) ^ set(new.namelist())) or ["their order"]
+            return Rebuilt(file=published.name, ok=False, detail=f"members: {', '.join(differ)}")
+        differ = [
+            name
+            for name in old.namelist()
+            if old.read(name) != new.read(name)
+            or any(
+                getattr(old.getinfo(name), trait) != getattr(new.getinfo(name), trait)
+                for trait in TRAITS
+            )
+        ]
+    if differ:
+        return Rebuilt(file=published.name, ok=False, detail=f"differs in {', '.join(differ)}")
+    return Rebuilt(
+        file=published.name,
+        ok=True,
+        detail="same members; only their compression differs, by another zlib",
+    )

@@ -1,0 +1,102 @@
+"""`./scripts/verify`: checks every file of wheels/, and that wheels can be rebuilt."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from builders.cache import CACHE_VARIABLE, Cache, default_root
+from builders.cli import EXIT_CODES, guarded
+from builders.errors import PublishError
+from builders.matrix import Matrix, Target, load_matrix
+from builders.native import NativeRunner
+from builders.progress import Reporter
+from ci.publish.command import README, WHEELS
+from ci.publish.hosting import load_hosting
+from ci.publish.manifest import Manifest, read_manifest
+from ci.publish.rebuild import rebuild
+from ci.publish.tree import Tree
+from ci.publish.verify import faults, readme_faults
+
+EXAMPLES = f"""\
+examples:
+  verify              checksums, index, metadata and provenance of every file
+  verify --rebuild    the same; and every current wheel is built and compared
+
+A rebuild takes from the cache what is there already; to compile all of it, set
+{CACHE_VARIABLE} to an empty folder.
+
+{EXIT_CODES}"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    return guarded(lambda: run(argv))
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command; raises UserError where `main` prints."""
+    options = _parser().parse_args(argv)
+    hosting = load_hosting()
+    found = faults(WHEELS, hosting)
+    if not found:
+        found = readme_faults(README, read_manifest(WHEELS), hosting)
+    if found:
+        raise PublishError("\n  ".join([f"{WHEELS.name}/ is not what was published:", *found]))
+    manifest = read_manifest(WHEELS)
+    print(
+        f"{len(list(Tree(WHEELS).paths()))} files are what was published: "
+        f"{len(manifest.current)} current wheels, {len(manifest.present)} in the index"
+    )
+    if options.rebuild:
+        rebuild_all(manifest, load_matrix())
+    return 0
+
+
+def rebuild_all(manifest: Manifest, matrix: Matrix) -> None:
+    """Build and compare every current wheel; raises PublishError where one differs."""
+    reporter = Reporter(Console(stderr=True))
+    cache = Cache(default_root(), on_wait=reporter.say)
+    now = datetime.datetime.now(tz=datetime.UTC)
+    logs = cache.root / "logs" / f"{now:%Y%m%dT%H%M%S}-{os.getpid()}"
+
+    def build(target: Target, origin: str) -> Path:
+        jobs = len(os.sched_getaffinity(0))
+        return NativeRunner(cache, reporter, logs, origin=origin, jobs=jobs).wheel(target)
+
+    if not manifest.current:
+        print("there is no current wheel to rebuild")
+    differ = []
+    with reporter.showing():
+        for wheel in manifest.current:
+            rebuilt = rebuild(wheel, WHEELS, matrix, build)
+            print(f"{rebuilt.file}: {rebuilt.detail}")
+            if not rebuilt.ok:
+                differ.append(f"{rebuilt.file}: {rebuilt.detail}")
+    if differ:
+        raise PublishError("\n  ".join(["a rebuild gave other wheels:", *differ]))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="verify",
+        description="Check every file of wheels/ against the manifest and SHA256SUMS.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--rebuild",
+        action="store_true",
+        help="also build every current wheel from source, and compare the bytes",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""What is known of this repository at the time of a build, for the wheel's provenance."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from builders.cache import sha256_of
+from builders.headers import LOCK_FILE
+from builders.matrix import MATRIX_FILE, TensorFlow
+from builders.sources import SOURCES
+
+ROOT = Path(__file__).parent.parent
+# What a wheel's bytes come from; everything else only tests, publishes or explains.
+BUILDERS = ROOT / "builders"
+
+
+def source_state(tensorflow: TensorFlow, root: Path = ROOT) -> dict[str, Any]:
+    """The state of the files that a wheel is built from.
+
+    Returns:
+        `commit`: git's, or None where this is no clone of the repository;
+        `modified`: whether builders/ differs from it, or None where that is not known;
+        `files`: the SHA-256 of the files that name all inputs, by path.
+    """
+    commit = _git(root, "rev-parse", "HEAD")
+    changes = _git(root, "status", "--porcelain", "--", BUILDERS.name) if commit else None
+    locks = (MATRIX_FILE, BUILDERS / "requirements.txt", LOCK_FILE)
+    files = (*locks, SOURCES / f"{tensorflow.version}.toml")
+    return {
+        "commit": commit,
+        "modified": None if changes is None else bool(changes),
+        "files": {path.relative_to(ROOT).as_posix(): sha256_of(path) for path in files},
+    }
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    """What git says; None where there is no git, or no repository of its own at the root."""
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), *arguments]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None

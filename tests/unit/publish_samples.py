@@ -1,0 +1,136 @@
+"""Tiny wheels with their records, as ./scripts/build leaves them, and a place to publish to."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import test_builders_wheel
+
+from builders.audit import AuditReport
+from builders.audit.report import Check as AuditCheck
+from builders.matrix import Target, load_matrix
+from ci.prove import Proof
+from ci.publish.hosting import Hosting
+from ci.publish.publisher import Decision, Plan, Publisher
+from ci.publish.readme import BEGIN, END
+from smoke_lambda.report import Check, SmokeRun
+
+MATRIX = load_matrix()
+CP312 = MATRIX.target("tf2.14.1-cp312-x86_64")
+CP39 = MATRIX.target("tf2.14.1-cp39-x86_64")
+HOSTING = Hosting(
+    repository="https://git.example/ada/wheels",
+    source="https://git.example/ada/wheels/blob/main/",
+    raw="https://git.example/ada/wheels/raw/main/wheels/",
+    pages="https://ada.pages.example/wheels/",
+)
+SOURCE = {"commit": "c" * 40, "modified": False, "files": {"builders/matrix.toml": "d" * 64}}
+
+
+def later(target: Target, build: int = 2) -> Target:
+    """The target with another build number."""
+    return replace(target, tensorflow=replace(target.tensorflow, build=build))
+
+
+@functools.cache
+def wheel_of(target: Target) -> tuple[str, bytes]:
+    """The name and bytes of a wheel that make_wheel made; its core and extension are fakes."""
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = test_builders_wheel.build(Path(folder), target)
+        return wheel.name, wheel.read_bytes()
+
+
+def record_of(target: Target, name: str, data: bytes, source: object = None) -> dict[str, Any]:
+    """The record of a wheel that passed everything."""
+    sha256 = hashlib.sha256(data).hexdigest()
+    audit = AuditReport(
+        file=name,
+        sha256=sha256,
+        size=len(data),
+        target=target.identifier,
+        glibc_floor="2.17",
+        checks=tuple(AuditCheck(name=check, ok=True, detail="") for check in ("archive", "size")),
+        runtimes=(),
+    )
+    runs = tuple(
+        SmokeRun(
+            numpy=numpy,
+            checks=(Check(name="answers", ok=True), Check(name="delegate", ok=True)),
+            xnnpack={"digits-float32": 1.0, "digits-int8": 8 / 9},
+            import_ms=61.234,
+            first_inference_ms=0.857,
+        )
+        for numpy in target.runtime.numpy.smoke_versions
+    )
+    smoke = {
+        "wheel": name,
+        "sha256": sha256,
+        "python": target.runtime.python,
+        "runs": [dataclasses.asdict(run) | {"ok": run.ok} for run in runs],
+        "log": "smoke.log",
+        "ok": True,
+    }
+    proof = Proof(target=target, wheel=Path(name), audit=audit.as_dict(), smoke=smoke)
+    return json.loads(json.dumps(proof.as_json() | {"source": source or SOURCE}))  # type: ignore[no-any-return]
+
+
+def write_wheel(folder: Path, target: Target, changes: Mapping[str, Any] | None = None) -> Path:
+    """A wheel with its record in a folder.
+
+    Args:
+        changes: values to put into the record, by dotted path.
+    """
+    name, data = wheel_of(target)
+    record = record_of(target, name, data)
+    for path, value in (changes or {}).items():
+        *parents, last = path.split(".")
+        place: Any = record
+        for parent in parents:
+            place = place[int(parent) if parent.isdigit() else parent]
+        place[last] = value
+    (folder / "records").mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(data)
+    (folder / "records" / f"{name}.json").write_text(json.dumps(record))
+    return folder / name
+
+
+class Place:
+    """A repository of which only what publishing writes is there."""
+
+    def __init__(self, root: Path) -> None:
+        self.dist = root / "dist"
+        self.wheels = root / "wheels"
+        self.readme = root / "README.md"
+        self.wheels.mkdir(parents=True)
+        self.readme.write_text(f"# Wheels\n\n{BEGIN}{END}\n\nMore.\n")
+
+    @property
+    def publisher(self) -> Publisher:
+        """As a command would make it."""
+        return Publisher(self.wheels, self.readme, MATRIX, HOSTING)
+
+    def publish(self, *wheels: Target | Path, decisions: tuple[Decision, ...] = ()) -> Plan:
+        """Publish wheels, by path or made for a target."""
+        paths = [w if isinstance(w, Path) else write_wheel(self.dist, w) for w in wheels]
+        publisher = self.publisher
+        publisher.tree.finish()
+        plan = publisher.plan(paths, decisions)
+        publisher.publish(plan)
+        return plan
+
+    def snapshot(self) -> dict[str, bytes]:
+        """Every file that publishing could have written, by path."""
+        root = self.wheels.parent
+        return {
+            path.relative_to(root).as_posix(): path.read_bytes()
+            for path in root.rglob("*")
+            if path.is_file() and self.dist not in path.parents
+        }
