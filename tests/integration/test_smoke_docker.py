@@ -199,7 +199,8 @@ def smoke_model(model: Path, wheel: Path) -> tuple[int, dict[str, Any]]:
     return done.returncode, found
 
 
-def test_a_model_that_runs(wheel: Path, bases: BaseImages) -> None:
+@pytest.mark.usefixtures("bases")
+def test_a_model_that_runs(wheel: Path) -> None:
     status, found = smoke_model(events.MODELS / "digits-int8.tflite", wheel)
     assert status == 0
     assert found["ok"]
@@ -210,7 +211,8 @@ def test_a_model_that_runs(wheel: Path, bases: BaseImages) -> None:
     assert 128 <= found["advised_mb"] <= 512
 
 
-def test_a_model_that_is_too_new(wheel: Path, bases: BaseImages, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("bases")
+def test_a_model_that_is_too_new(wheel: Path, tmp_path: Path) -> None:
     data = bytearray((events.MODELS / "digits-int8.tflite").read_bytes())
     for code in operator_codes(data)[:2]:
         struct.pack_into("<i", data, field_position(data, code.position, CODE_VERSION), 99)
