@@ -45,7 +45,7 @@ def operator_codes(data: bytes | bytearray) -> list[OperatorCode]:
         raise NotAModelError(f"expected {IDENTIFIER!r} at byte 4, found {bytes(data[4:8])!r}")
     try:
         model = _follow(data, 0)
-        field = _field(data, model, MODEL_OPERATOR_CODES)
+        field = field_position(data, model, MODEL_OPERATOR_CODES)
         if not field:
             return []
         vector = _follow(data, field)
@@ -62,7 +62,7 @@ def make_plain(data: bytearray, code: OperatorCode) -> None:
         (CODE_VERSION, "<i", 1),
         (CODE_BUILTIN, "<i", PLAIN),
     ):
-        position = _field(data, code.position, field)
+        position = field_position(data, code.position, field)
         if position:
             struct.pack_into(form, data, position, value)
 
@@ -73,7 +73,7 @@ def _code(data: bytes | bytearray, table: int) -> OperatorCode:
         _number(data, table, CODE_DEPRECATED, "<b", 0), _number(data, table, CODE_BUILTIN, "<i", 0)
     )
     custom = ""
-    field = _field(data, table, CODE_CUSTOM)
+    field = field_position(data, table, CODE_CUSTOM)
     if builtin == CUSTOM and field:
         text = _follow(data, field)
         (length,) = struct.unpack_from("<I", data, text)
@@ -88,7 +88,7 @@ def _follow(data: bytes | bytearray, position: int) -> int:
     return position + int(offset)
 
 
-def _field(data: bytes | bytearray, table: int, number: int) -> int:
+def field_position(data: bytes | bytearray, table: int, number: int) -> int:
     """The position of a table's field; 0 if it is not stored."""
     (back,) = struct.unpack_from("<i", data, table)
     vtable = table - back
@@ -101,7 +101,7 @@ def _field(data: bytes | bytearray, table: int, number: int) -> int:
 
 
 def _number(data: bytes | bytearray, table: int, number: int, form: str, default: int) -> int:
-    position = _field(data, table, number)
+    position = field_position(data, table, number)
     if not position:
         return default
     (value,) = struct.unpack_from(form, data, position)

@@ -160,13 +160,15 @@ class Maker:
 
     def _import_root(self, recipe_: Recipe, arch: str, name: str) -> None:
         mirrors = debian_mirrors()
-        if shutil.which("mmdebstrap") is None or not mirrors:
+        if not mirrors:
             raise EngineError(
-                "a stand-in is made with mmdebstrap from apt's mirror, and this machine has neither"
-                if not mirrors
-                else "a stand-in is made with mmdebstrap, which is not installed",
-                remedy="install it on a Debian machine (apt install mmdebstrap), or name a base "
-                "image with --base",
+                "a stand-in is made from Debian's archive, and apt has no mirror here",
+                remedy="use a Debian machine, or name a base image with --base",
+            )
+        if shutil.which("mmdebstrap") is None:
+            raise EngineError(
+                "a stand-in is made with mmdebstrap, which is not installed",
+                remedy="install it (apt install mmdebstrap), or name a base image with --base",
             )
         self.on_step(f"Debian {recipe_.suite}")
         with TemporaryDirectory(prefix="tflite-standin-") as folder:

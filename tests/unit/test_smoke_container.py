@@ -1,0 +1,301 @@
+"""Containers, against an engine that is made up; and the relay in them, against a real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from builders.engine import Engine
+from builders.errors import EngineError
+from builders.matrix import load_matrix
+from smoke_lambda import container, docker, events, relay
+from smoke_lambda.container import Limits
+from smoke_lambda.lock import FUNCTION_PACKAGES, lock_path, packages_of
+
+RUNTIME = load_matrix().runtime("3.12")
+WHEEL = "t-1.2-3-cp312-cp312-manylinux_2_17_x86_64.whl"
+
+STATUSES = """\
+Name:\taws-lambda-rie
+VmHWM:\t   10 kB
+Name:\tpython3
+VmPeak:\t  900 kB
+VmHWM:\t   50 kB
+Name:\tkthread
+Name:\tcat
+VmHWM:\t    7 kB
+Name:\tsh
+VmHWM:\t    7 kB
+"""
+
+
+@dataclass
+class FakeEngine:
+    """An engine that says what it is told to, and keeps what it was asked."""
+
+    answers: dict[str, str] = field(default_factory=dict)
+    asked: list[tuple[str, ...]] = field(default_factory=list)
+    builds: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[EngineError] = field(default_factory=list)
+    client: Path = Path("/nonexistent/docker")
+
+    def attempt(self, *arguments: str, timeout: float = 1) -> subprocess.CompletedProcess[str]:
+        assert timeout > 0
+        self.asked.append(arguments)
+        said = self.answers.get(" ".join(arguments[:2]), self.answers.get(arguments[0]))
+        return subprocess.CompletedProcess([], said is None, said or "", "")
+
+    def ask(self, *arguments: str, what: str, timeout: float = 1) -> str:
+        done = self.attempt(*arguments, timeout=timeout)
+        if done.returncode:
+            raise EngineError(what)
+        return done.stdout
+
+    def build(self, **options: Any) -> None:  # noqa: ANN401 - as Engine.build
+        context = options["context"]
+        names = sorted(str(p.relative_to(context)) for p in context.rglob("*") if p.is_file())
+        requirements = (context / "requirements.txt").read_text()
+        self.builds.append(options | {"files": names, "requirements": requirements})
+        if len(self.builds) == 2 and self.failures:
+            raise self.failures[0]
+
+    def cpus(self) -> int:
+        return 1
+
+    def image_size(self, _name: str) -> int:
+        return 5
+
+
+def as_engine(fake: FakeEngine) -> Engine:
+    return cast(Engine, fake)
+
+
+def test_the_limits_are_lambdas() -> None:
+    options = Limits(memory_mb=300, cpus=2).options()
+    for pair in (
+        "--user 993:990",
+        "--cap-drop ALL",
+        "--security-opt no-new-privileges",
+        "--network none",
+        "--memory 300m",
+        "--memory-swap 300m",
+        "--cpus 2",
+        "--mount type=tmpfs,destination=/sys/devices/system/cpu",
+    ):
+        assert pair in " ".join(options)
+    assert "--read-only" in options
+
+
+def test_the_memory_of_a_functions_processes() -> None:
+    assert container.resident(STATUSES) == 60 * 1024
+    assert container.resident("") == 0
+
+
+def test_a_peak_is_read_from_either_kind_of_cgroup() -> None:
+    process = cast("subprocess.Popen[str]", None)
+
+    def peak(answers: Callable[[tuple[str, ...]], str | None]) -> int | None:
+        class One(FakeEngine):
+            def attempt(
+                self, *arguments: str, timeout: float = 1
+            ) -> subprocess.CompletedProcess[str]:
+                assert timeout > 0
+                said = answers(arguments)
+                return subprocess.CompletedProcess([], said is None, said or "", "")
+
+        return container.ContainerFunction(as_engine(One()), "n", "", process).peak_bytes()
+
+    assert peak(lambda a: "7\n" if a[-1].endswith("/memory.peak") else None) == 7
+    assert peak(lambda a: "8\n" if a[-1].endswith("max_usage_in_bytes") else None) == 8
+    assert peak(lambda _a: None) is None
+
+
+def test_only_containers_of_dead_drivers_are_removed() -> None:
+    dead = 2**22 + 1
+    engine = FakeEngine({"ps": f"a {os.getpid()}\nb {dead}\nc \n", "rm": ""})
+    container.reap(as_engine(engine))
+    removed = [arguments[-1] for arguments in engine.asked if arguments[0] == "rm"]
+    assert removed == ["b"]
+
+
+def test_the_tools_are_readable_by_anyone() -> None:
+    with container.tools() as folder:
+        assert (folder / "images" / events.SAMPLE).is_file()
+        for path in (folder, *folder.rglob("*")):
+            assert path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o644), path
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("waited", "status"), [("0", 0), ("137", 137), (None, None)], ids=["ends", "killed", "hangs"]
+)
+def test_a_probe_in_a_container(tmp_path: Path, waited: str | None, status: int | None) -> None:
+    answers = {"create": "id", "start": "", "logs": "found: {}\n", "rm": ""}
+    engine = FakeEngine(answers | ({} if waited is None else {"wait": waited}))
+    found = container.run_probe(
+        as_engine(engine), "image", Limits(), "m", ["x"], tmp_path, tmp_path / "log", 5
+    )
+    assert found == (status, "found: {}\n")
+    assert "found: {}" in (tmp_path / "log").read_text()
+    created = engine.asked[0]
+    assert created[-5:] == ("-s", "-B", "-m", "m", "x")
+    assert engine.asked[-1][:3] == ("rm", "--force", "--volumes")
+
+
+def test_a_container_that_cannot_be_created_is_removed_all_the_same(tmp_path: Path) -> None:
+    engine = FakeEngine({"logs": "", "rm": ""})
+    with pytest.raises(EngineError, match="starting image"):
+        container.run_probe(
+            as_engine(engine), "image", Limits(), "m", [], tmp_path, tmp_path / "log", 5
+        )
+    assert engine.asked[-1][0] == "rm"
+
+
+# --- Images ---------------------------------------------------------------------------
+
+
+def image(engine: FakeEngine, folder: Path, *, measured: bool = False) -> docker.Image:
+    return docker.Image(
+        engine=as_engine(engine),
+        base="base:3.12",
+        name="smoke:1",
+        requirements=lock_path(RUNTIME, RUNTIME.numpy.on_lambda),
+        measured=measured,
+        folder=folder,
+        log=folder / "log",
+    )
+
+
+@pytest.fixture
+def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("builders.engine._pip_settings", dict)
+    path = tmp_path / WHEEL
+    path.write_bytes(b"wheel")
+    return path
+
+
+def test_an_image_has_what_a_function_needs_and_no_more(tmp_path: Path, wheel: Path) -> None:
+    engine = FakeEngine()
+    assert image(engine, tmp_path).install(wheel) == ""
+    first, second = engine.builds
+    assert [first["target"], second["target"]] == ["environment", None]
+    assert [first["tag"], second["tag"]] == [None, "smoke:1"]
+    assert second["args"] == {"BASE_IMAGE": "base:3.12"}
+    models = {f"models/{path.name}" for path in events.MODELS.glob("*.tflite")}
+    assert set(second["files"]) == models | {"app.py", "requirements.txt", f"wheel/{WHEEL}"}
+    # Lambda's client is the base image's.
+    for name in FUNCTION_PACKAGES:
+        assert f"\n{name}==" in f"\n{second['requirements']}"
+    assert "awslambdaric" not in second["requirements"]
+
+
+def test_a_wheel_that_pip_refuses_is_its_own_fault(tmp_path: Path, wheel: Path) -> None:
+    error = EngineError("installing the wheel failed: not a zip file")
+    error.status = 1
+    fault = image(FakeEngine(failures=[error]), tmp_path).install(wheel)
+    assert "expected a wheel that installs" in fault
+    assert "not a zip file" in fault
+
+
+def test_an_engine_that_fails_is_not_the_wheels_fault(tmp_path: Path, wheel: Path) -> None:
+    engine = FakeEngine(failures=[EngineError("the engine has gone")])
+    with pytest.raises(EngineError, match="has gone"):
+        image(engine, tmp_path).install(wheel)
+
+
+def test_an_image_is_named_for_what_is_in_it() -> None:
+    assert docker.image_name(Path(WHEEL), "x86_64", "2.0") == (
+        "tflite-lambda-smoke:1.2-3-cp312-x86_64-numpy-2.0"
+    )
+    local = Path("t-1.2+local-cp312-cp312-manylinux_2_17_x86_64.whl")
+    assert docker.image_name(local, "x86_64", "2.0").count("+") == 0
+
+
+def test_a_file_is_shown_to_a_container(tmp_path: Path) -> None:
+    secret = tmp_path / "model.tflite"
+    secret.write_bytes(b"TFL3")
+    secret.chmod(0o600)
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    assert image(FakeEngine(), folder).shown(secret) == "/smoke/model.tflite"
+    assert (folder / "model.tflite").stat().st_mode & 0o777 == 0o644
+
+
+def test_only_the_numpy_of_lambda_is_measured(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    assert image(engine, tmp_path).measures() == {}
+    assert engine.asked == []
+
+
+def test_a_lock_by_package() -> None:
+    lock = lock_path(RUNTIME, RUNTIME.numpy.on_lambda)
+    found = packages_of(lock)
+    assert {"numpy", "pillow", "awslambdaric"} <= found.keys()
+    assert found["numpy"].startswith(f"numpy=={RUNTIME.numpy.on_lambda} ")
+    assert all("--hash=sha256:" in text for text in found.values())
+    assert sum(text.count("--hash") for text in found.values()) == lock.read_text().count("--hash")
+
+
+# --- The relay ------------------------------------------------------------------------
+
+
+class Emulator(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(502 if body == b'"fail"' else 200)
+        self.end_headers()
+        self.wfile.write(b'{"got": ' + body + b"}")
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        pass
+
+
+@pytest.fixture
+def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with HTTPServer(("127.0.0.1", 0), Emulator) as server:
+        monkeypatch.setattr(relay, "URL", f"http://127.0.0.1:{server.server_port}/")
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.usefixtures("emulator")
+@pytest.mark.parametrize("event", ['{"a": 1}', '"fail"'])
+def test_a_relay_passes_on_replies_also_of_failures(event: str) -> None:
+    found = relay.post(event, 5)
+    assert json.loads(cast(str, found["body"])) == {"got": json.loads(event)}
+    assert cast(float, found["ms"]) > 0
+
+
+def test_a_relay_tells_of_a_function_that_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "URL", "http://127.0.0.1:1/")
+    assert "refused" in str(relay.post("{}", 1)["error"])
+
+
+@pytest.mark.usefixtures("allow_subprocess")
+@pytest.mark.parametrize(
+    ("says", "error"),
+    [
+        ('read line; echo \'{"body": "{}", "ms": 1}\'; read line', ""),
+        ("read line; exit 3", "the relay has gone"),
+        ("sleep 5", "no answer within 0.2 s"),
+    ],
+)
+def test_a_relay_that_answers_or_not(says: str, error: str) -> None:
+    with subprocess.Popen(
+        ["sh", "-c", says], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        answer = container._ask(process, "{}", 0.2 if error else 10)
+        assert (error in answer["error"]) if error else (answer["ms"] == 1)
+        process.kill()

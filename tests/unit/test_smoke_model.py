@@ -1,0 +1,260 @@
+"""A user's own model: reading it, trying it, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from builders.errors import SmokeError, UsageError
+from builders.matrix import load_matrix
+from ci.show import show_model
+from smoke_lambda import events, model
+from smoke_lambda.container import Limits
+from smoke_lambda.flatbuffer import (
+    CODE_VERSION,
+    NotAModelError,
+    field_position,
+    make_plain,
+    operator_codes,
+)
+
+RUNTIME = load_matrix().runtime("3.12")
+INT8 = events.MODELS / "digits-int8.tflite"
+CONV_2D, SOFTMAX = 3, 25  # BuiltinOperator of schema.fbs
+FOUND = {
+    "stage": "run",
+    "operators": [["CONV_2D", True], ["CONV_2D", True], ["SOFTMAX", False]],
+    "inputs": [{"name": "in", "shape": [1, 8], "dtype": "int8"}],
+    "outputs": [{"name": "out", "shape": [1, 2], "dtype": "int8"}],
+    "load_ms": 1.0,
+    "first_ms": 2.0,
+    "warm_ms": 0.5,
+    "resident_bytes": 300 << 20,
+    "peak_bytes": 100 << 20,
+}
+
+
+def test_the_operators_of_a_model() -> None:
+    codes = operator_codes(INT8.read_bytes())
+    assert len(codes) == 6
+    assert {CONV_2D, SOFTMAX} < {code.builtin for code in codes}
+    assert all(code.version >= 1 and code.custom == "" for code in codes)
+
+
+def test_a_model_made_plain() -> None:
+    data = bytearray(INT8.read_bytes())
+    first, *others = operator_codes(data)
+    for other in others:
+        make_plain(data, other)
+    assert operator_codes(data)[0] == first
+    assert {(code.builtin, code.version) for code in operator_codes(data)[1:]} == {(0, 1)}
+
+
+def table(fields: list[bytes]) -> tuple[bytes, int]:
+    """A table with its vtable before it, every field four bytes; and where it begins."""
+    offsets = [4 + 4 * number for number in range(len(fields))]
+    vtable = struct.pack(f"<HH{len(fields)}H", 4 + 2 * len(fields), 4 + 4 * len(fields), *offsets)
+    vtable += b"\0" * (-len(vtable) % 4)
+    return vtable + struct.pack("<i", len(vtable)) + b"".join(fields), len(vtable)
+
+
+def test_a_custom_operator() -> None:
+    # Model{version, operator_codes}; its vector; OperatorCode{32, "Sinh", 1, 32}.
+    code, code_start = table([b"\x20\0\0\0", struct.pack("<I", 12), b"\1\0\0\0", b"\x20\0\0\0"])
+    text = struct.pack("<I", 4) + b"Sinh\0\0\0\0"
+    top, start = table([struct.pack("<I", 3), struct.pack("<I", 4)])
+    vector = struct.pack("<II", 1, 4 + code_start)
+    data = struct.pack("<I", 8 + start) + b"TFL3" + top + vector + code + text
+    (found,) = operator_codes(data)
+    assert (found.builtin, found.version, found.custom) == (32, 1, "Sinh")
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"<!DOCTYPE html>", b"\x1c\0\0\0TFL3", b"\xff\xff\xff\x7fTFL3" + bytes(40)]
+)
+def test_no_model(data: bytes) -> None:
+    with pytest.raises(NotAModelError):
+        operator_codes(data)
+
+
+def test_a_file_is_checked_before_anything_is_made(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.tflite"
+    with pytest.raises(UsageError, match="there is no file"):
+        model.check_model(wrong, None)
+    wrong.write_bytes(b"version https://git-lfs")
+    with pytest.raises(UsageError, match=r"is not a TensorFlow Lite model: .*Git LFS") as caught:
+        model.check_model(wrong, None)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UsageError, match="is not a NumPy array"):
+        model.check_model(INT8, wrong)
+    assert model.check_model(INT8, None) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["Didn't find op for builtin opcode 'CONV_2D' version '99'. An older"], ["CONV_2D 99"]),
+        (
+            [
+                "Didn't find op for builtin opcode 'A' version '2'.",
+                "Didn't find op for builtin opcode 'B' version '1'.",
+                "Didn't find op for builtin opcode 'A' version '2'.",
+            ],
+            ["A 2", "B 1"],
+        ),
+        (["Encountered unresolved custom op: Sinh. See x Node number 0"], ["Sinh (custom)"]),
+        (["Encountered unresolved custom op: my.Op.\nNode"], ["my.Op (custom)"]),
+        (
+            ["Select TensorFlow op(s), included in, is(are) not. Node number 0 (FlexDouble) fail"],
+            ["FlexDouble (custom)"],
+        ),
+        (["input->dims->size != 4"], []),
+    ],
+)
+def test_what_a_runtime_lacks_is_named(words: list[str], names: list[str]) -> None:
+    assert [name.replace(" version", "") for name in model.lacking(words)] == names
+
+
+@pytest.mark.parametrize(
+    ("least", "resident_mb", "size"),
+    [(128, 40, 128), (128, 150, 192), (400, 300, 512), (9000, 9000, 10_240)],
+)
+def test_the_memory_to_choose(least: int, resident_mb: int, size: int) -> None:
+    assert model.advised(least, resident_mb << 20) == size
+
+
+class Place:
+    """Where a probe finds the same each time, given some memory."""
+
+    def __init__(
+        self,
+        found: dict[str, Any],
+        *,
+        needed_mb: int = 0,
+        limited: bool = True,
+        install: str = "",
+    ) -> None:
+        self.found, self.needed_mb, self.is_limited, self.fault = found, needed_mb, limited, install
+        self.looked: list[tuple[str, ...]] = []
+
+    def install(self, _wheel: Path) -> str:
+        return self.fault
+
+    def shown(self, file: Path) -> str:
+        return f"/there/{file.name}"
+
+    def look(
+        self, module: str, *arguments: str, limits: Limits | None, timeout: float
+    ) -> tuple[int | None, str]:
+        assert limits is not None
+        assert timeout > 0
+        self.looked.append((module, *arguments))
+        if limits.memory_mb < self.needed_mb:
+            return 137, "Killed"
+        return 0, f"found: {json.dumps(self.found)}"
+
+
+def try_model(place: Place, folder: Path, sample: Path | None = None) -> model.ModelReport:
+    wheel = folder / "t-1-cp312-cp312-manylinux_2_17_x86_64.whl"
+    wheel.touch()
+
+    @contextmanager
+    def at(numpy: str) -> Iterator[Place]:
+        assert numpy == RUNTIME.numpy.on_lambda
+        yield place
+
+    return model.try_model(
+        INT8,
+        sample,
+        wheel=wheel,
+        runtime=RUNTIME,
+        place="here",
+        arch="x86_64",
+        at=at,
+        log=folder / "log",
+        on_step=lambda _step: None,
+    )
+
+
+def shown(report: model.ModelReport) -> str:
+    console = Console(width=200, record=True, file=Path("/dev/null").open("w"))  # noqa: SIM115
+    show_model(report.as_json(), console)
+    return console.export_text()
+
+
+def test_a_model_that_runs(tmp_path: Path) -> None:
+    report = try_model(Place(FOUND, needed_mb=300), tmp_path)
+    assert report.ok
+    assert report.operators == {"CONV_2D": (2, 2), "SOFTMAX": (1, 0)}
+    assert report.xnnpack == pytest.approx(2 / 3)
+    assert report.least_mb == 304
+    assert report.advised_mb == 384
+    assert json.loads(json.dumps(report.as_json()))["ok"] is True
+    text = shown(report)
+    for words in ("CONV_2D", "67%", "in int8[1, 8]", "warm 0.5", "315 MB", "choose 384 MB"):
+        assert words in text
+
+
+def test_a_place_without_limits_advises_no_memory(tmp_path: Path) -> None:
+    report = try_model(Place(FOUND, limited=False), tmp_path)
+    assert report.ok
+    assert report.least_mb is None
+    assert "Lambda memory" not in shown(report)
+
+
+def test_a_models_input_is_given_to_it(tmp_path: Path) -> None:
+    sample = tmp_path / "x.npy"
+    sample.write_bytes(b"\x93NUMPY\1\0")
+    place = Place(FOUND, limited=False)
+    try_model(place, tmp_path, sample)
+    assert place.looked == [(model.PROBE, f"/there/{INT8.name}", "/there/x.npy")]
+
+
+def test_a_model_that_a_runtime_lacks_operators_for(tmp_path: Path) -> None:
+    lacks = "Didn't find op for builtin opcode '{}' version '9'. Are you using an old\nTFLite?"
+    found = {
+        "stage": "load",
+        "error": lacks.format("A"),
+        "missing": [lacks.format("A"), lacks.format("B")],
+        "resident_bytes": 1,
+        "peak_bytes": None,
+    }
+    report = try_model(Place(found), tmp_path)
+    assert not report.ok
+    assert report.missing == ("A version 9", "B version 9")
+    assert report.error.startswith("load: Didn't find op")
+    assert "\n" not in report.error
+    text = shown(report)
+    assert "this runtime lacks: A version 9, B version 9" in text
+    assert str(tmp_path / "log") in text
+
+
+def test_words_that_come_twice_are_said_once(tmp_path: Path) -> None:
+    words = "unresolved custom op: X. Node 0 failed to prepare."
+    report = try_model(Place({"stage": "allocate", "error": words * 2}), tmp_path)
+    assert report.error == f"allocate: {words}"
+
+
+def test_a_model_that_crashes_the_process(tmp_path: Path) -> None:
+    report = try_model(Place(FOUND, needed_mb=20_000), tmp_path)
+    assert not report.ok
+    assert "137 (SIGKILL)" in report.error
+
+
+def test_a_wheel_that_does_not_install(tmp_path: Path) -> None:
+    with pytest.raises(SmokeError, match="expected a wheel"):
+        try_model(Place(FOUND, install="expected a wheel that installs"), tmp_path)
+
+
+def test_versions_can_be_raised_for_the_tests_that_do() -> None:
+    data = bytearray(INT8.read_bytes())
+    code = operator_codes(data)[0]
+    struct.pack_into("<i", data, field_position(data, code.position, CODE_VERSION), 99)
+    assert operator_codes(data)[0].version == 99
