@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,13 +172,14 @@ def make(item: Plan, out: Path, cache: Cache, reporter: Reporter) -> Layer:
             for path, data in site_packages(parts).items():
                 files[f"{folder}/{path}"] = data
             packages[runtime.python] = tuple(part.name for part in parts)
+        packing = time.monotonic()
         return write_layer(
             out / item.name,
             files,
             arch=item.arch,
             packages=packages,
             progress=lambda done, total: reporter.show(
-                step, describe(done, total, "bytes", step.seconds)
+                step, describe(done, total, "bytes", time.monotonic() - packing)
             ),
         )
 

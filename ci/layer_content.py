@@ -113,13 +113,27 @@ def locked_wheel(project: str, runtime: Runtime, arch: str, cache: Cache, log: P
         command: list[str | Path] = [sys.executable, "-m", "pip", "download", "--no-deps"]
         command += ["--disable-pip-version-check", "--only-binary", ":all:", *options]
         command += ["--require-hashes", "-r", requirements, "--dest", folder]
-        run(
-            command,
-            log=log,
-            failure=FetchError,
-            what=f"downloading {pinned} for {runtime.name} on {arch}",
-            keep_open=cache.held_locks,
-        )
+        errors: list[str] = []
+
+        def note(line: str) -> None:
+            if line.startswith("ERROR: "):
+                errors.append(line.removeprefix("ERROR: "))
+
+        what = f"downloading {pinned} for {runtime.name} on {arch}"
+        try:
+            run(
+                command,
+                log=log,
+                failure=FetchError,
+                what=what,
+                on_line=note,
+                keep_open=cache.held_locks,
+            )
+        except FetchError as error:
+            raise FetchError(
+                f"{what} failed: {errors[-1] if errors else 'pip does not say why'}",
+                remedy=f"check the network and pip's configuration; its log is {log}",
+            ) from error
 
     folder = cache.product("layer-wheels", key_of([requirement, options]), make)
     (wheel,) = folder.glob("*.whl")

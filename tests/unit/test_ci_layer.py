@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -148,15 +148,23 @@ def test_the_newest_locked_numpy_that_runs_there_is_downloaded_once(
     assert "manylinux_2_27_x86_64" not in commands[0]
 
 
-def test_a_download_that_fails_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [(["Looking", "ERROR: one", "ERROR: two"], "failed: two;"), ([], "does not say why")],
+)
+def test_a_download_that_fails_says_so_in_one_line_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[str], words: str
 ) -> None:
-    def pip(_command: object, **_: object) -> None:
-        raise FetchError("no network")
+    def pip(_command: object, *, on_line: Callable[[str], None], **_: object) -> None:
+        for line in lines:
+            on_line(line)
+        raise FetchError("exit status 1:\nLooking\nERROR")
 
     monkeypatch.setattr(layer_content, "run", pip)
-    with pytest.raises(FetchError):
+    with pytest.raises(FetchError, match=words) as raised:
         layer_content.locked_wheel("numpy", RUNTIME, "x86_64", Cache(tmp_path), tmp_path / "log")
+    assert "\n" not in str(raised.value)
+    assert f"numpy=={RUNTIME.numpy.on_lambda} for python3.12 on x86_64" in str(raised.value)
     assert list((tmp_path / "layer-wheels").iterdir()) == []
 
 
