@@ -17,6 +17,7 @@ from builders.errors import UsageError
 from builders.handover import known_cores
 from builders.matrix import Target, load_matrix
 from builders.toolchain import Toolchain
+from ci.bases import AWS
 from ci.changes import changed_files, needed, old_matrix
 from ci.rules import load_rules
 
@@ -117,7 +118,7 @@ def plan(
             "core": f"tf{target.tensorflow.version}-{target.arch}",
             "origin": core(target)[1],
             "runner": runners[target.arch],
-            "base": base_image(target),
+            "base": AWS.format(python=target.runtime.python),
             "artifact": f"wheel-{'new' if target.identifier in new else 'again'}-"
             f"{target.identifier}",
             "state": "verified" if target.verified else "declared",
@@ -147,14 +148,6 @@ def published(folder: Path) -> set[Published]:
 
 def _published(target: Target) -> Published:
     return (target.tensorflow.version, target.tensorflow.build, target.runtime.tag, target.arch)
-
-
-def base_image(target: Target) -> str:
-    """AWS's base image of the target's runtime.
-
-    https://docs.aws.amazon.com/lambda/latest/dg/python-image.html
-    """
-    return f"public.ecr.aws/lambda/python:{target.runtime.python}"
 
 
 def github_output(found: Mapping[str, Any]) -> str:

@@ -32,8 +32,10 @@ def _lines(manifest: Manifest, hosting: Hosting) -> Iterator[str]:
         return
     yield "In a Lambda image, in five lines:"
     yield ""
-    # The newest of those that were tested, as an example.
-    yield from _dockerfile(max(manifest.current, key=lambda w: (w.verified, w.order)), hosting)
+    # The newest that AWS has an image for, as an example.
+    released = [wheel for wheel in manifest.current if wheel.runtime.deprecated]
+    example = max(released or manifest.current, key=lambda w: (w.verified, w.arch, w.order))
+    yield from _dockerfile(example, hosting)
     yield ""
     yield "Anywhere else: install NumPy, then the raw URL with `pip install --no-deps`."
     yield ""
