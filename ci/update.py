@@ -18,12 +18,11 @@ from builders.cache import sha256_of, write_atomically
 from builders.errors import FetchError
 from builders.headers import LOCK_FILE
 from builders.matrix import Matrix, load_matrix
-from ci.marked import replace_marked
 from smoke_lambda.lock import main as lock_smoke_requirements
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-RUNTIMES_BEGIN = "<!-- runtimes: written by ./scripts/update -->"
+RUNTIMES_BEGIN = "<!-- runtimes: written by ./scripts/update -->\n"
 RUNTIMES_END = "<!-- /runtimes -->"
 REQUIREMENTS = (ROOT / "builders/requirements.in", ROOT / "tests/requirements.in")
 GENERATED = "# Written by ./scripts/update; not to be edited.\n"
@@ -67,7 +66,9 @@ def write_headers_lock(matrix: Matrix) -> None:
 
 def with_runtimes(readme: str, matrix: Matrix) -> str:
     """The README with the table of runtimes that the matrix gives."""
-    lines = ["| Lambda runtime | OS, glibc | AWS deprecates it | NumPy | verified |"]
+    before, _, rest = readme.partition(RUNTIMES_BEGIN)
+    _, _, after = rest.partition(RUNTIMES_END)
+    lines = ["", "| Lambda runtime | OS, glibc | AWS deprecates it | NumPy | verified |"]
     lines.append("| --- | --- | --- | --- | --- |")
     for runtime in matrix.runtimes:
         verified = [
@@ -80,7 +81,7 @@ def with_runtimes(readme: str, matrix: Matrix) -> str:
             f"| {'not released yet' if runtime.upcoming else runtime.deprecated} "
             f"| `{runtime.numpy.requirement}` | {', '.join(verified) or 'declared'} |"
         )
-    return replace_marked(readme, RUNTIMES_BEGIN, RUNTIMES_END, lines)
+    return before + RUNTIMES_BEGIN + "\n".join(lines) + "\n\n" + RUNTIMES_END + after
 
 
 def _header_wheels(matrix: Matrix) -> Iterator[tuple[str, list[str]]]:

@@ -18,8 +18,8 @@ from ci.publish.product import metadata_path, provenance_path, read_contents
 from ci.publish.provenance import make_statement
 
 RECORDS = "records"
-# Where a smoke test ran whose record does not say so.
-MACHINE = "machine"
+# A smoke test on the machine of the build; which interpreter it was is nobody else's.
+NATIVE = "native"
 REBUILD = "build it again with ./scripts/build, which audits and smoke-tests it"
 
 
@@ -160,12 +160,17 @@ def _all_passed(file: str, what: str, checks: Sequence[Mapping[str, Any]]) -> in
 def _figures(file: str, run: Mapping[str, Any], smoke: Mapping[str, Any]) -> Smoke:
     return Smoke(
         numpy=run["numpy"],
-        place=run.get("place") or smoke.get("place") or MACHINE,
+        place=_place(smoke),
         checks=_all_passed(file, f"smoke test with NumPy {run['numpy']}", run["checks"]),
         xnnpack={model: round(share, 4) for model, share in run["xnnpack"].items()},
         import_ms=_millis(run["import_ms"]),
         first_inference_ms=_millis(run["first_inference_ms"]),
     )
+
+
+def _place(smoke: Mapping[str, Any]) -> str:
+    place: str = smoke.get("place", NATIVE)
+    return NATIVE if place.startswith(NATIVE) else place
 
 
 def _millis(value: float | None) -> float | None:

@@ -73,7 +73,8 @@ class Smoke:
     """What the smoke test found with one NumPy.
 
     Attributes:
-        place: where it ran: `machine` is Lambda's emulator on the builder's own Linux.
+        place: where it ran: `native` is Lambda's emulator on the builder's own Linux,
+            `docker` with the name of an image in that.
         checks: how many there were; all passed.
         xnnpack: by model, the share of its operators that XNNPACK took, 0 to 1.
         import_ms: importing the runtime, NumPy with it, in a fresh process.

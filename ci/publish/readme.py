@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from ci.marked import replace_marked
+from builders.errors import PublishError
+from ci.marked import between
 from ci.publish.hosting import Hosting
 from ci.publish.manifest import PROJECT, Manifest
 
-BEGIN = "<!-- wheels: written by ./scripts/publish -->"
+BEGIN = "<!-- wheels: written by ./scripts/publish -->\n"
 END = "<!-- /wheels -->"
 
 
 def with_wheels(readme: str, manifest: Manifest, hosting: Hosting) -> str:
-    """The README with the table of current wheels and the address of the index."""
+    """The README with the table of current wheels and the address of the index.
+
+    Raises:
+        PublishError: it has lost the marks between which that stands.
+    """
     lines = ["None is published yet: build them, as above."]
     if manifest.current:
         lines = ["| Lambda runtime | TensorFlow | NumPy | glibc | size | raw URL |"]
@@ -31,4 +36,7 @@ def with_wheels(readme: str, manifest: Manifest, hosting: Hosting) -> str:
             f"pip install --no-deps --index-url {hosting.index_url} {PROJECT}",
             "```",
         ]
-    return replace_marked(readme, BEGIN, END, lines)
+    try:
+        return between(readme, BEGIN, END, "\n".join(["", *lines, "", ""]))
+    except ValueError as error:
+        raise PublishError(f"the README has {error}", remedy="put the two marks back") from error

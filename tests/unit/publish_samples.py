@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -20,7 +21,7 @@ from ci.prove import Proof
 from ci.publish.hosting import Hosting
 from ci.publish.publisher import Decision, Plan, Publisher
 from ci.publish.readme import BEGIN, END
-from smoke_lambda.report import Check, SmokeReport, SmokeRun
+from smoke_lambda.report import Check, SmokeRun
 
 MATRIX = load_matrix()
 CP312 = MATRIX.target("tf2.14.1-cp312-x86_64")
@@ -69,10 +70,15 @@ def record_of(target: Target, name: str, data: bytes, source: object = None) -> 
         )
         for numpy in target.runtime.numpy.smoke_versions
     )
-    smoke = SmokeReport(
-        wheel=name, sha256=sha256, python=target.runtime.python, runs=runs, log="smoke.log"
-    )
-    proof = Proof(target=target, wheel=Path(name), audit=audit.as_dict(), smoke=smoke.as_json())
+    smoke = {
+        "wheel": name,
+        "sha256": sha256,
+        "python": target.runtime.python,
+        "runs": [dataclasses.asdict(run) | {"ok": run.ok} for run in runs],
+        "log": "smoke.log",
+        "ok": True,
+    }
+    proof = Proof(target=target, wheel=Path(name), audit=audit.as_dict(), smoke=smoke)
     return json.loads(json.dumps(proof.as_json() | {"source": source or SOURCE}))  # type: ignore[no-any-return]
 
 
@@ -104,7 +110,7 @@ class Place:
         self.wheels = root / "wheels"
         self.readme = root / "README.md"
         self.wheels.mkdir(parents=True)
-        self.readme.write_text(f"# Wheels\n\n{BEGIN}\n{END}\n\nMore.\n")
+        self.readme.write_text(f"# Wheels\n\n{BEGIN}{END}\n\nMore.\n")
 
     @property
     def publisher(self) -> Publisher:

@@ -29,7 +29,7 @@ from ci.publish.manifest import (
 
 SMOKE = Smoke(
     numpy="1.26.0",
-    place="machine",
+    place="native",
     checks=31,
     xnnpack={"digits-float32": 1.0, "digits-int8": 0.875},
     import_ms=61.2,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from builders.errors import UsageError
+from builders.errors import PublishError
 from builders.matrix import load_matrix
-from ci.marked import replace_marked
 from ci.publish.changes import refresh
 from ci.publish.command import README, ROOT, WHEELS
 from ci.publish.hosting import load_hosting
-from ci.publish.manifest import read_manifest
+from ci.publish.manifest import Manifest, read_manifest
+from ci.publish.readme import BEGIN, END, with_wheels
 from ci.publish.verify import faults, readme_faults
 
 
@@ -34,16 +34,16 @@ def test_git_leaves_published_bytes_alone() -> None:
     assert "wheels/** -text" in (ROOT / ".gitattributes").read_text().splitlines()
 
 
-def test_marked_text_is_replaced_and_the_rest_left_alone() -> None:
-    text = "before\n<!-- a -->\nold\n<!-- /a -->\nafter\n"
-    found = replace_marked(text, "<!-- a -->", "<!-- /a -->", ["new", "lines"])
-    assert found == "before\n<!-- a -->\n\nnew\nlines\n\n<!-- /a -->\nafter\n"
-    assert replace_marked(found, "<!-- a -->", "<!-- /a -->", ["new", "lines"]) == found
+def test_the_rest_of_a_readme_is_left_alone() -> None:
+    text = f"before\n{BEGIN}old\n{END}\nafter\n"
+    found = with_wheels(text, Manifest(), load_hosting())
+    assert found.startswith(f"before\n{BEGIN}\n")
+    assert found.endswith(f"\n\n{END}\nafter\n")
+    assert "old" not in found
+    assert with_wheels(found, Manifest(), load_hosting()) == found
 
 
-@pytest.mark.parametrize(
-    "text", ["", "<!-- a -->", "<!-- /a -->", "<!-- /a --><!-- a -->", "<!-- a -->" * 2]
-)
-def test_a_document_that_lost_its_markers_is_not_touched(text: str) -> None:
-    with pytest.raises(UsageError, match="once each"):
-        replace_marked(text, "<!-- a -->", "<!-- /a -->", ["new"])
+@pytest.mark.parametrize("text", ["", BEGIN, END, END + BEGIN])
+def test_a_readme_that_lost_its_marks_is_not_touched(text: str) -> None:
+    with pytest.raises(PublishError, match="put the two marks back"):
+        with_wheels(text, Manifest(), load_hosting())
