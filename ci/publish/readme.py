@@ -1,42 +1,63 @@
-"""The README's table of published wheels."""
+"""The README's part about published wheels: how to use one, and all of them."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from builders.errors import PublishError
 from ci.marked import between
 from ci.publish.hosting import Hosting
-from ci.publish.manifest import PROJECT, Manifest
+from ci.publish.manifest import PROJECT, Manifest, Wheel
 
 BEGIN = "<!-- wheels: written by ./scripts/publish -->\n"
 END = "<!-- /wheels -->"
 
 
 def with_wheels(readme: str, manifest: Manifest, hosting: Hosting) -> str:
-    """The README with the table of current wheels and the address of the index.
+    """The README with the current wheels.
 
     Raises:
-        PublishError: it has lost the marks between which that stands.
+        PublishError: it has lost the marks between which they stand.
     """
-    lines = ["None is published yet: build them, as above."]
-    if manifest.current:
-        lines = ["| Lambda runtime | TensorFlow | NumPy | glibc | size | raw URL |"]
-        lines.append("| --- | --- | --- | --- | --- | --- |")
-        lines += [
+    part = "\n".join(["", *_lines(manifest, hosting), "", ""])
+    try:
+        return between(readme, BEGIN, END, part)
+    except ValueError as error:
+        raise PublishError(f"the README has {error}", remedy="put the two marks back") from error
+
+
+def _lines(manifest: Manifest, hosting: Hosting) -> Iterator[str]:
+    if not manifest.current:
+        yield "None is published yet: build one, as above, and install the file from `dist/`."
+        return
+    yield "In a Lambda image, in five lines:"
+    yield ""
+    # The newest of those that were tested, as an example.
+    yield from _dockerfile(max(manifest.current, key=lambda w: (w.verified, w.order)), hosting)
+    yield ""
+    yield "Anywhere else: install NumPy, then the raw URL with `pip install --no-deps`."
+    yield ""
+    yield "| Lambda runtime | TensorFlow | NumPy | glibc | size | raw URL |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for wheel in manifest.current:
+        yield (
             f"| {wheel.runtime.name} | {wheel.tensorflow} {wheel.arch} "
             f"| `{wheel.numpy.requirement}` | {wheel.glibc} | {wheel.size / 1e6:.2f} MB "
             f"| <{hosting.raw_url(wheel.file)}> |"
-            for wheel in manifest.current
-        ]
-        lines += [
-            "",
-            "As an index, from which pip picks the wheel for your Python, once `wheels/` is served "
-            "by a site:",
-            "",
-            "```",
-            f"pip install --no-deps --index-url {hosting.index_url} {PROJECT}",
-            "```",
-        ]
-    try:
-        return between(readme, BEGIN, END, "\n".join(["", *lines, "", ""]))
-    except ValueError as error:
-        raise PublishError(f"the README has {error}", remedy="put the two marks back") from error
+        )
+    yield ""
+    yield "Where `wheels/` is served as a site, pip finds the wheel for your Python in its index:"
+    yield ""
+    yield "```"
+    yield f"pip install --no-deps --index-url {hosting.index_url} {PROJECT}"
+    yield "```"
+
+
+def _dockerfile(wheel: Wheel, hosting: Hosting) -> Iterator[str]:
+    yield "```dockerfile"
+    yield f"FROM public.ecr.aws/lambda/python:{wheel.python}"
+    yield f'RUN pip install "{wheel.numpy.requirement}" pillow'
+    yield f"RUN pip install --no-deps {hosting.raw_url(wheel.file)}"
+    yield "COPY app.py models/ ./"
+    yield 'CMD ["app.handler"]'
+    yield "```"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -80,6 +81,17 @@ def test_the_readme_has_a_row_with_the_raw_url_of_each_wheel(published: Place) -
     assert f"--index-url {HOSTING.pages}simple/ tflite-runtime" in text
     assert readme_faults(published.readme, read_manifest(published.wheels), HOSTING) == []
     assert text.index("| python3.9 ") < text.index("| python3.12 ")
+
+
+def test_the_readme_has_a_dockerfile_of_five_lines_for_the_newest_wheel(published: Place) -> None:
+    (block,) = re.findall(r"```dockerfile\n(.*?)```", published.readme.read_text(), re.S)
+    assert block.splitlines() == [
+        "FROM public.ecr.aws/lambda/python:3.12",
+        'RUN pip install "numpy>=1.26.0,<3" pillow',
+        f"RUN pip install --no-deps {HOSTING.raw}{NAME312}",
+        "COPY app.py models/ ./",
+        'CMD ["app.handler"]',
+    ]
 
 
 def test_publishing_again_changes_nothing(place: Place) -> None:
