@@ -21,7 +21,7 @@ from packaging.version import Version
 from builders.headers import DEBIAN_ARCH
 from builders.matrix import Matrix
 from ci.publish.hosting import INDEX, Hosting
-from ci.publish.intake import MACHINE, lambda_runtime
+from ci.publish.intake import NATIVE, lambda_runtime
 from ci.publish.manifest import (
     MANIFEST,
     PROJECT,
@@ -41,7 +41,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 AWS_ARCH = {"aarch64": "arm64"}
 # Docker's, which are Debian's.
 PLATFORMS = {arch: f"linux/{name}" for arch, name in DEBIAN_ARCH.items()}
-PLACES = {MACHINE: "Lambda's emulator on the builder's own Linux"}
+PLACES = {NATIVE: "Lambda's emulator on the builder's own Linux"}
 
 
 @dataclass(frozen=True, kw_only=True)
