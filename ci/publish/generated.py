@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 
+from builders.matrix import load_matrix
 from ci.publish.hosting import Hosting
-from ci.publish.manifest import MANIFEST, SCHEMA, SCHEMA_FILE, Manifest
+from ci.publish.manifest import MANIFEST, SCHEMA, SCHEMA_FILE, SUMS, Manifest
+from ci.publish.page import PAGE, page
 from ci.publish.product import stored_files
 from ci.publish.site import index_files
-
-SUMS = "SHA256SUMS"
 
 Generator = Callable[[Manifest, Hosting], dict[str, bytes]]
 """From the manifest to files, by path below wheels/; the same bytes each time."""
@@ -19,6 +19,7 @@ GENERATORS: tuple[Generator, ...] = (
     lambda manifest, _hosting: {MANIFEST: manifest.encode()},
     lambda _manifest, _hosting: {SCHEMA: SCHEMA_FILE.read_bytes()},
     lambda manifest, _hosting: index_files(manifest),
+    lambda manifest, hosting: {PAGE: page(manifest, load_matrix(), hosting)},
 )
 
 

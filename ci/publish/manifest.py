@@ -21,6 +21,7 @@ from builders.errors import PublishError
 
 MANIFEST = "manifest.json"
 SCHEMA = "manifest.schema.json"
+SUMS = "SHA256SUMS"
 SCHEMA_FILE = Path(__file__).with_name(SCHEMA)
 FORMAT = 1
 PROJECT = canonicalize_name(PACKAGE)

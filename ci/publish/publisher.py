@@ -12,10 +12,10 @@ from builders.cache import Cache, key_of, write_atomically
 from builders.errors import PublishError
 from builders.matrix import Matrix
 from ci.publish.changes import add, refresh, set_state
-from ci.publish.generated import SUMS, decode_sums, generate, stored
+from ci.publish.generated import decode_sums, generate, stored
 from ci.publish.hosting import Hosting
 from ci.publish.intake import take_in
-from ci.publish.manifest import Manifest, State, read_manifest
+from ci.publish.manifest import SUMS, Manifest, State, read_manifest
 from ci.publish.readme import with_wheels
 from ci.publish.tree import Tree
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from builders.errors import PublishError
-from ci.publish.generated import SUMS, decode_sums, generate, stored
+from ci.publish.generated import decode_sums, generate, stored
 from ci.publish.hosting import Hosting
-from ci.publish.manifest import MANIFEST, Manifest, Wheel, decode
+from ci.publish.manifest import MANIFEST, SUMS, Manifest, Wheel, decode
 from ci.publish.product import metadata_path, provenance_path, read_contents, stored_files
 from ci.publish.provenance import statement_faults
 from ci.publish.readme import with_wheels

@@ -18,9 +18,10 @@ from publish_samples import CP39, CP312, HOSTING, MATRIX, Place, later, wheel_of
 from builders.cache import Cache
 from builders.errors import PublishError, UsageError
 from ci.publish import generated
-from ci.publish.generated import SUMS, decode_sums
+from ci.publish.generated import decode_sums
 from ci.publish.hosting import Hosting
-from ci.publish.manifest import MANIFEST, SCHEMA, Manifest, State, read_manifest
+from ci.publish.manifest import MANIFEST, SCHEMA, SUMS, Manifest, State, read_manifest
+from ci.publish.page import PAGE
 from ci.publish.publisher import Decision, Publisher
 from ci.publish.tree import Tree
 from ci.publish.verify import faults, readme_faults
@@ -56,7 +57,7 @@ def test_what_is_published_is_whole(published: Place) -> None:
         *(f"provenance/{name}.json" for name in (NAME312, NAME39)),
         *("simple/index.html", "simple/index.json"),
         *("simple/tflite-runtime/index.html", "simple/tflite-runtime/index.json"),
-        *(MANIFEST, SCHEMA, SUMS),
+        *(MANIFEST, SCHEMA, SUMS, PAGE),
     }
     assert (published.wheels / NAME312).read_bytes() == DATA312
 
@@ -227,18 +228,19 @@ def test_what_a_generator_no_longer_makes_goes(
     with monkeypatch.context() as patch:
         page = (
             *generated.GENERATORS,
-            lambda _manifest, hosting: {"index.html": hosting.raw.encode()},
+            lambda _manifest, hosting: {"extra.html": hosting.raw.encode()},
         )
         patch.setattr(generated, "GENERATORS", page)
         place.publish(CP312)
         assert faults(place.wheels, HOSTING) == []
-        assert (place.wheels / "index.html").read_text() == HOSTING.raw
+        assert (place.wheels / "extra.html").read_text() == HOSTING.raw
         elsewhere = replace(HOSTING, raw="https://other.example/")
         assert [line.split(":")[0] for line in faults(place.wheels, elsewhere)] == [
             SUMS,
-            "index.html",
+            "extra.html",
+            PAGE,
         ]
-    assert place.publish().gone == ("index.html",)
+    assert place.publish().gone == ("extra.html",)
     assert faults(place.wheels, HOSTING) == []
 
 
@@ -247,9 +249,10 @@ def test_a_refresh_follows_hosting_and_touches_no_published_file(place: Place) -
     elsewhere = replace(HOSTING, raw="https://other.example/")
     publisher = Publisher(place.wheels, place.readme, MATRIX, elsewhere)
     plan = publisher.plan([], [])
-    assert (dict(plan.files), plan.gone) == ({}, ())
+    assert (set(plan.files), plan.gone) == ({PAGE, SUMS}, ())
     publisher.publish(plan)
     assert f"<https://other.example/{NAME312}>" in place.readme.read_text()
+    assert "https://other.example/" in (place.wheels / PAGE).read_text()
 
 
 def test_an_interrupted_publish_is_seen_and_finished(

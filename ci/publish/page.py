@@ -1,0 +1,185 @@
+"""The page of published wheels, wheels/index.html: from the manifest, and the matrix's targets.
+
+One file without requests: style and script stand in it, and its Content Security Policy
+allows nothing but these two, by their digests.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
+from packaging.version import Version
+
+from builders.headers import DEBIAN_ARCH
+from builders.matrix import Matrix
+from ci.publish.hosting import INDEX, Hosting
+from ci.publish.intake import NATIVE, lambda_runtime
+from ci.publish.manifest import (
+    MANIFEST,
+    PROJECT,
+    SCHEMA,
+    SUMS,
+    LambdaRuntime,
+    Manifest,
+    State,
+    Wheel,
+)
+from ci.publish.product import provenance_path
+
+PAGE = "index.html"
+TEMPLATES = Path(__file__).with_name("templates")
+
+# AWS's names of the architectures that it calls otherwise than wheels do.
+AWS_ARCH = {"aarch64": "arm64"}
+# Docker's, which are Debian's.
+PLATFORMS = {arch: f"linux/{name}" for arch, name in DEBIAN_ARCH.items()}
+PLACES = {NATIVE: "Lambda's emulator on the builder's own Linux"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One Python of the page's choices.
+
+    Attributes:
+        tag: such as cp312.
+        numpy: the requirement of wheels for it.
+    """
+
+    python: str
+    tag: str
+    runtime: LambdaRuntime
+    numpy: str
+
+
+def page(manifest: Manifest, matrix: Matrix, hosting: Hosting) -> bytes:
+    """The page: the same bytes for the same arguments."""
+    style, script = _source("page.css"), _source("page.js")
+    current = manifest.current
+    published = {
+        "tensorflows": _versions(wheel.tensorflow for wheel in current),
+        "pythons": _versions(wheel.python for wheel in current),
+        "architectures": sorted({wheel.arch for wheel in current}),
+    }
+    text = _template().render(
+        hosting=hosting,
+        project=PROJECT,
+        wheels=[wheel for wheel in manifest.wheels if _is_shown(wheel)],
+        current=current,
+        by_target={wheel.target: wheel for wheel in current},
+        published=published,
+        tensorflows=_versions(
+            [row.version for row in matrix.tensorflows], published["tensorflows"]
+        ),
+        pythons=_pythons(manifest, matrix),
+        architectures=dict.fromkeys([*matrix.architectures, *published["architectures"]]),
+        first=_first(manifest, matrix),
+        style=Markup(style),
+        script=Markup(script),
+        style_digest=_csp_digest(style),
+        script_digest=_csp_digest(script),
+        files={"index": INDEX, "manifest": MANIFEST, "schema": SCHEMA, "sums": SUMS},
+    )
+    return text.encode()
+
+
+def identifier(tensorflow: str, tag: str, arch: str) -> str:
+    """A target's, as the matrix spells it; the script in the page does the same."""
+    return f"tf{tensorflow}-{tag}-{arch}"
+
+
+def _is_shown(wheel: Wheel) -> bool:
+    return wheel.state in (State.CURRENT, State.YANKED)
+
+
+def _versions(*found: Iterable[str]) -> list[str]:
+    return sorted({version for versions in found for version in versions}, key=Version)
+
+
+def _pythons(manifest: Manifest, matrix: Matrix) -> list[Choice]:
+    """The Pythons of the matrix, and those that only wheels of before have."""
+    found = {
+        wheel.python: Choice(
+            python=wheel.python,
+            tag=_tag(wheel.python),
+            runtime=wheel.runtime,
+            numpy=wheel.numpy.requirement,
+        )
+        for wheel in manifest.current
+    }
+    found |= {
+        runtime.python: Choice(
+            python=runtime.python,
+            tag=runtime.tag,
+            runtime=lambda_runtime(runtime),
+            numpy=runtime.numpy.requirement,
+        )
+        for runtime in matrix.runtimes
+    }
+    return [found[python] for python in _versions(found)]
+
+
+def _tag(python: str) -> str:
+    return "cp" + python.replace(".", "")
+
+
+def _first(manifest: Manifest, matrix: Matrix) -> tuple[str, str, str]:
+    """What is chosen at first, as TensorFlow, Python tag, architecture.
+
+    The newest verified wheel of the matrix's first architecture, and of a runtime that
+    AWS has; without any, the first row of each.
+    """
+    first = matrix.architectures[0]
+    wheel = max(
+        manifest.current,
+        key=lambda wheel: (
+            wheel.arch == first,
+            wheel.verified,
+            wheel.runtime.deprecated is not None,
+            wheel.order,
+        ),
+        default=None,
+    )
+    if wheel is not None:
+        return wheel.tensorflow, _tag(wheel.python), wheel.arch
+    released = [runtime for runtime in matrix.runtimes if not runtime.upcoming]
+    return matrix.tensorflows[0].version, released[-1].tag, first
+
+
+@functools.cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    filters: dict[str, Callable[[Any], str]] = {
+        "aws_arch": lambda arch: AWS_ARCH.get(arch, arch),
+        "platform": lambda arch: PLATFORMS.get(arch, f"linux/{arch}"),
+        "place": lambda place: PLACES.get(place, place),
+        "megabytes": lambda size: f"{size / 1e6:.2f} MB",
+        "percent": lambda share: f"{share:.0%}",
+        "provenance_path": provenance_path,
+    }
+    environment.filters |= filters
+    environment.globals["identifier"] = identifier
+    return environment.get_template("page.html")
+
+
+def _source(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _csp_digest(source: str) -> str:
+    """As a Content Security Policy names what it allows, from a digest of exactly that text."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
