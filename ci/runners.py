@@ -45,6 +45,7 @@ def choose(
     Raises:
         EngineError: Docker was asked for, and there is no engine or no base image.
     """
+    asked = wanted.runner == "docker" or (wanted.runner == "auto" and bool(wanted.base))
     why = "it was asked for"
     if wanted.runner != "native":
         try:
@@ -56,12 +57,12 @@ def choose(
                 logs,
                 named=wanted.base,
                 # A stand-in is not Lambda's: only for those who chose Docker.
-                stand_ins=wanted.runner == "docker",
+                stand_ins=asked,
                 offline=wanted.offline,
             )
             base = bases.get(matrix.runtime(builder_python()), engine.arch)
         except EngineError as error:
-            if wanted.runner == "docker":
+            if asked:
                 raise
             why = error.what
         else:

@@ -19,14 +19,12 @@ from builders.engine import find_engine
 from builders.errors import EngineError, SmokeError, UsageError
 from builders.fetch import Fetcher
 from builders.matrix import Runtime, load_matrix
-from builders.progress import Reporter
+from builders.progress import Reporter, table_console
 from ci.bases import BaseImages
+from ci.runners import RUNNERS
 from ci.show import show_model, show_smoke
 from ci.smoker import DockerSmoker, ModelSmoker, NativeSmoker
 from smoke_lambda.model import check_model
-
-RUNNERS = ("auto", "native", "docker")
-TABLE_WIDTH = 120
 
 DESCRIPTION = """\
 Install each wheel with --no-deps beside its oldest and newest NumPy, and invoke it under Lambda's
@@ -74,7 +72,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     if options.json:
         print(json.dumps(reports, indent=2))
     else:
-        console = Console() if sys.stdout.isatty() else Console(width=TABLE_WIDTH)
+        console = table_console()
         for report in reports:
             (show_model if options.model else show_smoke)(report, console)
     return 0 if all(report["ok"] for report in reports) else SmokeError.exit_code
