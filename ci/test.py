@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from builders.cache import Cache, default_root
+from builders.plan import DEFAULT_TENSORFLOW
 from builders.sources import load_lock
 from builders.toolchain import Toolchain
 from builders.trees import trees_key
@@ -20,7 +21,6 @@ PROGRAMS = Path(sys.executable).parent
 CHECKED = ("builders", "smoke_lambda", "ci", "tests", "scripts")
 TEMPLATES = sorted(str(path) for path in (ROOT / "smoke_lambda/sam").glob("*.yaml"))
 WORKFLOWS = sorted(str(path) for path in (ROOT / ".github/workflows").glob("*.yml"))
-TENSORFLOW = "2.14.1"
 
 CHECKS = (
     ("lint", ["ruff", "check", "--no-cache", *CHECKED]),
@@ -59,11 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def products(wheels: Path) -> dict[str, str]:
     """Where the integration tests find what the main job made, as variables."""
     cache = Cache(default_root())
-    lock = load_lock(TENSORFLOW)
+    lock = load_lock(DEFAULT_TENSORFLOW)
     trees = [
         cache.path("trees", key)
         for origin in lock.origins
-        if cache.has("trees", key := trees_key(TENSORFLOW, lock.sources(origin)))
+        if cache.has("trees", key := trees_key(DEFAULT_TENSORFLOW, lock.sources(origin)))
     ]
     toolchain = Toolchain(cache)
     zig_cache = toolchain.environment["ZIG_GLOBAL_CACHE_DIR"]
