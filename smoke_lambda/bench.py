@@ -80,17 +80,19 @@ def smoke(
     runtime: Runtime,
     place: str,
     arch: str,
+    numpys: Sequence[str],
     at: Callable[[str], AbstractContextManager[Place]],
     log: Path,
     on_step: Step,
 ) -> SmokeReport:
-    """Run a wheel as a Lambda function would, once per NumPy of its runtime.
+    """Run a wheel as a Lambda function would, once per NumPy.
 
     Args:
         wheel: the wheel under test.
         runtime: the matrix's row of its Python.
         place: what identifies where it runs, for the report.
         arch: what runs there.
+        numpys: NumPy's versions, lowest first.
         at: gives the place with a NumPy of that version.
         log: file that everything's output is appended to.
         on_step: is told what happens now.
@@ -104,7 +106,7 @@ def smoke(
     check_runs(wheel, runtime, arch)
     log.parent.mkdir(parents=True, exist_ok=True)
     runs = []
-    for numpy in runtime.numpy.smoke_versions:
+    for numpy in numpys:
         with at(numpy) as here:
             runs.append(Bench(numpy=numpy, place=here, on_step=on_step).run(wheel))
     return SmokeReport(

@@ -41,7 +41,7 @@ def smoke(
     log: Path,
     on_step: Step = lambda _step: None,
 ) -> SmokeReport:
-    """Run a wheel as a Lambda function would, in an image per NumPy of its runtime.
+    """Run a wheel as a Lambda function would, in images with its oldest and newest NumPy there.
 
     The images stay: `docker run -p 9000:8080 NAME` is the function.
 
@@ -63,6 +63,7 @@ def smoke(
         runtime=runtime,
         place=f"docker {base}",
         arch=arch,
+        numpys=lambda_numpys(runtime),
         at=lambda numpy: image(wheel, runtime, numpy, arch=arch, engine=engine, base=base, log=log),
         log=log,
         on_step=on_step,
@@ -94,6 +95,11 @@ def try_model(
         log=log,
         on_step=on_step,
     )
+
+
+def lambda_numpys(runtime: Runtime) -> tuple[str, ...]:
+    """The oldest and newest NumPy in a runtime's image; still newer ones do not install there."""
+    return tuple(dict.fromkeys((runtime.numpy.floor, runtime.numpy.on_lambda)))
 
 
 def image_name(wheel: Path, arch: str, numpy: str) -> str:

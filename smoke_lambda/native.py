@@ -67,6 +67,7 @@ def smoke(
         runtime=runtime,
         place=f"native {python}",
         arch=platform.machine(),
+        numpys=runtime.numpy.smoke_versions,
         at=lambda numpy: environment(runtime, numpy, python=python, work=work, rie=rie, log=log),
         log=log,
         on_step=on_step,

@@ -16,7 +16,7 @@ import pytest
 
 from builders.engine import Engine
 from builders.errors import EngineError
-from builders.matrix import load_matrix
+from builders.matrix import Runtime, load_matrix
 from smoke_lambda import container, docker, events, relay
 from smoke_lambda.container import Limits
 from smoke_lambda.lock import FUNCTION_PACKAGES, lock_path, packages_of
@@ -218,6 +218,13 @@ def test_an_image_is_named_for_what_is_in_it() -> None:
     )
     local = Path("t-1.2+local-cp312-cp312-manylinux_2_17_x86_64.whl")
     assert docker.image_name(local, "x86_64", "2.0").count("+") == 0
+
+
+@pytest.mark.parametrize("runtime", load_matrix().runtimes, ids=lambda r: r.tag)
+def test_an_image_has_only_a_numpy_that_lambda_can_have(runtime: Runtime) -> None:
+    floor, *others = docker.lambda_numpys(runtime)
+    assert floor == runtime.numpy.floor
+    assert others == [runtime.numpy.on_lambda]
 
 
 def test_a_file_is_shown_to_a_container(tmp_path: Path) -> None:
