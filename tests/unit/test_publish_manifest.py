@@ -158,6 +158,7 @@ def damaged(**changes: object) -> bytes:
         (damaged(sha256="1" * 63), "$.wheels[0].sha256"),
         (damaged(file="../x-1.whl"), "$.wheels[0].file"),
         (damaged(file="x-/../../1.whl"), "$.wheels[0].file"),
+        (damaged(tensorflow="2.14.q"), "$.wheels[0].tensorflow"),
         (damaged(size=True), "$.wheels[0].size"),
         (damaged(surprise=1), "surprise"),
         (damaged(state="lost"), "$.wheels[0].state"),
@@ -201,3 +202,17 @@ def test_a_folder_without_a_manifest_has_nothing_published(tmp_path: Path) -> No
     assert read_manifest(tmp_path) == Manifest()
     (tmp_path / MANIFEST).write_bytes(Manifest((WHEEL,)).encode())
     assert read_manifest(tmp_path) == Manifest((WHEEL,))
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(st.data())
+def test_no_damage_to_a_manifest_is_more_than_refused(data: st.DataObject) -> None:
+    good = Manifest((RETIRED, REBUILT)).encode()
+    bad = bytearray(good)
+    for _ in range(data.draw(st.integers(1, 3))):
+        bad[data.draw(st.integers(0, len(bad) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    try:
+        found = decode(bytes(bad))
+    except PublishError:
+        return
+    assert len(found.wheels) == 2

@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from publish_samples import CP39, CP312, HOSTING, MATRIX, Place, later, wheel_of, write_wheel
 
 from builders.cache import Cache
@@ -323,6 +325,23 @@ def test_a_flipped_byte_in_any_file_is_found_and_the_file_named(published: Place
                 seen += 1
     assert faults(published.wheels, HOSTING) == []
     assert seen > 13 * 20
+
+
+# A busy machine is slow at the first draw.
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=60)
+@given(st.data())
+def test_any_damage_to_any_file_is_found(published: Place, data: st.DataObject) -> None:
+    path = data.draw(st.sampled_from(sorted(Tree(published.wheels).paths())))
+    with restored(published.wheels / path) as good:
+        position = data.draw(st.integers(0, len(good) - 1))
+        bad = data.draw(
+            st.sampled_from([good[:position], good + b"\0", b"", good[position:] + good[:position]])
+            | st.integers(0, 7).map(lambda bit: flipped(good, position, 1 << bit))
+        )
+        (published.wheels / path).write_bytes(bad)
+        found = faults(published.wheels, HOSTING)
+    assert (bad == good) is (found == [])
+    assert bad == good or any(path in line for line in found)
 
 
 def test_every_byte_of_the_checksums_matters(published: Place) -> None:

@@ -27,7 +27,7 @@ def test_the_readme_has_the_table_of_published_wheels() -> None:
 
 def test_the_manifest_says_of_runtimes_what_the_matrix_does() -> None:
     manifest = read_manifest(WHEELS)
-    assert refresh(manifest, load_matrix()) == manifest
+    assert refresh(manifest, load_matrix()) == manifest, "run ./scripts/publish --refresh"
 
 
 def test_git_leaves_published_bytes_alone() -> None:
