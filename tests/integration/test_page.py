@@ -312,7 +312,7 @@ def test_without_script_all_wheels_are_there(page: Page) -> None:
         assert not page.driver.find_element(By.ID, "chooser").is_displayed()
         assert not any(b.is_displayed() for b in page.driver.find_elements(By.TAG_NAME, "button"))
         for wheel in page.manifest.present:
-            link = page.driver.find_element(By.LINK_TEXT, wheel.file)
+            link = page.driver.find_element(By.CSS_SELECTOR, f"td a[title='{wheel.file}']")
             assert link.get_attribute("href") == page.address + wheel.file
         # Only a script knows where the page is served.
         line = page.driver.find_element(By.ID, f"{page.manifest.current[0].target}-pip").text
@@ -336,9 +336,42 @@ def test_a_yanked_wheel_is_marked_and_not_to_be_chosen(page: Page) -> None:
         pytest.skip("one wheel only (./scripts/build makes more)")
     page.open(f"#{yanked[0].target}")
     assert page.shown() == ["declared"]
-    row = page.driver.find_element(By.CSS_SELECTOR, "tr.yanked").text
-    assert "yanked it crashes" in row
-    assert yanked[0].file in row
+    row = page.driver.find_element(By.CSS_SELECTOR, "tr.yanked")
+    assert "yanked it crashes" in row.text
+    assert yanked[0].file in text(row)
+
+
+def test_at_home_the_lines_have_raw_addresses(page: Page, published: Path) -> None:
+    file = published / "index.html"
+    original = file.read_text()
+    wheel = page.manifest.current[-1]
+    line = f"pip install --no-deps {load_hosting().raw_url(wheel.file)}"
+    assert not shows(page, wheel.target, line)
+    file.write_text(original.replace(load_hosting().pages, page.address))
+    try:
+        page.open()
+        assert shows(page, wheel.target, line)
+    finally:
+        file.write_text(original)
+
+
+def test_a_file_of_a_clone_has_raw_addresses(page: Page, published: Path) -> None:
+    page.requests()
+    page.driver.get((published / "index.html").as_uri())
+    wheel = page.manifest.current[-1]
+    assert page.shown() == [wheel.target]
+    line = f"pip install --no-deps {load_hosting().raw_url(wheel.file)}"
+    assert shows(page, wheel.target, line)
+    page.driver.find_element(By.CSS_SELECTOR, f"[data-copies='{wheel.target}-pip']").click()
+    assert page.status() == "Copied the pip line"
+    assert {url.split(":")[0] for url in page.requests()} <= {"file", "data"}
+
+
+def shows(page: Page, target: str, line: str) -> bool:
+    """Whether that is the line for pip, and what is said of it is not the opposite."""
+    same = page.driver.find_element(By.ID, f"{target}-pip").text == line
+    assert page.driver.find_element(By.ID, "elsewhere").is_displayed() is not same
+    return same
 
 
 def test_a_changed_page_runs_no_foreign_script(page: Page, published: Path) -> None:
