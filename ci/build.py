@@ -204,7 +204,9 @@ def _log_folder(cache: Cache) -> Path:
     """A folder for this run's logs; the oldest ones go."""
     logs = cache.root / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    for old in sorted(logs.iterdir())[: -KEPT_LOGS + 1]:
+    # Files beside the folders are other commands'.
+    folders = sorted(path for path in logs.iterdir() if path.is_dir())
+    for old in folders[: -KEPT_LOGS + 1]:
         shutil.rmtree(old, ignore_errors=True)
     now = datetime.datetime.now(tz=datetime.UTC)
     return logs / f"{now:%Y%m%dT%H%M%S}-{os.getpid()}"

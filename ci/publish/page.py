@@ -20,6 +20,7 @@ from packaging.version import Version
 
 from builders.headers import DEBIAN_ARCH
 from builders.matrix import Matrix
+from ci.layer_zip import AWS_ARCH
 from ci.publish.hosting import INDEX, Hosting
 from ci.publish.intake import NATIVE, lambda_runtime
 from ci.publish.manifest import (
@@ -38,7 +39,6 @@ PAGE = "index.html"
 TEMPLATES = Path(__file__).with_name("templates")
 
 # AWS's names of the architectures that it calls otherwise than wheels do.
-AWS_ARCH = {"aarch64": "arm64"}
 # Docker's, which are Debian's.
 PLATFORMS = {arch: f"linux/{name}" for arch, name in DEBIAN_ARCH.items()}
 PLACES = {NATIVE: "Lambda's emulator on the builder's own Linux"}
