@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 from packaging.version import Version
 
-from builders.headers import DEBIAN_ARCH
+from builders.docker import PLATFORMS
 from builders.matrix import Matrix
 from ci.layer_zip import AWS_ARCH
 from ci.publish.hosting import INDEX, Hosting
@@ -38,9 +38,6 @@ from ci.publish.product import provenance_path
 PAGE = "index.html"
 TEMPLATES = Path(__file__).with_name("templates")
 
-# AWS's names of the architectures that it calls otherwise than wheels do.
-# Docker's, which are Debian's.
-PLATFORMS = {arch: f"linux/{name}" for arch, name in DEBIAN_ARCH.items()}
 PLACES = {NATIVE: "Lambda's emulator on the builder's own Linux"}
 
 
