@@ -15,7 +15,8 @@ Row = dict[str, Callable[[dict[str, Any]], str]]
 
 def show_smoke(report: dict[str, Any], console: Console) -> None:
     """Print a SmokeReport: a column per NumPy, what was measured, then what failed."""
-    console.print(f"{report['wheel']}\n{report['place']}", soft_wrap=True, highlight=False)
+    title = f"{report['wheel']}\n{report['place']}"
+    console.print(title, soft_wrap=True, highlight=False, markup=False)
     table = _table("", *(f"NumPy {run['numpy']}" for run in report["runs"]))
     rows: Row = {
         "checks": lambda r: f"{sum(c['ok'] for c in r['checks'])}/{len(r['checks'])} passed",
@@ -40,7 +41,7 @@ def show_smoke(report: dict[str, Any], console: Console) -> None:
 def show_model(report: dict[str, Any], console: Console) -> None:
     """Print a ModelReport."""
     title = f"{report['model']} on {report['wheel']}, NumPy {report['numpy']}, {report['place']}"
-    console.print(title, soft_wrap=True, highlight=False)
+    console.print(title, soft_wrap=True, highlight=False, markup=False)
     if report["missing"]:
         _fail(f"this runtime lacks: {', '.join(report['missing'])}", console)
     if report["error"]:
@@ -56,7 +57,7 @@ def show_model(report: dict[str, Any], console: Console) -> None:
     for kind in ("inputs", "outputs"):
         shapes = ", ".join(f"{t['name']} {t['dtype']}{t['shape']}" for t in report[kind])
         console.print(f"{kind}: {shapes}", soft_wrap=True, highlight=False, markup=False)
-    millis = [f"{name} {report[f'{name}_ms']:.1f}" for name in ("load", "first", "warm")]
+    millis = [f"{name} {report[f'{name}_ms']:.3g}" for name in ("load", "first", "warm")]
     console.print(f"ms: {', '.join(millis)}", highlight=False)
     console.print(f"memory: {_bytes(report['resident_bytes'])} resident", highlight=False)
     if report["advised_mb"] is not None:

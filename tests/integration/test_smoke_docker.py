@@ -82,7 +82,9 @@ def report(
 
 
 def leftovers(engine: Engine) -> str:
-    return engine.ask("ps", "--all", "--quiet", "--filter", "name=tflite-smoke-", what="listing")
+    """Our own containers: another smoke test may be under way."""
+    ours = f"label={container.LABEL}={os.getpid()}"
+    return engine.ask("ps", "--all", "--quiet", "--filter", ours, what="listing")
 
 
 def test_a_wheel_of_ours_passes_and_is_measured(
