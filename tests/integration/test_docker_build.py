@@ -14,7 +14,7 @@ import pytest
 from ci.standin.make import NAME
 from support import ROOT, copy_tracked_files, engine, records, script, wheels_folder
 
-from builders.cache import sha256_of
+from builders.cache import default_root, sha256_of
 from builders.docker import DOCKERFILE
 from builders.engine import pip_secrets
 from builders.fetch import MIRRORS_VARIABLE, debian_mirrors
@@ -124,14 +124,19 @@ def test_offline_it_builds_from_the_shelf(tmp_path: Path) -> None:
     target = next(t for t in TARGETS if t.identifier in records())
     checkout = tmp_path / "checkout"
     copy_tracked_files(checkout)
+    # What was built before is in the cache: this one has the downloads alone.
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    for name in ("downloads", "environments"):
+        (cache / name).symlink_to(default_root() / name)
     only = ["--only", target.identifier]
     offline = ["build", "--runner", "docker", "--offline", *only, "--out", str(tmp_path)]
-    empty = script(*offline, root=checkout)
+    empty = script(*offline, root=checkout, TFLITE_WHEELS_CACHE=str(cache))
     assert empty.returncode == 3
     assert "./scripts/fetch" in empty.stderr.splitlines()[-1]
     filled = script("fetch", "--python", target.runtime.python, root=checkout)
     assert filled.returncode == 0, filled.stderr
-    done = script(*offline, root=checkout)
+    done = script(*offline, root=checkout, TFLITE_WHEELS_CACHE=str(cache))
     assert done.returncode == 0, done.stderr
     (wheel,) = tmp_path.glob("*.whl")
     assert sha256_of(wheel) == records()[target.identifier]["sha256"]

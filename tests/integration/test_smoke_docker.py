@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from packaging.utils import parse_wheel_filename
 from rich.console import Console
-from support import script, wheels_folder
+from support import engine, script, wheels_folder
 
 from builders.cache import Cache, default_root
-from builders.engine import Engine, find_engine
+from builders.engine import Engine
 from builders.errors import EngineError
 from builders.matrix import Runtime, load_matrix
 from builders.progress import Reporter
@@ -33,12 +33,9 @@ PYTHON = "3.12"
 DEAD = 2**22 + 1  # above the kernel's highest process id
 
 
-@pytest.fixture(scope="module")
-def engine() -> Engine:
-    try:
-        return find_engine()
-    except EngineError as error:
-        pytest.skip(str(error))
+@pytest.fixture(scope="module", name="engine")
+def the_engine() -> Engine:
+    return engine()
 
 
 @pytest.fixture(scope="module")
