@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ci.standin.make import NAME
 from support import ROOT, copy_tracked_files, engine, records, script, wheels_folder
 
 from builders.cache import default_root, sha256_of
@@ -20,6 +19,7 @@ from builders.engine import pip_secrets
 from builders.fetch import MIRRORS_VARIABLE, debian_mirrors
 from builders.matrix import load_matrix
 from ci.fetch import builder_python
+from ci.standin.make import NAME
 
 pytestmark = pytest.mark.integration
 
