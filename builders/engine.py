@@ -154,12 +154,22 @@ class Engine:
             EngineError: it failed, with the last line that it said; or took too long.
             DiskFullError: the engine's store is full.
         """
-        done = _ask([self.client, *arguments], timeout)
+        done = self.attempt(*arguments, timeout=timeout)
         if done.returncode:
             if NO_SPACE in done.stderr.lower():
                 raise _store_full(what)
             raise EngineError(f"{what} failed: {_last_line(done.stderr)}")
         return done.stdout.strip()
+
+    def attempt(
+        self, *arguments: str | Path, timeout: float = QUESTION_SECONDS
+    ) -> subprocess.CompletedProcess[str]:
+        """A short command of the client whose failure is an answer, too."""
+        return _ask([self.client, *arguments], timeout)
+
+    def cpus(self) -> int:
+        """How many virtual CPUs its machine has."""
+        return int(self.ask("info", "--format", "{{.NCPU}}", what="asking the engine"))
 
     def image_id(self, reference: str) -> str | None:
         """The id of a local image, or None."""
@@ -195,7 +205,7 @@ class Engine:
         self.run("pull", *options, reference, log=log, what=f"pulling {reference}", on_line=on_line)
 
     def _inspected(self, reference: str) -> dict[str, Any] | None:
-        done = _ask([self.client, "image", "inspect", reference], QUESTION_SECONDS)
+        done = self.attempt("image", "inspect", reference)
         if done.returncode:
             return None
         found: dict[str, Any] = json.loads(done.stdout)[0]

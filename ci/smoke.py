@@ -1,33 +1,52 @@
-"""`./scripts/smoke`: run wheels as Lambda functions, and show what was found."""
+"""`./scripts/smoke`: run wheels as Lambda functions, or a model on wheels."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from rich.console import Console
-from rich.table import Table
 
 from builders.cache import Cache, default_root
 from builders.cli import EXIT_CODES, guarded, wheels_parser
-from builders.errors import SmokeError, UsageError
+from builders.engine import find_engine
+from builders.errors import EngineError, SmokeError, UsageError
 from builders.fetch import Fetcher
 from builders.matrix import Runtime, load_matrix
 from builders.progress import Reporter
-from ci.smoker import NativeSmoker
+from ci.bases import BaseImages
+from ci.show import show_model, show_smoke
+from ci.smoker import DockerSmoker, ModelSmoker, NativeSmoker
+from smoke_lambda.model import check_model
+
+RUNNERS = ("auto", "native", "docker")
+TABLE_WIDTH = 120
 
 DESCRIPTION = """\
-Install each wheel with --no-deps in a fresh environment, and invoke it under Lambda's own
-emulator with every event form, good and bad."""
+Install each wheel with --no-deps beside its oldest and newest NumPy, and invoke it under Lambda's
+own emulator with every event form, good and bad. In Docker, it runs in an image made of the base
+image of its Python, under what Lambda enforces: a read-only root, an unprivileged user, no
+capabilities, 512 MB, no list of processors, no network; and what it costs is measured."""
 
 EXAMPLES = f"""\
 examples:
-  smoke dist/*.whl          every wheel, with the oldest and newest NumPy of its Python
-  smoke --json some.whl     what was found, as data
+  smoke dist/*.whl                               every wheel
+  smoke --json some.whl                          what was found, as data
+  smoke --runner docker some.whl                 in Docker; a stand-in is made where AWS's base
+                                                 image cannot be pulled (see ./scripts/standin)
+  smoke --base my/python:3.12 some.whl           in an image made of that one
+  smoke --model my.tflite dist/*.whl             does my model run on each wheel, and what does
+                                                 it need?
+  smoke --model my.tflite --input x.npy some.whl with that as its first input
+
+The default runner is docker where there are an engine and AWS's base image or a stand-in that was
+made before, else native.
 
 {EXIT_CODES}"""
 
@@ -39,65 +58,101 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; raises UserError where `main` prints."""
-    options = wheels_parser("smoke", DESCRIPTION, EXAMPLES).parse_args(argv)
+    options = _parser().parse_args(argv)
     runtimes = [_runtime(wheel) for wheel in options.wheels]
+    if options.input and not options.model:
+        raise UsageError("--input is the input of a --model")
+    if options.model:
+        check_model(options.model, options.input)
     reporter = Reporter(Console(stderr=True))
-    cache = Cache(default_root())
+    cache = Cache(default_root(), on_wait=lambda line: reporter.say(f"[yellow]![/] {line}"))
     reports = []
     with reporter.showing():
+        smoker = choose(options.runner, options.base, runtimes, cache, reporter)
         for wheel, runtime in zip(options.wheels, runtimes, strict=True):
-            reports.append(smoke_wheel(wheel, runtime, cache, reporter))
+            reports.append(_report(smoker, wheel, runtime, options, cache, reporter))
     if options.json:
         print(json.dumps(reports, indent=2))
     else:
+        console = Console() if sys.stdout.isatty() else Console(width=TABLE_WIDTH)
         for report in reports:
-            show(report, Console())
+            (show_model if options.model else show_smoke)(report, console)
     return 0 if all(report["ok"] for report in reports) else SmokeError.exit_code
 
 
-def smoke_wheel(wheel: Path, runtime: Runtime, cache: Cache, reporter: Reporter) -> dict[str, Any]:
-    """Smoke-test one wheel on this machine; gives its report.
+def choose(
+    runner: str, base: str, runtimes: Sequence[Runtime], cache: Cache, reporter: Reporter
+) -> ModelSmoker:
+    """Where to run wheels of these Pythons; says so, and why.
+
+    Args:
+        runner: one of RUNNERS.
+        base: an image instead of AWS's, or nothing.
 
     Raises:
-        SmokeError: it cannot be run here.
+        EngineError: Docker was asked for, and there is no engine or no base image.
     """
-    log = cache.root / "logs" / f"smoke-by-hand-{runtime.tag}.log"
-    with reporter.step(f"smoke {wheel.name}") as step:
-        return NativeSmoker(cache, Fetcher(cache)).smoke(
-            wheel, runtime, log=log, on_step=lambda what: reporter.show(step, what)
+    asked = runner == "docker" or (base and runner == "auto")
+    why = "it was asked for"
+    if runner != "native":
+        try:
+            smoker = _docker(base, runtimes, cache, reporter, make=bool(asked))
+        except EngineError as error:
+            if asked:
+                raise
+            why = error.what.strip()
+        else:
+            found = ", ".join(dict.fromkeys(smoker.place(r).split()[1] for r in runtimes))
+            reporter.say(f"runner: docker (engine {smoker.engine.version}; {found})")
+            return smoker
+    reporter.say(f"runner: native ({why})")
+    return NativeSmoker(cache, Fetcher(cache))
+
+
+def _docker(
+    base: str, runtimes: Sequence[Runtime], cache: Cache, reporter: Reporter, *, make: bool
+) -> DockerSmoker:
+    """A smoker on AWS's images or the one that was named, else on stand-ins.
+
+    Args:
+        make: whether stand-ins may be made now; else they must be there.
+    """
+    engine = find_engine()
+
+    def smoker(*, stand_ins: bool, offline: bool) -> DockerSmoker:
+        logs = cache.root / "logs"
+        bases = BaseImages(
+            engine, cache, reporter, logs, named=base, stand_ins=stand_ins, offline=offline
         )
+        for runtime in runtimes:
+            bases.get(runtime, engine.arch)
+        return DockerSmoker(engine, bases, cache)
+
+    if make:
+        return smoker(stand_ins=True, offline=False)
+    try:
+        return smoker(stand_ins=True, offline=True)
+    except EngineError:
+        return smoker(stand_ins=False, offline=False)
 
 
-def show(report: dict[str, Any], console: Console) -> None:
-    """Print a report: a column per NumPy, then what failed."""
-    table = Table(title=report["wheel"], title_justify="left")
-    table.add_column("")
-    for run in report["runs"]:
-        table.add_column(f"NumPy {run['numpy']}")
-    rows: dict[str, Callable[[dict[str, Any]], str]] = {
-        "checks": lambda r: f"{sum(c['ok'] for c in r['checks'])}/{len(r['checks'])} passed",
-        "XNNPACK": lambda r: "\n".join(f"{m}: {s:.0%}" for m, s in r["xnnpack"].items()),
-        "init, ms": lambda r: "\n".join(f"{m}: {t:.0f}" for m, t in r["init_ms"].items()),
-        "import, ms": lambda r: _millis(r["import_ms"]),
-        "first inference, ms": lambda r: _millis(r["first_inference_ms"]),
-    }
-    for name, cell in rows.items():
-        table.add_row(name, *(cell(run) for run in report["runs"]))
-    console.print(table)
-    for run in report["runs"]:
-        for check in run["checks"]:
-            if not check["ok"]:
-                console.print(
-                    f"FAILED with NumPy {run['numpy']}: {check['name']}: {check['detail']}",
-                    style="red",
-                    markup=False,
-                    soft_wrap=True,
-                )
-    console.print(f"log: {report['log']}", soft_wrap=True, highlight=False)
-
-
-def _millis(value: float | None) -> str:
-    return "?" if value is None else f"{value:.0f}"
+def _report(
+    smoker: ModelSmoker,
+    wheel: Path,
+    runtime: Runtime,
+    options: argparse.Namespace,
+    cache: Cache,
+    reporter: Reporter,
+) -> dict[str, Any]:
+    log = cache.root / "logs" / f"smoke-by-hand-{runtime.tag}.log"
+    what = f"{options.model.name} on {wheel.name}" if options.model else f"smoke {wheel.name}"
+    with reporter.step(what) as step:
+        on_step = partial(reporter.show, step)
+        if options.model:
+            return smoker.try_model(
+                options.model, options.input, wheel, runtime, log=log, on_step=on_step
+            )
+        return smoker.smoke(wheel, runtime, log=log, on_step=on_step)
 
 
 def _runtime(wheel: Path) -> Runtime:
@@ -108,6 +163,20 @@ def _runtime(wheel: Path) -> Runtime:
     except InvalidWheelFilename as error:
         raise UsageError(str(error)) from error
     return load_matrix().runtime(next(iter(tags)).interpreter)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = wheels_parser("smoke", DESCRIPTION, EXAMPLES)
+    parser.add_argument("--runner", choices=RUNNERS, default="auto", help="default: auto")
+    parser.add_argument(
+        "--base", metavar="IMAGE", default="", help="a base image; {python} in it is X.Y"
+    )
+    model = parser.add_argument_group("your own model")
+    model.add_argument("--model", metavar="FILE.tflite", type=Path, help="run it on each wheel")
+    model.add_argument(
+        "--input", metavar="X.npy", type=Path, help="its first input (default: made up)"
+    )
+    return parser
 
 
 if __name__ == "__main__":

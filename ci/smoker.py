@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from builders.cache import Cache, key_of, sha256_of
+from builders.engine import Engine
 from builders.errors import SmokeError
 from builders.fetch import Fetcher
 from builders.headers import runs_here
 from builders.interpreters import find_interpreter
 from builders.matrix import Runtime
-from smoke_lambda import native
+from ci.bases import BaseImages
+from smoke_lambda import docker, native
 from smoke_lambda.rie import emulator
 
 Step = Callable[[str], None]
@@ -47,6 +50,30 @@ class Smoker(Protocol):
         """
 
 
+class ModelSmoker(Smoker, Protocol):
+    """A Smoker that tries a user's own model, too."""
+
+    def try_model(
+        self,
+        model: Path,
+        sample: Path | None,
+        wheel: Path,
+        runtime: Runtime,
+        *,
+        log: Path,
+        on_step: Step = _silent,
+    ) -> dict[str, Any]:
+        """Run a model on a wheel; gives `ModelReport.as_json()`.
+
+        Args:
+            sample: a NumPy file for its first input, or None.
+
+        Raises:
+            UsageError: it is no model.
+            SmokeError, EngineError, FetchError: as for `smoke`.
+        """
+
+
 @dataclass(frozen=True)
 class NativeSmoker:
     """In a fresh environment of this machine's own Python."""
@@ -66,20 +93,115 @@ class NativeSmoker:
         self, wheel: Path, runtime: Runtime, *, log: Path, on_step: Step = _silent
     ) -> dict[str, Any]:
         """See Smoker."""
-        interpreter = find_interpreter(runtime.python)
-        if interpreter is None:
-            raise SmokeError(
-                f"this machine has no Python {runtime.python} to run {wheel.name}",
-                remedy=f"install it (pyenv install {runtime.python}), or use Docker",
-            )
-        key = f"smoke-{key_of([wheel.name, sha256_of(wheel), self.place(runtime)])}"
-        with self.cache.lock(key):
+        interpreter = self._interpreter(wheel, runtime)
+        with self._work(wheel, runtime) as work:
             return native.smoke(
                 wheel,
                 runtime=runtime,
-                python=interpreter.executable,
-                work=self.cache.root / "work" / key,
+                python=interpreter,
+                work=work,
                 rie=emulator(platform.machine(), self.cache.root / "rie", self.fetcher),
                 log=log,
                 on_step=on_step,
             ).as_json()
+
+    def try_model(
+        self,
+        model: Path,
+        sample: Path | None,
+        wheel: Path,
+        runtime: Runtime,
+        *,
+        log: Path,
+        on_step: Step = _silent,
+    ) -> dict[str, Any]:
+        """See ModelSmoker."""
+        interpreter = self._interpreter(wheel, runtime)
+        with self._work(wheel, runtime) as work:
+            return native.try_model(
+                model,
+                sample,
+                wheel,
+                runtime=runtime,
+                python=interpreter,
+                work=work,
+                log=log,
+                on_step=on_step,
+            ).as_json()
+
+    def _interpreter(self, wheel: Path, runtime: Runtime) -> Path:
+        found = find_interpreter(runtime.python)
+        if found is None:
+            raise SmokeError(
+                f"this machine has no Python {runtime.python} to run {wheel.name}",
+                remedy=f"install it (pyenv install {runtime.python}), or use Docker",
+            )
+        return found.executable
+
+    @contextmanager
+    def _work(self, wheel: Path, runtime: Runtime) -> Iterator[Path]:
+        """A folder for the environments of a wheel, which is ours while the block lasts."""
+        key = f"smoke-{key_of([wheel.name, sha256_of(wheel), self.place(runtime)])}"
+        with self.cache.lock(key):
+            yield self.cache.root / "work" / key
+
+
+@dataclass(frozen=True)
+class DockerSmoker:
+    """In an image made of the base image of its Python, under Lambda's limits."""
+
+    engine: Engine
+    bases: BaseImages
+    cache: Cache
+
+    def can_run(self, runtime: Runtime, arch: str) -> bool:
+        """Whether the engine runs that architecture, and there may be a base image."""
+        return arch == self.engine.arch and self.bases.can_have(runtime, arch)
+
+    def place(self, runtime: Runtime) -> str:
+        """The base image, which is pulled or made now if need be."""
+        base = self.bases.get(runtime, self.engine.arch)
+        return f"docker {base} {self.engine.image_id(base)}"
+
+    def smoke(
+        self, wheel: Path, runtime: Runtime, *, log: Path, on_step: Step = _silent
+    ) -> dict[str, Any]:
+        """See Smoker."""
+        with self._locked(runtime):
+            return docker.smoke(
+                wheel,
+                runtime=runtime,
+                arch=self.engine.arch,
+                engine=self.engine,
+                base=self.bases.get(runtime, self.engine.arch),
+                log=log,
+                on_step=on_step,
+            ).as_json()
+
+    def try_model(
+        self,
+        model: Path,
+        sample: Path | None,
+        wheel: Path,
+        runtime: Runtime,
+        *,
+        log: Path,
+        on_step: Step = _silent,
+    ) -> dict[str, Any]:
+        """See ModelSmoker."""
+        with self._locked(runtime):
+            return docker.try_model(
+                model,
+                sample,
+                wheel,
+                runtime=runtime,
+                arch=self.engine.arch,
+                engine=self.engine,
+                base=self.bases.get(runtime, self.engine.arch),
+                log=log,
+                on_step=on_step,
+            ).as_json()
+
+    def _locked(self, runtime: Runtime) -> AbstractContextManager[None]:
+        """Two of one Python would share the names of their images."""
+        return self.cache.lock(f"smoke-docker-{runtime.tag}-{self.engine.arch}")

@@ -36,6 +36,8 @@ class Function:
 
     url: str
     log: Path
+    server: str = ""
+    """URL of the image server as the function sees it."""
 
     def invoke(self, event: object) -> Any:  # noqa: ANN401 - whatever the handler answers
         """The reply to an event, or how the function failed, decoded from JSON.
@@ -54,8 +56,13 @@ class Function:
 
     def init_ms(self) -> float | None:
         """How long the function's init took by the emulator's report, in milliseconds."""
-        found = re.search(r"INIT REPORT\(durationMs: ([\d.]+)\)", self.log.read_text())
-        return float(found[1]) if found else None
+        return init_ms(self.log.read_text())
+
+
+def init_ms(log: str) -> float | None:
+    """The duration of init in the emulator's report; its `Init Duration` is wrong."""
+    found = re.search(r"INIT REPORT\(durationMs: ([\d.]+)\)", log)
+    return float(found[1]) if found else None
 
 
 @contextmanager
@@ -68,6 +75,7 @@ def running(
     rie: Path,
     log: Path,
     variables: Mapping[str, str],
+    server: str = "",
 ) -> Iterator[Function]:
     """Run a handler as Lambda does, until the block ends.
 
@@ -79,6 +87,7 @@ def running(
         rie: the emulator.
         log: file for the function's output; must not exist yet.
         variables: the function's own environment variables.
+        server: URL of the image server.
 
     Raises:
         SmokeError: the emulator does not start.
@@ -111,7 +120,7 @@ def running(
             except OSError as error:
                 raise SmokeError(f"the Lambda emulator cannot run here: {error}") from error
             if _listens(process, address):
-                yield Function(url=f"http://{address}:{PORT}{PATH}", log=log)
+                yield Function(url=f"http://{address}:{PORT}{PATH}", log=log, server=server)
                 return
     raise SmokeError("the Lambda emulator does not start", remedy=f"see {log}")
 

@@ -29,6 +29,9 @@ TRAIN_PYTHON = "3.11"
 # install on the wheel's own runtime, and is smoke-tested all the same.
 PLATFORM = "x86_64-manylinux_2_28"
 
+FUNCTION_PACKAGES = ("numpy", "pillow")
+"""What a function needs in an image, which has Lambda's client of its own."""
+
 HEADER = "# Written by `python -m smoke_lambda.lock`; do not edit.\n"
 
 
@@ -44,6 +47,18 @@ class Lock:
 def lock_path(runtime: Runtime, numpy: str) -> Path:
     """The lock of a runtime's environment with that NumPy."""
     return FOLDER / f"{runtime.tag}-numpy-{numpy}.txt"
+
+
+def packages_of(lock: Path) -> dict[str, str]:
+    """The text of each package in a lock, by name: its pin and its hashes."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in lock.read_text().splitlines(keepends=True):
+        if not line.startswith((" ", "#", "\n")):
+            name = line.partition("==")[0]
+        if not line.startswith("#"):
+            found[name] = found.get(name, "") + line
+    return found
 
 
 def locks(matrix: Matrix) -> Iterator[Lock]:

@@ -1,41 +1,36 @@
-"""The smoke test on this machine: a fresh environment per NumPy, the emulator, every event."""
+"""The smoke test on this machine: a fresh environment per NumPy, and the emulator."""
 
 from __future__ import annotations
 
-import json
+import contextlib
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from uv import find_uv_bin
 
-from builders.cache import sha256_of
 from builders.errors import SmokeError
 from builders.matrix import Runtime
 from builders.process import run
-from smoke_lambda import events
+from smoke_lambda import bench, events
+from smoke_lambda.bench import FLOAT32, INT8, Step
 from smoke_lambda.function import Function, running
 from smoke_lambda.lock import lock_path
-from smoke_lambda.report import Check, SmokeReport, SmokeRun
+from smoke_lambda.model import ModelReport
+from smoke_lambda.model import try_model as on_a_wheel
+from smoke_lambda.probing import PROBE, PROBE_SECONDS, judged
+from smoke_lambda.report import SmokeReport
 from smoke_lambda.server import serving
 from smoke_lambda.session import started
 
+__all__ = ["FLOAT32", "INT8", "Environment", "smoke"]
+
 HERE = Path(__file__).parent
-PROBE = HERE / "probe.py"
-PROBE_SECONDS = 60.0
-
-FLOAT32, INT8 = "digits-float32", "digits-int8"
-
-# The operators that XNNPACK may leave to the built-in kernels: its softmax knows
-# float32 only. A dynamic-range model's share is reported and not judged.
-MAY_REMAIN = {FLOAT32: frozenset[str](), INT8: frozenset({"SOFTMAX"})}
-
-Step = Callable[[str], None]
 
 
 def smoke(
@@ -48,7 +43,7 @@ def smoke(
     log: Path,
     on_step: Step = lambda _step: None,
 ) -> SmokeReport:
-    """Run a wheel as a Lambda function would, once per NumPy of its runtime.
+    """Run a wheel as a Lambda function would, in fresh environments of this machine.
 
     Args:
         wheel: the wheel under test.
@@ -67,176 +62,167 @@ def smoke(
         SmokeError: the test cannot be run: a wheel for another machine or Python, no
             environment, no emulator.
     """
-    wheel = wheel.absolute()
-    _check_runs_here(wheel, runtime)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    runs = []
-    for numpy in runtime.numpy.smoke_versions:
-        folder = work.absolute() / f"{runtime.tag}-numpy-{numpy}"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        bench = _Bench(numpy=numpy, folder=folder, rie=rie.absolute(), log=log, on_step=on_step)
-        try:
-            bench.install(python, lock_path(runtime, numpy), wheel)
-            runs.append(bench.run())
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    return SmokeReport(
-        wheel=wheel.name,
-        sha256=sha256_of(wheel),
-        python=runtime.python,
-        runs=tuple(runs),
-        log=str(log),
+    return bench.smoke(
+        wheel.absolute(),
+        runtime=runtime,
+        place=f"native {python}",
+        arch=platform.machine(),
+        at=lambda numpy: environment(runtime, numpy, python=python, work=work, rie=rie, log=log),
+        log=log,
+        on_step=on_step,
     )
 
 
-def _check_runs_here(wheel: Path, runtime: Runtime) -> None:
-    """Raise SmokeError unless the wheel is for this machine and the runtime's Python."""
-    if not wheel.is_file():
-        raise SmokeError(f"there is no wheel {wheel}")
+def try_model(
+    model: Path,
+    sample: Path | None,
+    wheel: Path,
+    *,
+    runtime: Runtime,
+    python: Path,
+    work: Path,
+    log: Path,
+    on_step: Step = lambda _step: None,
+) -> ModelReport:
+    """Run a user's model on a wheel here; see smoke_lambda.model.try_model."""
+    return on_a_wheel(
+        model,
+        sample,
+        wheel=wheel.absolute(),
+        runtime=runtime,
+        place=f"native {python}",
+        arch=platform.machine(),
+        at=lambda numpy: environment(runtime, numpy, python=python, work=work, log=log),
+        log=log,
+        on_step=on_step,
+    )
+
+
+@contextmanager
+def environment(
+    runtime: Runtime, numpy: str, *, python: Path, work: Path, log: Path, rie: Path | None = None
+) -> Iterator[Environment]:
+    """An environment with that NumPy, which goes when the block ends."""
+    folder = work.absolute() / f"{runtime.tag}-numpy-{numpy}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     try:
-        tags = parse_wheel_filename(wheel.name)[3]
-    except InvalidWheelFilename as error:
-        raise SmokeError(str(error)) from error
-    here = platform.machine()
-    if not any(tag.platform == "any" or tag.platform.endswith(f"_{here}") for tag in tags):
-        raise SmokeError(
-            f"{wheel.name} is for another machine than this one ({here})",
-            remedy="smoke-test it on such a machine, or in an emulated container",
+        yield Environment(
+            numpy=numpy,
+            interpreter=python,
+            requirements=lock_path(runtime, numpy),
+            folder=folder,
+            rie=rie.absolute() if rie else None,
+            log=log,
         )
-    if not any(tag.interpreter == runtime.tag for tag in tags):
-        raise SmokeError(f"{wheel.name} is not for Python {runtime.python} ({runtime.tag})")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-@dataclass(kw_only=True)
-class _Bench:
-    """One environment and what is found in it."""
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """A virtual environment with the folders of a function; a bench.Place."""
 
     numpy: str
+    interpreter: Path
+    requirements: Path
     folder: Path
-    rie: Path
+    rie: Path | None
     log: Path
-    on_step: Step
-    checks: list[Check] = field(default_factory=list)
 
     @property
     def python(self) -> Path:
+        """The interpreter of the environment."""
         return self.folder / "environment" / "bin" / "python"
 
-    def check(self, name: str, fault: str) -> None:
-        """Note a check; it is right if there is no fault."""
-        self.checks.append(Check(name=name, ok=not fault, detail=fault))
-
-    def step(self, what: str) -> None:
-        """Tell what happens now."""
-        self.on_step(f"NumPy {self.numpy}: {what}")
-
-    def install(self, python: Path, requirements: Path, wheel: Path) -> None:
-        """Make the environment: first what is locked, then the wheel alone.
-
-        Raises:
-            SmokeError: all but the wheel cannot be installed.
-        """
-        self.step("environment")
+    def install(self, wheel: Path) -> str:
+        """See bench.Place."""
         install = ("pip", "install", "--python", self.python)
-        locked = ("--require-hashes", "--only-binary", ":all:", "-r", requirements)
-        self._uv("making an environment", "venv", "--python", python, self.folder / "environment")
+        locked = ("--require-hashes", "--only-binary", ":all:", "-r", self.requirements)
+        environment = self.folder / "environment"
+        self._uv("making an environment", "venv", "--python", self.interpreter, environment)
         self._uv("installing the locked requirements", *install, *locked)
-        fault = ""
         try:
             self._uv("installing the wheel", *install, "--no-deps", wheel)
         except SmokeError as error:
-            fault = f"expected a wheel that installs, found: {error.what.strip()}"
-        self.check("install", fault)
+            return f"expected a wheel that installs, found: {error.what.strip()}"
+        return ""
 
     def _uv(self, what: str, *arguments: str | Path) -> None:
         command = [find_uv_bin(), *arguments]
         env = {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
         run(command, log=self.log, failure=SmokeError, what=what, env=env)
 
-    def run(self) -> SmokeRun:
-        """Invoke the function of each model, then look at the runtime from inside."""
-        if not all(check.ok for check in self.checks):
-            return SmokeRun(numpy=self.numpy, checks=tuple(self.checks))
-        known = events.known_answers()
-        with serving() as server:
-            init_ms = {model: self._invoke(model, known[model], server) for model in known}
-        probed = self._probe(list(known))
-        return SmokeRun(
-            numpy=self.numpy,
-            checks=tuple(self.checks),
-            init_ms={model: init for model, init in init_ms.items() if init is not None},
-            xnnpack={
-                model: sum(taken for _, taken in operators) / len(operators)
-                for model, operators in probed.get("operators", {}).items()
-            },
-            import_ms=probed.get("import_ms"),
-            first_inference_ms=probed.get("first_inference_ms"),
-        )
-
-    def _invoke(self, model: str, known: events.Known, server: str) -> float | None:
-        """Send every event to a function of that model; gives its init time in ms."""
-        self.step(f"{model} under the emulator")
+    @contextmanager
+    def function(self, model: str, variables: Mapping[str, str]) -> Iterator[Function]:
+        """See bench.Place."""
+        assert self.rie is not None, "an environment without an emulator runs no function"
         # A task folder as a user's: the handler and one model, where it looks for it.
         task, home = self.folder / model, self.folder / "tmp"
         task.mkdir()
         home.mkdir(exist_ok=True)
         shutil.copy2(HERE / "app.py", task)
         shutil.copy2(events.MODELS / f"{model}.tflite", task)
-        private = model == FLOAT32
-        variables = {
-            "MODEL_PATH": f"{model}.tflite",
-            "MAX_BYTES": str(events.MAX_BYTES),
-            "URL_SECONDS": str(events.URL_SECONDS),
-            "ALLOW_PRIVATE_URLS": "1" if private else "0",
-        }
         output = self.folder / f"{model}.log"
         try:
-            with running(
-                "app.handler",
-                python=self.python,
-                task=task,
-                home=home,
-                rie=self.rie,
-                log=output,
-                variables=variables,
-            ) as function:
-                for case in events.cases(known, server, private=private):
-                    reply = _reply(function, case)
-                    self.check(f"{model}: {case.name}", events.judge(case, reply, model, known))
-                    # Not the handler's words: it did not start, or it died. Every
-                    # further event would find the same.
-                    if isinstance(reply, dict) and "errorType" in reply:
-                        break
-                return function.init_ms()
+            with (
+                serving(events.IMAGES, events.MAX_BYTES, events.URL_SECONDS) as server,
+                running(
+                    "app.handler",
+                    python=self.python,
+                    task=task,
+                    home=home,
+                    rie=self.rie,
+                    log=output,
+                    server=server,
+                    variables={**variables, "MODEL_PATH": f"{model}.tflite"},
+                ) as function,
+            ):
+                yield function
         finally:
             self._keep(output)
 
-    def _probe(self, models: list[str]) -> dict[str, Any]:
-        """Have smoke_lambda/probe.py look, in a fresh process; gives what it wrote."""
-        self.step("XNNPACK and times")
-        output, result = self.folder / "probe.log", self.folder / "probe.json"
+    def probe(self, models: Sequence[str]) -> tuple[str, dict[str, Any]]:
+        """See bench.Place."""
         paths = {model: str(events.MODELS / f"{model}.tflite") for model in models}
-        command: list[str | Path] = [self.python, "-I", PROBE, result, *paths.values()]
-        with started(command, cwd=self.folder, env={}, log=output) as process:
-            try:
-                status: int | str = process.wait(PROBE_SECONDS)
-            except subprocess.TimeoutExpired:
-                status = f"none after {PROBE_SECONDS:g} s"
+        status, said = self.look(PROBE, *paths.values())
+        fault, found = judged(status, said)
+        if not fault:
+            found["operators"] = {model: found["operators"][path] for model, path in paths.items()}
+        return fault, found
+
+    @property
+    def is_limited(self) -> bool:
+        """See model.Place."""
+        return False
+
+    def shown(self, file: Path) -> str:
+        """See model.Place."""
+        return str(file.absolute())
+
+    def look(
+        self,
+        module: str,
+        *arguments: str,
+        limits: object = None,  # noqa: ARG002 - there are none here
+        timeout: float = PROBE_SECONDS,
+    ) -> tuple[int | None, str]:
+        """See model.Place; in a fresh process."""
+        output = self.folder / f"{module}.log"
+        # As isolated as -I makes it, but for this repository, where the module is.
+        command: list[str | Path] = [self.python, "-s", "-B", "-m", module, *arguments]
+        status: int | None = None
+        with (
+            started(command, cwd=HERE.parent, env={}, log=output) as process,
+            contextlib.suppress(subprocess.TimeoutExpired),
+        ):
+            status = process.wait(timeout)
         self._keep(output)
-        if status != 0:
-            last = output.read_text(errors="replace").strip().splitlines()[-1:]
-            self.check("probe", f"expected exit status 0, found {status}: {''.join(last)}")
-            return {}
-        found: dict[str, Any] = json.loads(result.read_text())
-        found["operators"] = {model: found["operators"][path] for model, path in paths.items()}
-        wrong = "" if found["numpy"] == self.numpy else f"expected {self.numpy}, "
-        self.check("NumPy", f"{wrong}found {found['numpy']}" if wrong else "")
-        for model, may_remain in MAY_REMAIN.items():
-            left = {name for name, taken in found["operators"][model] if not taken} - may_remain
-            fault = f"expected XNNPACK to take all operators, found left: {', '.join(sorted(left))}"
-            self.check(f"{model}: XNNPACK", fault if left else "")
-        return found
+        return status, output.read_text(errors="replace")
+
+    def measures(self) -> dict[str, Any]:
+        """See bench.Place; nothing here is limited as in Lambda, so nothing is measured."""
+        return {}
 
     def _keep(self, output: Path) -> None:
         """Append a program's output to the log."""
@@ -244,14 +230,3 @@ class _Bench:
             with self.log.open("a") as log:
                 log.write(f"--- {output.name}, NumPy {self.numpy}\n")
                 log.write(output.read_text(errors="replace"))
-
-
-def _reply(function: Function, case: events.Case) -> object:
-    """What the function replies, or the error in its stead, for the judge to quote."""
-    try:
-        reply = function.invoke(case.event)
-    except (OSError, ValueError) as error:
-        return {"errorType": type(error).__name__, "errorMessage": str(error)}
-    if isinstance(reply, dict):
-        reply.pop("stackTrace", None)  # the log has it
-    return reply

@@ -1,10 +1,10 @@
 """Looks at a runtime from inside its own environment, on any Python from 3.8 on.
 
-    python probe.py RESULT MODEL...
+    python -m smoke_lambda.probe MODEL...
 
-Writes RESULT, JSON: Python's and NumPy's version, the time to import the runtime
-and to the first answer of the first model in milliseconds, and each model's
-operators with whether a delegate took them.
+Its last line is "found: " and JSON: Python's and NumPy's version, the time to import
+the runtime and to the first answer of the first model in milliseconds, and each
+model's operators with whether a delegate took them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import json
 import platform
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 
@@ -39,8 +38,8 @@ def operators(interpreter: Any) -> list[tuple[str, bool]]:  # noqa: ANN401
     return [(node["op_name"], node["index"] in taken) for node in plain]
 
 
-def main(result: str, *models: str) -> None:
-    """Measure, look, write."""
+def main(*models: str) -> None:
+    """Measure, look, tell."""
     start = time.perf_counter()
     from tflite_runtime.interpreter import Interpreter  # type: ignore[import-not-found]
 
@@ -64,7 +63,7 @@ def main(result: str, *models: str) -> None:
         interpreter = Interpreter(model_path=model)
         interpreter.allocate_tensors()
         found["operators"][model] = operators(interpreter)
-    Path(result).write_text(json.dumps(found))
+    print(f"found: {json.dumps(found)}")
 
 
 if __name__ == "__main__":

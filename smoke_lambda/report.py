@@ -31,6 +31,8 @@ class SmokeRun:
     """Importing the runtime, NumPy with it, in a fresh process."""
     first_inference_ms: float | None = None
     """From there to the first answer of the float32 model."""
+    measures: dict[str, Any] = field(default_factory=dict)
+    """What an image's limits let one measure; see smoke_lambda/measure.py."""
 
     @property
     def ok(self) -> bool:
@@ -45,6 +47,7 @@ class SmokeReport:
     wheel: str
     sha256: str
     python: str
+    place: str
     runs: tuple[SmokeRun, ...]
     log: str
 

@@ -1,4 +1,4 @@
-"""A loopback web server for the events that name a URL."""
+"""A loopback web server for the events that name a URL; on any Python from 3.8 on."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
-
-from smoke_lambda.events import IMAGES, MAX_BYTES, URL_SECONDS
 
 
 class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+
     def do_GET(self) -> None:
         """Serve an image, or one of the ways in which a URL can be a bad one."""
         name = self.path[1:]
         if name.startswith("to/"):
-            target = name.removeprefix("to/")
+            target = name[len("to/") :]
             self._redirect(target if ":" in target else f"/{target}")
         elif name == "loop":
             self._redirect("/loop")
         elif name == "large":
-            self._answer(bytes(MAX_BYTES + 1))
+            self._answer(bytes(self.server.max_bytes + 1))
         elif name == "slow":
             self._trickle()
-        elif (IMAGES / name).is_file():
-            self._answer((IMAGES / name).read_bytes())
+        elif (self.server.images / name).is_file():
+            self._answer((self.server.images / name).read_bytes())
         else:
             self.send_error(404)
 
@@ -44,10 +45,10 @@ class _Handler(BaseHTTPRequestHandler):
         """One byte at a time, each too soon for the timeout of a socket to pass."""
         self.send_response(200)
         self.end_headers()
-        end = time.monotonic() + 3 * URL_SECONDS
+        end = time.monotonic() + 3 * self.server.seconds
         while time.monotonic() < end:
             self.wfile.write(b".")
-            time.sleep(URL_SECONDS / 10)
+            time.sleep(self.server.seconds / 10)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
         """Say nothing; the emulator's log has the requests that matter."""
@@ -55,15 +56,25 @@ class _Handler(BaseHTTPRequestHandler):
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    images: Path
+    max_bytes: int
+    seconds: float
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A function that hangs up on a slow answer does right."""
 
 
 @contextmanager
-def serving() -> Iterator[str]:
-    """Serve until the block ends; gives the URL, without a slash at its end."""
+def serving(images: Path, max_bytes: int, seconds: float) -> Iterator[str]:
+    """Serve until the block ends; gives the URL, without a slash at its end.
+
+    Args:
+        images: folder of what is served.
+        max_bytes: the size of an image from which on it is too large.
+        seconds: the time that a download must not take.
+    """
     with _Server(("127.0.0.1", 0), _Handler) as server:
+        server.images, server.max_bytes, server.seconds = images, max_bytes, seconds
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:

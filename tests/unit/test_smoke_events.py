@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from smoke_lambda import events, native
+from smoke_lambda import bench, events
 from smoke_lambda.events import Case, judge
 
 MODEL = "digits-int8"
@@ -107,7 +107,7 @@ def test_every_model_has_known_answers() -> None:
     assert (
         files == set(events.known_answers()) == {"digits-float32", "digits-dynamic", "digits-int8"}
     )
-    assert set(native.MAY_REMAIN) < files
+    assert set(bench.MAY_REMAIN) < files
 
 
 def test_every_known_image_is_there() -> None:

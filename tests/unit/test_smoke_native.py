@@ -24,6 +24,7 @@ def report(*runs: tuple[Check, ...]) -> SmokeReport:
         wheel="a.whl",
         sha256="0" * 64,
         python="3.12",
+        place="native",
         runs=tuple(SmokeRun(numpy=f"1.{n}", checks=checks) for n, checks in enumerate(runs)),
         log="smoke.log",
     )

@@ -1,0 +1,1 @@
+"""Local images with the contract of AWS's Lambda base images, where those cannot be pulled."""

@@ -1,0 +1,82 @@
+"""`./scripts/standin`: make stand-ins, and say what they are not."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from functools import partial
+
+from rich.console import Console
+
+from builders.cache import Cache, default_root
+from builders.cli import EXIT_CODES, guarded
+from builders.engine import find_engine
+from builders.fetch import Fetcher
+from builders.matrix import load_matrix
+from builders.plan import architecture
+from builders.progress import Reporter
+from ci.standin.make import DIFFERS, Maker
+
+DESCRIPTION = f"""\
+Make local images with the contract of AWS's Lambda base images (Python in /var/lang, the
+emulator, the entry point), for machines that cannot pull those. Note: {DIFFERS}."""
+
+EXAMPLES = f"""\
+examples:
+  standin                                every Python of the matrix
+  standin --python 3.12 --python 3.13    two of them
+
+They are named tflite-lambda-standin:3.X, and made again only when what they are made
+from has changed. Debian's mmdebstrap is needed (apt install mmdebstrap).
+
+{EXIT_CODES}"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    return guarded(lambda: run(argv))
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command; raises UserError where `main` prints."""
+    options = _parser().parse_args(argv)
+    matrix = load_matrix()
+    runtimes = [matrix.runtime(python) for python in options.python] or list(matrix.runtimes)
+    engine = find_engine()
+    arch = architecture(matrix, options.arch or engine.arch)
+    reporter = Reporter(Console(stderr=True))
+    cache = Cache(default_root(), on_wait=lambda line: reporter.say(f"[yellow]![/] {line}"))
+    names = []
+    with reporter.showing():
+        for runtime in runtimes:
+            with reporter.step(f"stand-in {runtime.tag}-{arch}") as step:
+                maker = Maker(
+                    engine=engine,
+                    cache=cache,
+                    fetcher=Fetcher(cache),
+                    log=cache.root / "logs" / f"standin-{runtime.tag}-{arch}.log",
+                    on_step=partial(reporter.show, step),
+                )
+                names.append(maker.make(runtime, arch))
+    print("\n".join(names))
+    print(f"note: {DIFFERS}", file=sys.stderr)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="standin",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--python", metavar="X.Y", action="append", default=[], help="repeatable; default: all"
+    )
+    parser.add_argument("--arch", metavar="ARCH", help="default: the engine's")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,297 @@
+"""Containers under what Lambda enforces, and functions that run in them."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import re
+import select
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Any
+
+from builders.engine import Engine
+from builders.errors import EngineError, SmokeError
+from builders.process import die_with_parent
+from smoke_lambda import events
+from smoke_lambda.function import INVOKE_SECONDS, init_ms
+
+HERE = Path(__file__).parent
+MEMORY_MB = 512
+TMP_MB = 512  # Lambda's default ephemeral storage
+# Lambda's sandbox user and group.
+USER = "993:990"
+WORK = "/smoke"
+"""Where the probes are mounted; they are in no image."""
+TOOLS = (
+    "__init__.py",
+    "compat_probe.py",
+    "flatbuffer.py",
+    "model_probe.py",
+    "probe.py",
+    "relay.py",
+    "server.py",
+)
+LABEL = "tflite-lambda.driver"
+START_SECONDS = 60.0
+
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What Lambda gives a function.
+
+    Attributes:
+        memory_mb: all of it; there is no swap.
+        cpus: virtual CPUs.
+    """
+
+    memory_mb: int = MEMORY_MB
+    cpus: int = 1
+
+    def options(self) -> list[str]:
+        """Options of `docker run`: these limits, and those that every function has.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html;
+        that /sys/devices/system/cpu is missing is known of arm64 (pytorch/cpuinfo).
+        """
+        return [
+            "--read-only",
+            *("--tmpfs", f"/tmp:rw,exec,nosuid,mode=1777,size={TMP_MB}m"),
+            *("--mount", "type=tmpfs,destination=/sys/devices/system/cpu"),
+            *("--user", USER),
+            *("--cap-drop", "ALL"),
+            *("--security-opt", "no-new-privileges"),
+            *("--pids-limit", "1024"),
+            *("--network", "none"),
+            *("--memory", f"{self.memory_mb}m", "--memory-swap", f"{self.memory_mb}m"),
+            *("--cpus", str(self.cpus)),
+            *("--env", f"AWS_LAMBDA_FUNCTION_MEMORY_SIZE={self.memory_mb}"),
+        ]
+
+
+@contextmanager
+def tools() -> Iterator[Path]:
+    """A folder with the probes and the images, readable by any user, while the block lasts."""
+    with TemporaryDirectory(prefix="tflite-smoke-") as outer:
+        folder = Path(outer) / "smoke"
+        package = folder / "smoke_lambda"
+        package.mkdir(parents=True)
+        for name in TOOLS:
+            shutil.copyfile(HERE / name, package / name)
+        shutil.copytree(events.IMAGES, folder / "images", copy_function=shutil.copyfile)
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        yield folder
+
+
+@dataclass
+class ContainerFunction:
+    """A function in a container, spoken to through a relay; a bench.Function."""
+
+    engine: Engine
+    name: str
+    server: str
+    _relay: subprocess.Popen[str]
+    ms: list[float] = field(default_factory=list)
+    """How long each invocation took, in milliseconds."""
+
+    def invoke(self, event: object) -> Any:  # noqa: ANN401 - see bench.Function
+        """See bench.Function."""
+        answer = _ask(self._relay, json.dumps(event), 2 * INVOKE_SECONDS)
+        if "error" in answer:
+            raise OSError(answer["error"])
+        self.ms.append(answer["ms"])
+        return json.loads(answer["body"])
+
+    def init_ms(self) -> float | None:
+        """See bench.Function."""
+        return init_ms(self.output())
+
+    def output(self) -> str:
+        """What the container has written."""
+        done = self.engine.attempt("logs", self.name)
+        return done.stdout + done.stderr
+
+    def resident_bytes(self) -> int:
+        """The most that its processes have had in memory, files that are mapped included."""
+        done = self.engine.attempt("exec", self.name, "sh", "-c", "cat /proc/[0-9]*/status")
+        return resident(done.stdout)
+
+    def peak_bytes(self) -> int | None:
+        """The most memory that it has used by its cgroup; None where the kernel does not tell.
+
+        Pages of files that another process had read before are not among it.
+        """
+        for file in ("memory.peak", "memory/memory.max_usage_in_bytes"):
+            done = self.engine.attempt("exec", self.name, "cat", f"/sys/fs/cgroup/{file}")
+            if done.returncode == 0:
+                return int(done.stdout)
+        return None
+
+
+def resident(statuses: str) -> int:
+    """The sum of the processes' peaks, of proc_pid_status(5), but for those that look."""
+    found = 0
+    for status in re.split(r"^(?=Name:)", statuses, flags=re.MULTILINE):
+        fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+        if fields.get("Name", "").strip() not in ("sh", "cat", ""):
+            found += int(fields.get("VmHWM", "0 kB").split()[0]) * 1024
+    return found
+
+
+@contextmanager
+def running(
+    engine: Engine,
+    image: str,
+    limits: Limits,
+    variables: Mapping[str, str],
+    folder: Path,
+    log: Path,
+) -> Iterator[ContainerFunction]:
+    """Run an image's function, until the block ends.
+
+    Args:
+        folder: of `tools`.
+        log: file that the container's output is appended to.
+
+    Raises:
+        SmokeError, EngineError: it cannot be started.
+    """
+    name = _name()
+    options = [*limits.options(), *_labels(name)]
+    for variable, value in variables.items():
+        options += ["--env", f"{variable}={value}"]
+    try:
+        engine.ask("run", "--detach", *options, image, what=f"starting {image}")
+        with _relay(engine, image, name, folder) as relay:
+            said = _ask(relay, None, START_SECONDS)
+            if "error" in said:
+                raise SmokeError(f"the function in {image} does not start: {said['error']}")
+            yield ContainerFunction(engine, name, said["server"], relay)
+    finally:
+        _keep(log, name, engine.attempt("logs", name))
+        engine.attempt("rm", "--force", "--volumes", name)
+
+
+def run_probe(
+    engine: Engine,
+    image: str,
+    limits: Limits,
+    module: str,
+    arguments: Sequence[str],
+    folder: Path,
+    log: Path,
+    timeout: float,
+) -> tuple[int | None, str]:
+    """Run a probe in a fresh container of an image.
+
+    Returns:
+        Its exit status, None if it did not end in time, and its output.
+    """
+    name = _name()
+    options = [*limits.options(), *_labels(name), *_mount(folder), "--entrypoint", "python3"]
+    command = ["-s", "-B", "-m", module, *arguments]
+    try:
+        engine.ask("create", *options, image, *command, what=f"starting {image}")
+        engine.attempt("start", name)
+        try:
+            status: int | None = int(engine.ask("wait", name, what="waiting", timeout=timeout))
+        except EngineError:
+            status = None
+        done = engine.attempt("logs", name)
+        return status, done.stdout + done.stderr
+    finally:
+        _keep(log, name, engine.attempt("logs", name))
+        engine.attempt("rm", "--force", "--volumes", name)
+
+
+def reap(engine: Engine) -> None:
+    """Remove the containers of drivers that were killed."""
+    form = f'{{{{.ID}}}} {{{{.Label "{LABEL}"}}}}'
+    listed = engine.attempt("ps", "--all", "--filter", f"label={LABEL}", "--format", form)
+    for line in listed.stdout.splitlines():
+        container, _, driver = line.partition(" ")
+        if driver.isdecimal() and not Path(f"/proc/{driver}").exists():
+            engine.attempt("rm", "--force", "--volumes", container)
+
+
+@contextmanager
+def _relay(engine: Engine, image: str, name: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """The relay in a second container, in the first one's network and outside its limits."""
+    relay = f"{name}-relay"
+    command: list[str | Path] = [engine.client, "run", "--interactive", "--rm", *_labels(relay)]
+    command += ["--network", f"container:{name}", "--user", f"{os.getuid()}:{os.getgid()}"]
+    command += [*_mount(folder), "--read-only", "--cap-drop", "ALL", "--entrypoint", "python3"]
+    command += [image, "-s", "-B", "-m", "smoke_lambda.relay", f"{WORK}/images"]
+    command += [str(events.MAX_BYTES), str(events.URL_SECONDS), str(INVOKE_SECONDS)]
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+        preexec_fn=die_with_parent,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(OSError):
+            _pipe(process.stdin).close()  # ends it
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            engine.attempt("rm", "--force", "--volumes", relay)
+            process.kill()
+            process.wait()
+        _pipe(process.stdout).close()
+
+
+def _ask(relay: subprocess.Popen[str], line: str | None, timeout: float) -> dict[str, Any]:
+    """Send the relay a line, if any, and read its answer; an error where it has gone."""
+    output = _pipe(relay.stdout)
+    try:
+        if line is not None:
+            print(line, file=_pipe(relay.stdin), flush=True)
+        # It never says more than one line without being asked: none is in our buffer.
+        if not select.select([output], [], [], timeout)[0]:
+            return {"error": f"no answer within {timeout:g} s"}
+        answer = output.readline()
+    except OSError as error:
+        return {"error": f"the relay has gone: {error}"}
+    if not answer:
+        return {"error": "the relay has gone"}
+    found: dict[str, Any] = json.loads(answer)
+    return found
+
+
+def _pipe(stream: IO[str] | None) -> IO[str]:
+    assert stream is not None
+    return stream
+
+
+def _name() -> str:
+    return f"tflite-smoke-{os.getpid()}-{next(_numbers)}"
+
+
+def _labels(name: str) -> list[str]:
+    return ["--name", name, "--label", f"{LABEL}={os.getpid()}"]
+
+
+def _mount(folder: Path) -> list[str]:
+    return ["--mount", f"type=bind,source={folder},target={WORK},readonly", "--workdir", WORK]
+
+
+def _keep(log: Path, name: str, done: subprocess.CompletedProcess[str]) -> None:
+    """Append a container's output to the log."""
+    with log.open("a") as file:
+        file.write(f"--- {name}\n{done.stdout}{done.stderr}")

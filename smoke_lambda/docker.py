@@ -1,0 +1,230 @@
+"""The smoke test in the image of a wheel's Lambda runtime, under Lambda's limits."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from packaging.utils import parse_wheel_filename
+
+from builders.engine import Engine, pip_secrets
+from builders.errors import EngineError
+from builders.matrix import Runtime
+from smoke_lambda import bench, events
+from smoke_lambda.bench import Step
+from smoke_lambda.container import WORK, ContainerFunction, Limits, reap, run_probe, running, tools
+from smoke_lambda.lock import FUNCTION_PACKAGES, lock_path, packages_of
+from smoke_lambda.measure import measure
+from smoke_lambda.model import ModelReport
+from smoke_lambda.model import try_model as on_a_wheel
+from smoke_lambda.probing import PROBE, PROBE_SECONDS, judged
+from smoke_lambda.report import SmokeReport
+
+HERE = Path(__file__).parent
+IMAGE = "tflite-lambda-smoke"
+LABEL = "tflite-lambda.smoke"
+MODELS = "models"
+
+
+def smoke(
+    wheel: Path,
+    *,
+    runtime: Runtime,
+    arch: str,
+    engine: Engine,
+    base: str,
+    log: Path,
+    on_step: Step = lambda _step: None,
+) -> SmokeReport:
+    """Run a wheel as a Lambda function would, in an image per NumPy of its runtime.
+
+    The images stay: `docker run -p 9000:8080 NAME` is the function.
+
+    Args:
+        wheel: the wheel under test.
+        runtime: the matrix's row of its Python.
+        arch: the base image's architecture.
+        base: the base image's reference.
+        log: file that everything's output is appended to.
+        on_step: is told what happens now.
+
+    Raises:
+        SmokeError: the test cannot be run: a wheel for another machine or Python.
+        EngineError, DiskFullError: the engine failed.
+    """
+    reap(engine)
+    return bench.smoke(
+        wheel.absolute(),
+        runtime=runtime,
+        place=f"docker {base}",
+        arch=arch,
+        at=lambda numpy: image(wheel, runtime, numpy, arch=arch, engine=engine, base=base, log=log),
+        log=log,
+        on_step=on_step,
+    )
+
+
+def try_model(
+    model: Path,
+    sample: Path | None,
+    wheel: Path,
+    *,
+    runtime: Runtime,
+    arch: str,
+    engine: Engine,
+    base: str,
+    log: Path,
+    on_step: Step = lambda _step: None,
+) -> ModelReport:
+    """Run a user's model on a wheel in its image; see smoke_lambda.model.try_model."""
+    reap(engine)
+    return on_a_wheel(
+        model,
+        sample,
+        wheel=wheel.absolute(),
+        runtime=runtime,
+        place=f"docker {base}",
+        arch=arch,
+        at=lambda numpy: image(wheel, runtime, numpy, arch=arch, engine=engine, base=base, log=log),
+        log=log,
+        on_step=on_step,
+    )
+
+
+def image_name(wheel: Path, arch: str, numpy: str) -> str:
+    """The name of a wheel's image: its version, build, Python, architecture and NumPy."""
+    _, version, build, tags = parse_wheel_filename(wheel.name)
+    number = "".join(str(part) for part in build)
+    tag = next(iter(tags)).interpreter
+    return f"{IMAGE}:{version}-{number or 0}-{tag}-{arch}-numpy-{numpy}".replace("+", "_")
+
+
+@contextmanager
+def image(
+    wheel: Path, runtime: Runtime, numpy: str, *, arch: str, engine: Engine, base: str, log: Path
+) -> Iterator[Image]:
+    """An image with that NumPy, while the block lasts ready to be run."""
+    with tools() as folder:
+        yield Image(
+            engine=engine,
+            base=base,
+            name=image_name(wheel, arch, numpy),
+            requirements=lock_path(runtime, numpy),
+            measured=numpy == runtime.numpy.on_lambda,
+            folder=folder,
+            log=log,
+        )
+    # What this name stood for before has none now.
+    engine.attempt("image", "prune", "--force", "--filter", f"label={LABEL}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """An image of a function; a bench.Place."""
+
+    engine: Engine
+    base: str
+    name: str
+    requirements: Path
+    measured: bool
+    folder: Path
+    log: Path
+    limits: Limits = field(default_factory=Limits)
+
+    def install(self, wheel: Path) -> str:
+        """See bench.Place."""
+        with TemporaryDirectory(prefix="tflite-smoke-") as folder, pip_secrets() as secrets:
+            context = Path(folder)
+            locked = packages_of(self.requirements)
+            needed = "".join(locked[name] for name in FUNCTION_PACKAGES)
+            (context / "requirements.txt").write_text(needed)
+            shutil.copyfile(HERE / "app.py", context / "app.py")
+            (context / "wheel").mkdir()
+            shutil.copyfile(wheel, context / "wheel" / wheel.name)
+            models = context / MODELS
+            models.mkdir(mode=0o755)
+            for model in events.MODELS.glob("*.tflite"):
+                shutil.copyfile(model, models / model.name)
+                (models / model.name).chmod(0o644)
+
+            def build(target: str | None, what: str) -> None:
+                self.engine.build(
+                    dockerfile=HERE / "Dockerfile",
+                    context=context,
+                    target=target,
+                    args={"BASE_IMAGE": self.base},
+                    secrets=secrets,
+                    labels={LABEL: self.name},
+                    tag=None if target else self.name,
+                    network="host",
+                    log=self.log,
+                    what=what,
+                )
+
+            build("environment", "installing the locked requirements")
+            try:
+                build(None, "installing the wheel")
+            except EngineError as error:
+                if error.status is None:
+                    raise
+                return f"expected a wheel that installs, found: {error.what.strip()}"
+        return ""
+
+    def function(
+        self, model: str, variables: Mapping[str, str], limits: Limits | None = None
+    ) -> AbstractContextManager[ContainerFunction]:
+        """See bench.Place."""
+        variables = {**variables, "MODEL_PATH": f"{MODELS}/{model}.tflite"}
+        limits = limits or self.limits
+        return running(self.engine, self.name, limits, variables, self.folder, self.log)
+
+    def probe(self, models: Sequence[str]) -> tuple[str, dict[str, Any]]:
+        """See bench.Place."""
+        paths = {model: f"/var/task/{MODELS}/{model}.tflite" for model in models}
+        fault, found = judged(*self.look(PROBE, *paths.values()))
+        if not fault:
+            found["operators"] = {model: found["operators"][path] for model, path in paths.items()}
+        return fault, found
+
+    @property
+    def is_limited(self) -> bool:
+        """See model.Place."""
+        return True
+
+    def shown(self, file: Path) -> str:
+        """See model.Place."""
+        copy = self.folder / file.name
+        shutil.copyfile(file, copy)
+        copy.chmod(0o644)
+        return f"{WORK}/{copy.name}"
+
+    def look(
+        self,
+        module: str,
+        *arguments: str,
+        limits: Limits | None = None,
+        timeout: float = PROBE_SECONDS,
+    ) -> tuple[int | None, str]:
+        """See model.Place; in a fresh container."""
+        return run_probe(
+            self.engine,
+            self.name,
+            limits or self.limits,
+            module,
+            arguments,
+            self.folder,
+            self.log,
+            timeout,
+        )
+
+    def measures(self) -> dict[str, Any]:
+        """See bench.Place: of the NumPy that Lambda's users get."""
+        if not self.measured:
+            return {}
+        size = self.engine.image_size(self.name)
+        return {"image": self.name, "image_bytes": size, **measure(self, self.engine.cpus())}

@@ -1,0 +1,233 @@
+"""A user's own model on a wheel: does it run, how fast, and what does it need."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from builders.cache import sha256_of
+from builders.errors import SmokeError, UsageError
+from builders.matrix import Runtime
+from smoke_lambda.bench import Step, check_runs
+from smoke_lambda.container import Limits
+from smoke_lambda.flatbuffer import NotAModelError, operator_codes
+from smoke_lambda.measure import LEAST_MB, STEP_MB, least
+from smoke_lambda.probing import judged
+
+PROBE = "smoke_lambda.model_probe"
+SECONDS = 300.0
+MOST_MB = 10_240  # that Lambda offers
+MEGABYTE = 1 << 20
+
+# The handler, Lambda's client and a larger input are to have room, too.
+HEADROOM = 1.25
+ADVISED_STEP_MB = 64
+
+# lite/core/model_builder and lite/core/subgraph.cc say so of TensorFlow Lite's 2.x.
+LACKS = (
+    re.compile(r"Didn't find op for builtin opcode '(\w+)' version '(\d+)'"),
+    re.compile(r"[Uu]nresolved custom op: (\S+?)\.?(?:\s|$)"),
+    # One that only TensorFlow itself has; the name follows.
+    re.compile(r"Select TensorFlow op.*?\((Flex\w+)\)", re.DOTALL),
+)
+# It says so again when it has tried without a delegate.
+REPEATED = re.compile(r"(.+?)\1+", re.DOTALL)
+
+
+class Place(Protocol):
+    """Somewhere with one Python, one NumPy and the wheel; see bench.Place."""
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether `limits` mean anything."""
+
+    def install(self, wheel: Path) -> str:
+        """See bench.Place."""
+
+    def shown(self, file: Path) -> str:
+        """Make a file visible there; gives its path."""
+
+    def look(
+        self, module: str, *arguments: str, limits: Limits | None, timeout: float
+    ) -> tuple[int | None, str]:
+        """Run a probe's module; gives its exit status, None if it did not end, and output."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelReport:
+    """A model on one wheel."""
+
+    model: str
+    wheel: str
+    sha256: str
+    python: str
+    numpy: str
+    place: str
+    log: str
+    error: str = ""
+    """Why it does not run: the stage, and the runtime's words."""
+    missing: tuple[str, ...] = ()
+    """Operators that the runtime lacks, with their version."""
+    custom: tuple[str, ...] = ()
+    """Custom operators that the model has."""
+    operators: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """How many of each kind there are, and how many XNNPACK took."""
+    xnnpack: float | None = None
+    """The share of all operators that it took, 0 to 1."""
+    inputs: tuple[dict[str, Any], ...] = ()
+    outputs: tuple[dict[str, Any], ...] = ()
+    load_ms: float | None = None
+    first_ms: float | None = None
+    warm_ms: float | None = None
+    resident_bytes: int | None = None
+    """The most memory of the process, the runtime's and NumPy's among it."""
+    peak_bytes: int | None = None
+    """The most memory by its cgroup, where there is one."""
+    least_mb: int | None = None
+    """The least memory in which it runs alone, to STEP_MB; where it is limited."""
+    advised_mb: int | None = None
+    """The Lambda memory size to choose; where memory is limited."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the model runs."""
+        return not self.error
+
+    def as_json(self) -> dict[str, Any]:
+        """The report in types that JSON knows, with the verdict."""
+        return dataclasses.asdict(self) | {"ok": self.ok}
+
+
+def check_model(model: Path, sample: Path | None) -> list[str]:
+    """Check files before anything is made for them; gives the model's custom operators.
+
+    Raises:
+        UsageError: there is no such file, or it is no model.
+    """
+    for path in (model, *([sample] if sample else [])):
+        if not path.is_file():
+            raise UsageError(f"there is no file {path}")
+    if sample is not None and sample.read_bytes()[:6] != b"\x93NUMPY":
+        raise UsageError(f"{sample} is not a NumPy array", remedy="write it with numpy.save")
+    try:
+        codes = operator_codes(model.read_bytes())
+    except NotAModelError as error:
+        raise UsageError(
+            f"{model} is not a TensorFlow Lite model: {error}",
+            remedy="a repository's page or a Git LFS pointer may have been saved in its stead",
+        ) from error
+    return [code.custom for code in codes if code.custom]
+
+
+def try_model(
+    model: Path,
+    sample: Path | None,
+    *,
+    wheel: Path,
+    runtime: Runtime,
+    place: str,
+    arch: str,
+    at: Callable[[str], AbstractContextManager[Place]],
+    log: Path,
+    on_step: Step,
+) -> ModelReport:
+    """Run a model on a wheel, with the newest NumPy of its Lambda runtime.
+
+    Args:
+        sample: a NumPy file for the first input; others, and all without it, are made up.
+        place, arch, at, log, on_step: as for bench.smoke.
+
+    Returns:
+        The report; a model that does not run is not an error but a report that says so.
+
+    Raises:
+        UsageError: there is no such file, or it is no model.
+        SmokeError: the wheel is for another machine or Python, or does not install.
+    """
+    custom = check_model(model, sample)
+    check_runs(wheel, runtime, arch)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    numpy = runtime.numpy.on_lambda
+    with at(numpy) as here:
+        on_step("environment")
+        if fault := here.install(wheel):
+            raise SmokeError(f"{wheel.name}: {fault}", remedy=f"see {log}")
+        arguments = [here.shown(path) for path in (model, sample) if path is not None]
+        on_step("model")
+        found = _looked(here, arguments, MOST_MB)
+        if here.is_limited and "error" not in found:
+            on_step("the least memory")
+            found |= _memory(here, arguments, found["resident_bytes"])
+    return ModelReport(
+        model=model.name,
+        wheel=wheel.name,
+        sha256=sha256_of(wheel),
+        python=runtime.python,
+        numpy=numpy,
+        place=place,
+        log=str(log),
+        custom=tuple(custom),
+        **_summed(found),
+    )
+
+
+def lacking(words: Sequence[str]) -> tuple[str, ...]:
+    """The operators that the runtime's messages name as lacking, each once."""
+    found: dict[str, None] = {}
+    for text in words:
+        for pattern in LACKS:
+            for match in pattern.finditer(text):
+                name, *version = match.groups()
+                found[f"{name} version {version[0]}" if version else f"{name} (custom)"] = None
+    return tuple(found)
+
+
+def advised(least_mb: int, resident_bytes: int) -> int:
+    """The memory to give a function with that model, in MB."""
+    # The least that there is says nothing of what is needed.
+    measured = least_mb if least_mb > LEAST_MB else 0
+    needed = max(measured, resident_bytes / MEGABYTE) * HEADROOM
+    steps = math.ceil(needed / ADVISED_STEP_MB) * ADVISED_STEP_MB
+    return min(MOST_MB, max(LEAST_MB, steps))
+
+
+def _looked(place: Place, arguments: Sequence[str], memory_mb: int) -> dict[str, Any]:
+    limits = Limits(memory_mb=memory_mb)
+    status, output = place.look(PROBE, *arguments, limits=limits, timeout=SECONDS)
+    fault, found = judged(status, output)
+    return {"error": fault, "stage": "the process ended"} if fault else found
+
+
+def _memory(place: Place, arguments: Sequence[str], resident_bytes: int) -> dict[str, Any]:
+    """The least memory, looked for up to what it had without need."""
+    above = math.ceil(HEADROOM * resident_bytes / MEGABYTE / STEP_MB) * STEP_MB
+
+    def works(memory_mb: int) -> bool:
+        return "error" not in _looked(place, arguments, memory_mb)
+
+    found = least(works, most_mb=min(MOST_MB, max(above, 2 * STEP_MB)))
+    return {"least_mb": found, "advised_mb": advised(found or above, resident_bytes)}
+
+
+def _summed(found: dict[str, Any]) -> dict[str, Any]:
+    """A probe's findings as fields of the report."""
+    fields = {key: value for key, value in found.items() if key not in ("stage", "missing")}
+    fields.pop("operators", None)
+    if "error" in found:
+        words = " ".join(found["error"].split())
+        repeated = REPEATED.fullmatch(words)
+        fields["missing"] = lacking([*found.get("missing", ()), words])
+        fields["error"] = f"{found['stage']}: {repeated[1] if repeated else words}"
+    nodes = found.get("operators", [])
+    total, taken = Counter(name for name, _ in nodes), Counter(n for n, was in nodes if was)
+    if nodes:
+        fields["operators"] = {name: (count, taken[name]) for name, count in total.items()}
+        fields["xnnpack"] = taken.total() / total.total()
+    return fields
