@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -10,10 +11,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import patch_ng
 import pytest
 
 from builders.engine import Engine, find_engine
 from builders.errors import EngineError
+from builders.trees import patches_of
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -52,6 +55,16 @@ def script(
         check=False,
         env={**os.environ, **env},
     )
+
+
+def without_patches(tree: Path, folder: Path) -> Path:
+    """A copy, in a folder, of a tree of TensorFlow 2.14.1's components as upstream has it."""
+    plain = folder / tree.name
+    shutil.copytree(tree, plain)
+    for patch in reversed(patches_of("2.14.1", tree.name)):
+        patch_set = patch_ng.PatchSet(io.BytesIO(patch.read_bytes()))
+        assert patch_set.revert(strip=1, root=str(plain))
+    return plain
 
 
 def copy_tracked_files(destination: Path) -> None:

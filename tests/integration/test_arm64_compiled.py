@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import shutil
@@ -10,8 +9,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-import patch_ng
 import pytest
+from support import without_patches
 
 from builders.cache import Cache, default_root
 from builders.core import CMAKE
@@ -20,7 +19,6 @@ from builders.interpreters import find_interpreter
 from builders.matrix import load_matrix
 from builders.pyconfig import checked_headers
 from builders.toolchain import Toolchain
-from builders.trees import patches_of
 
 pytestmark = pytest.mark.integration
 
@@ -136,12 +134,7 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Mapping[bool, Path]:
     if not place:
         pytest.skip("no sources: run ./scripts/test, or set TFLITE_TREE to TensorFlow's tree")
     patched = Path(place).parent / "cpuinfo"
-    plain = tmp_path_factory.mktemp("sources") / "cpuinfo"
-    shutil.copytree(patched, plain)
-    for patch in reversed(patches_of("2.14.1", "cpuinfo")):
-        patch_set = patch_ng.PatchSet(io.BytesIO(patch.read_bytes()))
-        assert patch_set.revert(strip=1, root=str(plain))
-    return {True: patched, False: plain}
+    return {True: patched, False: without_patches(patched, tmp_path_factory.mktemp("sources"))}
 
 
 def includes(tree: Path) -> list[str]:
