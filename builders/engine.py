@@ -176,6 +176,11 @@ class Engine:
         found = self._inspected(reference)
         return str(found["Id"]) if found else None
 
+    def image_arch(self, reference: str) -> str | None:
+        """The architecture of a local image, as wheels name it, or None."""
+        found = self._inspected(reference)
+        return ARCHITECTURES.get(found["Architecture"], found["Architecture"]) if found else None
+
     def image_labels(self, reference: str) -> dict[str, str]:
         """The labels of a local image; empty where there is none."""
         found = self._inspected(reference) or {}

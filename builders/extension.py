@@ -16,9 +16,7 @@ from builders.errors import CompileError
 from builders.headers import PythonHeaders
 from builders.matrix import Target
 from builders.process import run
-from builders.toolchain import FLAGS, LIBRARIES, LINK_FLAGS, Toolchain
-
-SHIM = Path(__file__).with_name("shim")
+from builders.toolchain import FLAGS, LIBRARIES, LINK_FLAGS, SHIM, Toolchain
 
 # Only the module's initializer is visible to the process that loads it.
 EXPORTS = "{ global: PyInit_*; local: *; };\n"

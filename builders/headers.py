@@ -21,6 +21,7 @@ from builders.fetch import Fetcher, debian_mirrors, verify
 from builders.interpreters import find_interpreter
 from builders.matrix import Row, Runtime, Target, is_sha256
 from builders.process import run
+from builders.pyconfig import checked_headers
 from builders.sources import Archive
 from builders.unpack import unpack
 
@@ -58,21 +59,18 @@ def python_headers(
 ) -> PythonHeaders:
     """The headers of a target's Python: this machine's, else Debian's.
 
+    Where Debian has none, those of this machine's Python for another processor are
+    taken, once it is proven that they are right for the target's.
+
     Raises:
-        HeadersError: neither has them.
+        HeadersError: none of them is to be had.
     """
     interpreter = find_interpreter(runtime.python)
-    if interpreter is not None and interpreter.arch == arch and interpreter.has_headers:
-        return PythonHeaders(
-            (interpreter.include,), f"Python {interpreter.version} of this machine"
-        )
+    own = interpreter if interpreter is not None and interpreter.has_headers else None
+    if own is not None and own.arch == arch:
+        return PythonHeaders((own.include,), f"Python {own.version} of this machine")
     product = _debian_product(runtime, arch)
-    if offline and not cache.has(*product):
-        raise HeadersError(
-            f"no headers of Python {runtime.python} for {arch} on this machine or in the cache",
-            remedy="build once without --offline, or install that Python",
-        )
-    if runtime.debian and debian_mirrors() and shutil.which("dpkg-deb"):
+    if cache.has(*product) or (_has_debian(runtime) and not offline):
         root = _debian_headers(runtime, arch, cache, log)
         include = root / "usr/include"
         # Debian's pyconfig.h includes <ARCH-linux-gnu/python3.X/pyconfig.h>.
@@ -80,17 +78,23 @@ def python_headers(
             (include / f"python{runtime.python}", include),
             f"Debian {runtime.debian}'s libpython{runtime.python}-dev",
         )
+    if own is not None:
+        return PythonHeaders(
+            (checked_headers(own.include, arch, cache, log),),
+            f"Python {own.version} of this machine, checked for {arch}",
+        )
+    if offline:
+        raise HeadersError(
+            f"no headers of Python {runtime.python} for {arch} on this machine or in the cache",
+            remedy="build once without --offline, or install that Python",
+        )
     raise HeadersError(
         f"no headers of Python {runtime.python} for {arch} on this machine",
         remedy=f"install Python {runtime.python} with its headers (pyenv install {runtime.python})",
     )
 
 
-def has_python_headers(runtime: Runtime, arch: str) -> bool:
-    """Whether `python_headers` has somewhere to take them from."""
-    interpreter = find_interpreter(runtime.python)
-    if interpreter is not None and interpreter.arch == arch and interpreter.has_headers:
-        return True
+def _has_debian(runtime: Runtime) -> bool:
     return bool(runtime.debian and debian_mirrors() and shutil.which("dpkg-deb"))
 
 

@@ -35,6 +35,9 @@ LINK_FLAGS = (
 )
 LIBRARIES = ("-lm", "-ldl", "-lpthread")
 
+# What Python's headers include and zig's glibc lacks; searched last.
+SHIM = Path(__file__).with_name("shim")
+
 
 @dataclass(frozen=True)
 class Toolchain:

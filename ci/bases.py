@@ -48,7 +48,7 @@ class BaseImages:
             if name == reference(runtime, arch):
                 if self._maker().is_there(runtime, arch):
                     return name
-            elif self.engine.image_id(name):
+            elif self.engine.image_arch(name) == arch:
                 return name
         return None
 

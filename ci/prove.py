@@ -191,5 +191,5 @@ class Prover:
         return key_of([wheel.name, sha256_of(wheel), recipe(AUDIT, MATRIX_FILE)])
 
     def _smoke_key(self, target: Target, wheel: Path) -> str:
-        place = self.smoker.place(target.runtime)
+        place = self.smoker.place(target.runtime, target.arch)
         return key_of([wheel.name, sha256_of(wheel), recipe(SMOKE, MATRIX_FILE), place])

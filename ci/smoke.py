@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import platform
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -23,7 +24,7 @@ from builders.progress import Reporter, table_console
 from ci.bases import BaseImages
 from ci.runners import RUNNERS
 from ci.show import show_model, show_smoke
-from ci.smoker import DockerSmoker, ModelSmoker, NativeSmoker
+from ci.smoker import DockerSmoker, ModelSmoker, NativeSmoker, wheel_arch
 from smoke_lambda.model import check_model
 
 DESCRIPTION = """\
@@ -58,6 +59,8 @@ def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; raises UserError where `main` prints."""
     options = _parser().parse_args(argv)
     runtimes = [_runtime(wheel) for wheel in options.wheels]
+    arches = [wheel_arch(wheel) or platform.machine() for wheel in options.wheels]
+    targets = list(zip(runtimes, arches, strict=True))
     if options.input and not options.model:
         raise UsageError("--input is the input of a --model")
     if options.model:
@@ -66,7 +69,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     cache = Cache(default_root(), on_wait=lambda line: reporter.say(f"[yellow]![/] {line}"))
     reports = []
     with reporter.showing():
-        smoker = choose(options.runner, options.base, runtimes, cache, reporter)
+        smoker = choose(options.runner, options.base, targets, cache, reporter)
         for wheel, runtime in zip(options.wheels, runtimes, strict=True):
             reports.append(_report(smoker, wheel, runtime, options, cache, reporter))
     if options.json:
@@ -79,9 +82,13 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def choose(
-    runner: str, base: str, runtimes: Sequence[Runtime], cache: Cache, reporter: Reporter
+    runner: str,
+    base: str,
+    targets: Sequence[tuple[Runtime, str]],
+    cache: Cache,
+    reporter: Reporter,
 ) -> ModelSmoker:
-    """Where to run wheels of these Pythons; says so, and why.
+    """Where to run wheels of these Pythons and architectures; says so, and why.
 
     Args:
         runner: one of RUNNERS.
@@ -94,13 +101,13 @@ def choose(
     why = "it was asked for"
     if runner != "native":
         try:
-            smoker = _docker(base, runtimes, cache, reporter, make=bool(asked))
+            smoker = _docker(base, targets, cache, reporter, make=bool(asked))
         except EngineError as error:
             if asked:
                 raise
             why = error.what.strip()
         else:
-            found = ", ".join(dict.fromkeys(smoker.place(r).split()[1] for r in runtimes))
+            found = ", ".join(dict.fromkeys(smoker.place(*target).split()[1] for target in targets))
             reporter.say(f"runner: docker (engine {smoker.engine.version}; {found})")
             return smoker
     reporter.say(f"runner: native ({why})")
@@ -108,7 +115,12 @@ def choose(
 
 
 def _docker(
-    base: str, runtimes: Sequence[Runtime], cache: Cache, reporter: Reporter, *, make: bool
+    base: str,
+    targets: Sequence[tuple[Runtime, str]],
+    cache: Cache,
+    reporter: Reporter,
+    *,
+    make: bool,
 ) -> DockerSmoker:
     """A smoker on AWS's images or the one that was named, else on stand-ins.
 
@@ -122,8 +134,8 @@ def _docker(
         bases = BaseImages(
             engine, cache, reporter, logs, named=base, stand_ins=stand_ins, offline=offline
         )
-        for runtime in runtimes:
-            bases.get(runtime, engine.arch)
+        for runtime, arch in targets:
+            bases.get(runtime, arch)
         return DockerSmoker(engine, bases, cache)
 
     if make:

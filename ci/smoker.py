@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from builders.audit.wheelfile import parse_name
 from builders.cache import Cache, key_of, sha256_of
 from builders.engine import Engine
 from builders.errors import SmokeError
 from builders.fetch import Fetcher
 from builders.headers import runs_here
 from builders.interpreters import find_interpreter
-from builders.matrix import Runtime
+from builders.matrix import Runtime, load_matrix
 from ci.bases import BaseImages
+from ci.emulation import REMEDY, emulates
 from smoke_lambda import docker, native
 from smoke_lambda.rie import emulator
 
@@ -32,7 +34,7 @@ class Smoker(Protocol):
     def can_run(self, runtime: Runtime, arch: str) -> bool:
         """Whether a wheel of that Python and architecture can be run."""
 
-    def place(self, runtime: Runtime) -> str:
+    def place(self, runtime: Runtime, arch: str) -> str:
         """What identifies where it runs; what a report is kept by must include it."""
 
     def smoke(
@@ -85,9 +87,9 @@ class NativeSmoker:
         """Whether this machine has that Python."""
         return runs_here(runtime, arch)
 
-    def place(self, runtime: Runtime) -> str:
+    def place(self, runtime: Runtime, arch: str) -> str:
         """The interpreter."""
-        return f"native {find_interpreter(runtime.python)}"
+        return f"native {arch} {find_interpreter(runtime.python)}"
 
     def smoke(
         self, wheel: Path, runtime: Runtime, *, log: Path, on_step: Step = _silent
@@ -141,14 +143,18 @@ class NativeSmoker:
     @contextmanager
     def _work(self, wheel: Path, runtime: Runtime) -> Iterator[Path]:
         """A folder for the environments of a wheel, which is ours while the block lasts."""
-        key = f"smoke-{key_of([wheel.name, sha256_of(wheel), self.place(runtime)])}"
+        place = self.place(runtime, platform.machine())
+        key = f"smoke-{key_of([wheel.name, sha256_of(wheel), place])}"
         with self.cache.lock(key):
             yield self.cache.root / "work" / key
 
 
 @dataclass(frozen=True)
 class DockerSmoker:
-    """In an image made of the base image of its Python, under Lambda's limits."""
+    """In an image made of the base image of its Python, under Lambda's limits.
+
+    A wheel of another architecture than the engine's runs there in an emulator.
+    """
 
     engine: Engine
     bases: BaseImages
@@ -156,24 +162,26 @@ class DockerSmoker:
 
     def can_run(self, runtime: Runtime, arch: str) -> bool:
         """Whether the engine runs that architecture, and there may be a base image."""
-        return arch == self.engine.arch and self.bases.can_have(runtime, arch)
+        runs = arch == self.engine.arch or emulates(arch)
+        return runs and self.bases.can_have(runtime, arch)
 
-    def place(self, runtime: Runtime) -> str:
+    def place(self, runtime: Runtime, arch: str) -> str:
         """The base image, which is pulled or made now if need be."""
-        base = self.bases.get(runtime, self.engine.arch)
+        base = self.bases.get(runtime, arch)
         return f"docker {base} {self.engine.image_id(base)}"
 
     def smoke(
         self, wheel: Path, runtime: Runtime, *, log: Path, on_step: Step = _silent
     ) -> dict[str, Any]:
         """See Smoker."""
-        with self._locked(runtime):
+        arch = self._arch(wheel)
+        with self._locked(runtime, arch):
             return docker.smoke(
                 wheel,
                 runtime=runtime,
-                arch=self.engine.arch,
+                arch=arch,
                 engine=self.engine,
-                base=self.bases.get(runtime, self.engine.arch),
+                base=self.bases.get(runtime, arch),
                 log=log,
                 on_step=on_step,
             ).as_json()
@@ -189,19 +197,32 @@ class DockerSmoker:
         on_step: Step = _silent,
     ) -> dict[str, Any]:
         """See ModelSmoker."""
-        with self._locked(runtime):
+        arch = self._arch(wheel)
+        with self._locked(runtime, arch):
             return docker.try_model(
                 model,
                 sample,
                 wheel,
                 runtime=runtime,
-                arch=self.engine.arch,
+                arch=arch,
                 engine=self.engine,
-                base=self.bases.get(runtime, self.engine.arch),
+                base=self.bases.get(runtime, arch),
                 log=log,
                 on_step=on_step,
             ).as_json()
 
-    def _locked(self, runtime: Runtime) -> AbstractContextManager[None]:
+    def _arch(self, wheel: Path) -> str:
+        """The architecture of a wheel, which can run in this engine."""
+        arch = wheel_arch(wheel) or self.engine.arch
+        if arch != self.engine.arch and not emulates(arch):
+            raise SmokeError(f"this machine cannot run {wheel.name}", remedy=REMEDY)
+        return arch
+
+    def _locked(self, runtime: Runtime, arch: str) -> AbstractContextManager[None]:
         """Two of one Python would share the names of their images."""
-        return self.cache.lock(f"smoke-docker-{runtime.tag}-{self.engine.arch}")
+        return self.cache.lock(f"smoke-docker-{runtime.tag}-{arch}")
+
+
+def wheel_arch(wheel: Path) -> str | None:
+    """The architecture that a wheel's name promises; None if it is none of the matrix."""
+    return parse_name(wheel.name, load_matrix()).arch

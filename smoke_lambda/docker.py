@@ -14,6 +14,7 @@ from packaging.utils import parse_wheel_filename
 
 from builders.engine import Engine, pip_secrets
 from builders.errors import EngineError
+from builders.headers import DEBIAN_ARCH
 from builders.matrix import Runtime
 from smoke_lambda import bench, events
 from smoke_lambda.bench import Step
@@ -121,7 +122,9 @@ def image(
             base=base,
             name=image_name(wheel, arch, numpy),
             requirements=lock_path(runtime, numpy),
-            measured=numpy == runtime.numpy.on_lambda,
+            platform=f"linux/{DEBIAN_ARCH[arch]}",
+            # What an emulator takes is no measure of what Lambda would.
+            measured=numpy == runtime.numpy.on_lambda and arch == engine.arch,
             folder=folder,
             log=log,
         )
@@ -137,6 +140,7 @@ class Image:
     base: str
     name: str
     requirements: Path
+    platform: str
     measured: bool
     folder: Path
     log: Path
@@ -168,6 +172,7 @@ class Image:
                     labels={LABEL: self.name},
                     tag=None if target else self.name,
                     network="host",
+                    platform=self.platform,
                     log=self.log,
                     what=what,
                 )

@@ -22,7 +22,14 @@ function(merge_sources_by_flags target)
     if(NOT flags)
       set(flags "")
     endif()
-    string(SHA1 group "${flags}")
+    # On arm64 the kernels for any processor and those for NEON, which every such
+    # processor has, have the same flags, but each kind gives the names of XNNPACK's
+    # simd headers a meaning of its own.
+    set(kind "")
+    if(source MATCHES "neon[^/]*$")
+      set(kind "neon")
+    endif()
+    string(SHA1 group "${kind}${flags}")
     if(NOT group IN_LIST groups)
       list(APPEND groups ${group})
       set(flags_${group} "${flags}")

@@ -80,6 +80,8 @@ def choose_recipe(runtime: Runtime, arch: str) -> Recipe:
             return Recipe(suite=suite, packages=packages, tree=tree, version=found.version)
     if runtime.debian:
         packages = tuple(p.format(python=runtime.python) for p in data["packaged"]["packages"])
+        if arch != platform.machine():
+            packages += tuple(data["extracted"]["packages"])
         return Recipe(suite=runtime.debian, packages=packages)
     suites = " or ".join(data["copied"])
     raise EngineError(
@@ -176,7 +178,7 @@ class Maker:
             run(
                 [
                     "mmdebstrap",
-                    "--variant=minbase",
+                    f"--variant={'minbase' if arch == platform.machine() else 'extract'}",
                     f"--architectures={DEBIAN_ARCH[arch]}",
                     # A mirror may be a frozen one; its signature is checked all the same.
                     '--aptopt=Acquire::Check-Valid-Until "false"',
@@ -191,9 +193,17 @@ class Maker:
                 on_line=self.on_step,
                 keep_open=self.cache.held_locks,
             )
-            platform_ = f"linux/{DEBIAN_ARCH[arch]}"
-            what = f"importing Debian {recipe_.suite}"
-            self.engine.run("import", "--platform", platform_, tar, name, log=self.log, what=what)
+            # `docker import --platform` of engine 20.10 gives the image its own architecture.
+            dockerfile = Path(folder) / "Dockerfile"
+            dockerfile.write_text(f"FROM scratch\nADD {tar.name} /\n")
+            self.engine.build(
+                dockerfile=dockerfile,
+                context=Path(folder),
+                tag=name,
+                platform=f"linux/{DEBIAN_ARCH[arch]}",
+                log=self.log,
+                what=f"importing Debian {recipe_.suite}",
+            )
 
     def _key(self, runtime: Runtime, arch: str) -> str:
         recipe_ = choose_recipe(runtime, arch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
 import os
 import platform
@@ -12,12 +13,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import patch_ng
 import pytest
 
 from builders.cache import Cache, default_root
 from builders.engine import Engine, find_engine
 from builders.errors import EngineError
 from builders.fetch import Fetcher
+from builders.trees import patches_of
 from smoke_lambda.rie import emulator
 
 ROOT = Path(__file__).parent.parent.parent
@@ -57,6 +60,16 @@ def script(
         check=False,
         env={**os.environ, **env},
     )
+
+
+def without_patches(tree: Path, folder: Path) -> Path:
+    """A copy, in a folder, of a tree of TensorFlow 2.14.1's components as upstream has it."""
+    plain = folder / tree.name
+    shutil.copytree(tree, plain)
+    for patch in reversed(patches_of("2.14.1", tree.name)):
+        patch_set = patch_ng.PatchSet(io.BytesIO(patch.read_bytes()))
+        assert patch_set.revert(strip=1, root=str(plain))
+    return plain
 
 
 def copy_tracked_files(destination: Path) -> None:

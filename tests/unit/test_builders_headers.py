@@ -19,7 +19,6 @@ from builders.cache import Cache
 from builders.errors import ChecksumError, HeadersError, UsageError
 from builders.fetch import Fetcher
 from builders.headers import (
-    has_python_headers,
     locked_wheel,
     python_headers,
     runs_here,
@@ -98,7 +97,6 @@ def test_this_machines_python_comes_first(tmp_path: Path, machine: pytest.Monkey
     found = take(tmp_path)
     assert found.folders == (tmp_path / "include",)
     assert found.origin == "Python 3.13.1 of this machine"
-    assert has_python_headers(RUNTIME, "x86_64")
 
 
 def test_their_digest_is_of_their_bytes(tmp_path: Path, machine: pytest.MonkeyPatch) -> None:
@@ -115,20 +113,34 @@ def test_nothing_anywhere_is_one_clear_error(tmp_path: Path, machine: pytest.Mon
     del machine
     with pytest.raises(HeadersError, match=r"Python 3\.13 for x86_64 .*; .*pyenv install 3\.13"):
         take(tmp_path)
-    assert not has_python_headers(RUNTIME, "x86_64")
 
 
-@pytest.mark.parametrize("lack", ["of another architecture", "without headers"])
-def test_a_python_that_does_not_fit_is_not_used(
-    tmp_path: Path, machine: pytest.MonkeyPatch, lack: str
+@pytest.mark.parametrize("arch", ["aarch64", "x86_64"])
+def test_a_python_without_headers_is_not_used(
+    tmp_path: Path, machine: pytest.MonkeyPatch, arch: str
 ) -> None:
-    here = interpreter(tmp_path, arch="aarch64" if lack == "of another architecture" else "x86_64")
-    if lack == "without headers":
-        (here.include / "Python.h").unlink()
+    here = interpreter(tmp_path, arch)
+    (here.include / "Python.h").unlink()
     machine.setattr(headers, "find_interpreter", lambda _python: here)
     with pytest.raises(HeadersError):
         take(tmp_path)
-    assert not has_python_headers(RUNTIME, "x86_64")
+
+
+def test_headers_of_another_processor_are_checked(
+    tmp_path: Path, machine: pytest.MonkeyPatch
+) -> None:
+    machine.setattr(headers, "find_interpreter", lambda _python: interpreter(tmp_path))
+    checked = []
+
+    def check(include: Path, arch: str, *_: object) -> Path:
+        checked.append((include, arch))
+        return tmp_path / "checked"
+
+    machine.setattr(headers, "checked_headers", check)
+    found = take(tmp_path, "aarch64")
+    assert found.folders == (tmp_path / "checked",)
+    assert found.origin == "Python 3.13.1 of this machine, checked for aarch64"
+    assert checked == [(tmp_path / "include", "aarch64")]
 
 
 def test_only_a_python_of_this_machine_runs_here(
@@ -166,7 +178,6 @@ def debian(
 
 def test_debian_has_headers_of_other_machines(tmp_path: Path, debian: pytest.MonkeyPatch) -> None:
     del debian
-    assert has_python_headers(RUNTIME, "aarch64")
     found = take(tmp_path, "aarch64")
     assert found.origin == "Debian trixie's libpython3.13-dev"
     own, shared = found.folders
@@ -182,6 +193,27 @@ def test_debian_has_headers_of_other_machines(tmp_path: Path, debian: pytest.Mon
     # apt checks signatures against Debian's own keys alone.
     assert line.startswith("deb [signed-by=/")
     assert not list(tmp_path.glob("cache/python-headers/**/*.deb"))
+
+
+def test_debians_own_come_before_those_of_another_processor(
+    tmp_path: Path, debian: pytest.MonkeyPatch
+) -> None:
+    debian.setattr(headers, "find_interpreter", lambda _python: interpreter(tmp_path))
+    assert take(tmp_path, "aarch64").origin == "Debian trixie's libpython3.13-dev"
+
+
+def test_offline_debian_is_not_asked(tmp_path: Path, debian: pytest.MonkeyPatch) -> None:
+    def offline() -> headers.PythonHeaders:
+        cache = Cache(tmp_path / "cache")
+        return python_headers(RUNTIME, "aarch64", cache, tmp_path / "log", offline=True)
+
+    with pytest.raises(HeadersError, match="or in the cache; build once without --offline"):
+        offline()
+    debian.setattr(headers, "find_interpreter", lambda _python: interpreter(tmp_path))
+    debian.setattr(headers, "checked_headers", lambda *_: tmp_path / "checked")
+    assert offline().folders == (tmp_path / "checked",)
+    there = take(tmp_path, "aarch64")
+    assert offline().folders == there.folders != (tmp_path / "checked",)
 
 
 def test_debian_is_asked_once(tmp_path: Path, debian: pytest.MonkeyPatch) -> None:
@@ -211,7 +243,6 @@ def test_a_suite_that_lacks_the_python_is_not_asked(
 ) -> None:
     del debian
     runtime = replace(RUNTIME, debian="")
-    assert not has_python_headers(runtime, "x86_64")
     with pytest.raises(HeadersError):
         python_headers(runtime, "x86_64", Cache(tmp_path / "cache"), tmp_path / "log")
 

@@ -30,9 +30,13 @@ class FakeEngine:
     store: set[str] = field(default_factory=set)
     registry: set[str] = field(default_factory=set)
     pulled: list[str] = field(default_factory=list)
+    arch: str = ARCH
 
     def image_id(self, name: str) -> str | None:
         return f"id of {name}" if name in self.store else None
+
+    def image_arch(self, name: str) -> str | None:
+        return self.arch if name in self.store else None
 
     def pull(self, name: str, **_: Any) -> None:  # noqa: ANN401
         self.pulled.append(name)
@@ -156,3 +160,12 @@ def test_what_can_be_had_is_told_without_having_it(
     assert not bases.can_have(CP315, "aarch64")
     assert engine.pulled == []
     assert engine.store == set()
+
+
+def test_an_image_of_another_architecture_is_not_taken_for_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = FakeEngine(store={aws(CP312)}, arch="aarch64")
+    bases = images(engine, tmp_path, monkeypatch, stand_ins=False)
+    assert bases.here(CP312, "aarch64") == aws(CP312)
+    assert bases.here(CP312, "x86_64") is None

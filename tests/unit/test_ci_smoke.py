@@ -107,7 +107,8 @@ def choose(tmp_path: Path) -> Choose:
 
     def chosen(runner: str, base: str = "") -> tuple[object, str]:
         console = Console(width=200, record=True, file=(tmp_path / "out").open("w"))
-        found = smoke.choose(runner, base, RUNTIMES, Cache(tmp_path), Reporter(console))
+        targets = [(runtime, "x86_64") for runtime in RUNTIMES]
+        found = smoke.choose(runner, base, targets, Cache(tmp_path), Reporter(console))
         return found, console.export_text()
 
     return chosen

@@ -168,6 +168,7 @@ def image(engine: FakeEngine, folder: Path, *, measured: bool = False) -> docker
         engine=as_engine(engine),
         base="base:3.12",
         name="smoke:1",
+        platform="linux/amd64",
         requirements=lock_path(RUNTIME, RUNTIME.numpy.on_lambda),
         measured=measured,
         folder=folder,

@@ -1,0 +1,54 @@
+"""Whether this machine's kernel runs programs of another architecture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ci import emulation
+from ci.emulation import emulates
+
+ENTRY = """\
+enabled
+interpreter /usr/bin/qemu-aarch64-static
+flags: {flags}
+offset 0
+magic 7f454c46
+"""
+
+
+@pytest.fixture
+def binfmt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(emulation, "BINFMT", tmp_path)
+    (tmp_path / "status").write_text("enabled\n")
+    # The kernel lets nobody read this one.
+    (tmp_path / "register").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize("flags", ["F", "OCF", "POCF"])
+def test_an_emulator_that_containers_find_is_one(binfmt: Path, flags: str) -> None:
+    (binfmt / "qemu-aarch64").write_text(ENTRY.format(flags=flags))
+    assert emulates("aarch64")
+    assert not emulates("x86_64")
+
+
+def test_its_entry_may_have_any_name(binfmt: Path) -> None:
+    (binfmt / "arm").write_text(ENTRY.format(flags="F"))
+    assert emulates("aarch64")
+
+
+@pytest.mark.parametrize(
+    "text", [ENTRY.format(flags="OC"), ENTRY.format(flags="F").replace("enabled", "disabled")]
+)
+def test_one_that_containers_do_not_find_or_that_is_off_is_none(binfmt: Path, text: str) -> None:
+    (binfmt / "qemu-aarch64").write_text(text)
+    assert not emulates("aarch64")
+
+
+def test_a_kernel_without_binfmt_misc_emulates_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emulation, "BINFMT", tmp_path / "none")
+    assert not emulates("aarch64")

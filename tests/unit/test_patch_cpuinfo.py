@@ -1,0 +1,67 @@
+"""The patch of cpuinfo fits the sources of every origin.
+
+What it does is tested in tests/integration/test_arm64_compiled.py.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import patch_ng
+import pytest
+
+from builders.trees import patches_of
+
+# The first lines of src/linux/processors.c, all that the patch needs: before upstream
+# reformatted its sources, and after.
+TABS = "".join(
+    f"{line}\n"
+    for line in (
+        *(f"#include <{name}.h>" for name in ("stdbool", "stdint", "stdlib", "stdio", "string")),
+        "",
+        "#if !defined(__ANDROID__)",
+        "\t#include <sched.h>",
+        "#endif",
+    )
+)
+SORTED = TABS.replace("stdlib", "x").replace("stdio", "stdlib").replace("x", "stdio", 1)
+FILE = "src/linux/processors.c"
+
+
+def applied(text: str, folder: Path) -> str | None:
+    """A file with the patch, or None if it does not fit."""
+    [patch] = patches_of("2.14.1", "cpuinfo")
+    file = folder / FILE
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    patch_set = patch_ng.PatchSet(io.BytesIO(patch.read_bytes()))
+    assert patch_set.items
+    assert not patch_set.errors
+    if not patch_set.apply(strip=1, root=str(folder), fuzz=False):
+        return None
+    return file.read_text()
+
+
+@pytest.mark.parametrize("text", [TABS, SORTED, TABS.replace("\t", "")])
+def test_it_fits_every_layout_and_adds_lines_alone(text: str, tmp_path: Path) -> None:
+    found = applied(text, tmp_path)
+    assert found is not None
+    before, rest = text.split("#if !defined", 1)
+    added = found.removeprefix(before).removesuffix(f"#if !defined{rest}")
+    assert len(added) == len(found) - len(text)
+    first, guard, *_, end, _blank = added.splitlines()
+    assert first == "#include <linux/api.h>"
+    assert guard == "#if CPUINFO_ARCH_ARM || CPUINFO_ARCH_ARM64"
+    assert end == "#endif"
+
+
+def test_it_does_not_fit_another_file(tmp_path: Path) -> None:
+    assert applied(TABS.replace("string", "strings"), tmp_path) is None
+
+
+def test_it_says_what_it_mends_and_where_that_was_reported() -> None:
+    [patch] = patches_of("2.14.1", "cpuinfo")
+    header = patch.read_text().partition("\n--- ")[0]
+    assert "/sys/devices/system/cpu" in header
+    assert "https://github.com/pytorch/cpuinfo/issues/143" in header
