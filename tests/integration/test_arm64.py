@@ -117,7 +117,15 @@ def image(wheel: Path, place: Place, folder: Path) -> AbstractContextManager[doc
     )
 
 
-@pytest.mark.parametrize("lists_cpus", [False, True], ids=["as on Lambda", "as elsewhere"])
+# cpuinfo's src/arm/linux/init.c writes to caches that it has not counted.
+CRASHES = pytest.mark.xfail(strict=True, reason="the emulated system lists an x86-64 CPU's caches")
+
+
+@pytest.mark.parametrize(
+    "lists_cpus",
+    [False, pytest.param(True, marks=CRASHES)],
+    ids=["as on Lambda", "as elsewhere"],
+)
 def test_it_answers_with_xnnpack(
     wheel: Path, place: Place, lists_cpus: bool, tmp_path: Path
 ) -> None:
@@ -131,6 +139,7 @@ def test_it_answers_with_xnnpack(
     assert run.measures == {}
 
 
+@CRASHES
 def test_without_the_patch_xnnpack_is_off_on_lambda_alone(
     unpatched: Path, place: Place, tmp_path: Path
 ) -> None:
