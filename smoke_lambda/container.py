@@ -52,12 +52,10 @@ class Limits:
     Attributes:
         memory_mb: all of it; there is no swap.
         cpus: virtual CPUs.
-        lists_cpus: whether there is /sys/devices/system/cpu, as there is outside Lambda.
     """
 
     memory_mb: int = MEMORY_MB
     cpus: int = 1
-    lists_cpus: bool = False
 
     def options(self) -> list[str]:
         """Options of `docker run`: these limits, and those that every function has.
@@ -65,11 +63,10 @@ class Limits:
         https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html;
         that /sys/devices/system/cpu is missing is known of arm64 (pytorch/cpuinfo).
         """
-        mask = ["--mount", "type=tmpfs,destination=/sys/devices/system/cpu"]
         return [
             "--read-only",
             *("--tmpfs", f"/tmp:rw,exec,nosuid,mode=1777,size={TMP_MB}m"),
-            *([] if self.lists_cpus else mask),
+            *("--mount", "type=tmpfs,destination=/sys/devices/system/cpu"),
             *("--user", USER),
             *("--cap-drop", "ALL"),
             *("--security-opt", "no-new-privileges"),
