@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
@@ -31,6 +32,7 @@ def _fits(entry: str, arch: str) -> bool:
     program = Path(fields.get("interpreter", "")).name
     return (
         state == "enabled"
-        and program.startswith(f"qemu-{arch}")
+        # qemu-aarch64-static; Debian's link to it is aarch64-binfmt-P. Not qemu-aarch64_be.
+        and arch in re.split(r"[-.]", program)
         and "F" in fields.get("flags:", "")
     )

@@ -34,6 +34,22 @@ def test_an_emulator_that_containers_find_is_one(binfmt: Path, flags: str) -> No
     assert not emulates("x86_64")
 
 
+@pytest.mark.parametrize(
+    ("program", "right"),
+    [
+        ("/usr/bin/qemu-aarch64", True),
+        # Debian's, since its package has the kernel keep argv[0].
+        ("/usr/libexec/qemu-binfmt/aarch64-binfmt-P", True),
+        ("/usr/bin/qemu-aarch64_be", False),
+        ("/usr/bin/qemu-arm-static", False),
+    ],
+)
+def test_the_program_names_the_architecture(binfmt: Path, program: str, right: bool) -> None:
+    entry = ENTRY.format(flags="PF").replace("/usr/bin/qemu-aarch64-static", program)
+    (binfmt / "qemu-aarch64").write_text(entry)
+    assert emulates("aarch64") is right
+
+
 def test_its_entry_may_have_any_name(binfmt: Path) -> None:
     (binfmt / "arm").write_text(ENTRY.format(flags="F"))
     assert emulates("aarch64")
