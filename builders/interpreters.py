@@ -35,6 +35,11 @@ class Interpreter:
     include: Path
 
     @property
+    def prefix(self) -> Path:
+        """Of the installation, also where the program is that of an environment."""
+        return self.include.parent.parent
+
+    @property
     def has_headers(self) -> bool:
         """Whether extensions can be compiled for it."""
         return (self.include / "Python.h").is_file()

@@ -21,9 +21,11 @@ from builders.engine import Engine, pip_secrets
 from builders.errors import EngineError
 from builders.fetch import Fetcher, debian_mirrors
 from builders.headers import DEBIAN_ARCH
-from builders.interpreters import find_interpreter
+from builders.interpreters import Interpreter, find_interpreter
 from builders.matrix import Runtime
 from builders.process import run
+from builders.sources import Archive
+from ci.standin.frozen import freeze_python
 from smoke_lambda.lock import FUNCTION_PACKAGES, lock_path, packages_of
 from smoke_lambda.rie import DATA as RIE
 from smoke_lambda.rie import emulator
@@ -55,34 +57,42 @@ class Recipe:
         tree: the prefix of this machine's CPython that is copied, or None where
             the Python is among the packages.
         version: of that CPython.
+        frozen: what has that CPython's machine code for another architecture.
     """
 
     suite: str
     packages: tuple[str, ...]
     tree: Path | None = None
     version: str = ""
+    frozen: Archive | None = None
 
 
 def choose_recipe(runtime: Runtime, arch: str) -> Recipe:
-    """This machine's CPython where it can be copied, else Debian's.
+    """This machine's CPython where it can be copied, else Debian's, else one made of two.
 
     Raises:
         EngineError: neither is to be had.
     """
     data = tomllib.loads(DATA.read_text())
-    found = find_interpreter(runtime.python)
-    suite = _suite()
+    found, suite = _copyable(runtime), _suite()
     if found is not None and found.arch == arch and suite in data["copied"]:
-        # The headers are the base installation's, also of an environment.
-        tree = found.include.parent.parent
-        if tree != Path("/usr") and (tree / f"lib/{runtime.name}/os.py").is_file():
-            packages = tuple(data["copied"][suite])
-            return Recipe(suite=suite, packages=packages, tree=tree, version=found.version)
+        packages = tuple(data["copied"][suite])
+        return Recipe(suite=suite, packages=packages, tree=found.prefix, version=found.version)
+    extracted = tuple(data["extracted"]["packages"])
     if runtime.debian:
         packages = tuple(p.format(python=runtime.python) for p in data["packaged"]["packages"])
         if arch != platform.machine():
-            packages += tuple(data["extracted"]["packages"])
+            packages += extracted
         return Recipe(suite=runtime.debian, packages=packages)
+    frozen = data["frozen"].get(f"{runtime.tag}-{arch}")
+    if found is not None and frozen and suite:
+        return Recipe(
+            suite=suite,
+            packages=extracted + tuple(data["frozen"]["packages"]),
+            tree=found.prefix,
+            version=found.version,
+            frozen=Archive(**frozen),
+        )
     suites = " or ".join(data["copied"])
     raise EngineError(
         f"no Python {runtime.python} for {arch} to make a stand-in of",
@@ -133,6 +143,9 @@ class Maker:
             (context / "requirements.txt").write_text(_client_requirements(runtime))
             if recipe_.tree is not None:
                 copy_python(recipe_.tree, runtime, context / "lang")
+            if recipe_.frozen is not None:
+                wheel = recipe_.frozen.fetch(self.fetcher)
+                freeze_python(wheel, runtime, platform.machine(), arch, context / "lang")
             self.engine.build(
                 dockerfile=HERE / "Dockerfile",
                 context=context,
@@ -208,6 +221,7 @@ class Maker:
     def _key(self, runtime: Runtime, arch: str) -> str:
         recipe_ = choose_recipe(runtime, arch)
         made_from = [recipe_.suite, recipe_.packages, str(recipe_.tree), recipe_.version]
+        made_from += [recipe_.frozen.sha256] if recipe_.frozen else []
         return key_of([*made_from, arch, _client_requirements(runtime), recipe(HERE, RIE)])
 
 
@@ -227,6 +241,14 @@ def _client_requirements(runtime: Runtime) -> str:
     """The locked requirements of Lambda's Python client, as functions run with it."""
     locked = packages_of(lock_path(runtime, runtime.numpy.on_lambda))
     return "".join(text for name, text in locked.items() if name not in FUNCTION_PACKAGES)
+
+
+def _copyable(runtime: Runtime) -> Interpreter | None:
+    """This machine's CPython, if it is an installation of its own."""
+    found = find_interpreter(runtime.python)
+    if found is None or found.prefix == Path("/usr"):
+        return None
+    return found if (found.prefix / f"lib/{runtime.name}/os.py").is_file() else None
 
 
 def _suite() -> str:

@@ -83,6 +83,20 @@ def test_else_debians_python_is_taken(tmp_path: Path, machine: dict[str, Any], w
     assert {"python3.14", "python3.14-venv", "libpython3.14-dev"} < set(recipe.packages)
 
 
+def test_for_another_architecture_what_debian_lacks_is_put_together(
+    tmp_path: Path, machine: dict[str, Any]
+) -> None:
+    machine["pythons"]["3.12"] = installed(cpython(tmp_path))
+    recipe = choose_recipe(PY312, "aarch64")
+    assert (recipe.suite, recipe.tree, recipe.version) == ("bookworm", tmp_path, "3.12.1")
+    assert recipe.frozen is not None
+    assert "cp312-manylinux_2_17_aarch64" in recipe.frozen.pypi
+    assert {"libc-bin", "zlib1g"} < set(recipe.packages)
+    machine["pythons"] = {}
+    with pytest.raises(EngineError, match=r"no Python 3\.12 for aarch64"):
+        choose_recipe(PY312, "aarch64")
+
+
 @pytest.mark.usefixtures("machine")
 def test_a_python_that_nobody_has() -> None:
     with pytest.raises(EngineError, match=r"no Python 3\.8 for x86_64 .*pyenv install 3\.8"):
