@@ -1,4 +1,4 @@
-"""Containers under what Lambda enforces, and functions that run in them."""
+"""Containers under Lambda's limits, and functions that run in them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,9 @@ from builders.errors import EngineError, SmokeError
 from builders.process import die_with_parent
 from smoke_lambda import events
 from smoke_lambda.function import INVOKE_SECONDS, init_ms
+from smoke_lambda.limits import Limits, open_to_all
 
 HERE = Path(__file__).parent
-MEMORY_MB = 512
-TMP_MB = 512  # Lambda's default ephemeral storage
-# Lambda's sandbox user and group.
-USER = "993:990"
 WORK = "/smoke"
 """Where the probes are mounted; they are in no image."""
 TOOLS = (
@@ -45,39 +42,6 @@ START_SECONDS = 60.0
 _numbers = itertools.count()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What Lambda gives a function.
-
-    Attributes:
-        memory_mb: all of it; there is no swap.
-        cpus: virtual CPUs.
-    """
-
-    memory_mb: int = MEMORY_MB
-    cpus: int = 1
-
-    def options(self) -> list[str]:
-        """Options of `docker run`: these limits, and those that every function has.
-
-        https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html;
-        that /sys/devices/system/cpu is missing is known of arm64 (pytorch/cpuinfo).
-        """
-        return [
-            "--read-only",
-            *("--tmpfs", f"/tmp:rw,exec,nosuid,mode=1777,size={TMP_MB}m"),
-            *("--mount", "type=tmpfs,destination=/sys/devices/system/cpu"),
-            *("--user", USER),
-            *("--cap-drop", "ALL"),
-            *("--security-opt", "no-new-privileges"),
-            *("--pids-limit", "1024"),
-            *("--network", "none"),
-            *("--memory", f"{self.memory_mb}m", "--memory-swap", f"{self.memory_mb}m"),
-            *("--cpus", str(self.cpus)),
-            *("--env", f"AWS_LAMBDA_FUNCTION_MEMORY_SIZE={self.memory_mb}"),
-        ]
-
-
 @contextmanager
 def tools() -> Iterator[Path]:
     """A folder with the probes and the images, readable by any user, while the block lasts."""
@@ -88,8 +52,7 @@ def tools() -> Iterator[Path]:
         for name in TOOLS:
             shutil.copyfile(HERE / name, package / name)
         shutil.copytree(events.IMAGES, folder / "images", copy_function=shutil.copyfile)
-        for path in (folder, *folder.rglob("*")):
-            path.chmod(0o755 if path.is_dir() else 0o644)
+        open_to_all(folder)
         yield folder
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,7 +18,8 @@ from builders.headers import DEBIAN_ARCH
 from builders.matrix import Runtime
 from smoke_lambda import bench, events
 from smoke_lambda.bench import Step
-from smoke_lambda.container import WORK, ContainerFunction, Limits, reap, run_probe, running, tools
+from smoke_lambda.container import WORK, ContainerFunction, reap, run_probe, running, tools
+from smoke_lambda.limits import CPU_FILES, Limits, list_processors
 from smoke_lambda.lock import FUNCTION_PACKAGES, lock_path, packages_of
 from smoke_lambda.measure import measure
 from smoke_lambda.model import ModelReport
@@ -122,7 +123,7 @@ def image(
             base=base,
             name=image_name(wheel, arch, numpy),
             requirements=lock_path(runtime, numpy),
-            platform=f"linux/{DEBIAN_ARCH[arch]}",
+            arch=arch,
             # What an emulator takes is no measure of what Lambda would.
             measured=numpy == runtime.numpy.on_lambda and arch == engine.arch,
             folder=folder,
@@ -140,7 +141,7 @@ class Image:
     base: str
     name: str
     requirements: Path
-    platform: str
+    arch: str
     measured: bool
     folder: Path
     log: Path
@@ -172,7 +173,7 @@ class Image:
                     labels={LABEL: self.name},
                     tag=None if target else self.name,
                     network="host",
-                    platform=self.platform,
+                    platform=f"linux/{DEBIAN_ARCH[self.arch]}",
                     log=self.log,
                     what=what,
                 )
@@ -198,9 +199,21 @@ class Image:
         """See bench.Place."""
         paths = {model: f"/var/task/{MODELS}/{model}.tflite" for model in models}
         fault, found = judged(*self.look(PROBE, *paths.values()))
+        if not fault and self.arch == "aarch64":
+            fault = self._differs_with_processors_listed(found["operators"])
         if not fault:
             found["operators"] = {model: found["operators"][path] for model, path in paths.items()}
         return fault, found
+
+    def _differs_with_processors_listed(self, operators: Mapping[str, Any]) -> str:
+        """What goes wrong with the image outside Lambda, where Linux lists the processors."""
+        emulated = self.arch != self.engine.arch
+        files = list_processors(self.folder / "processors") if emulated else CPU_FILES
+        limits = replace(self.limits, cpu_files=files)
+        fault, found = judged(*self.look(PROBE, *operators, limits=limits))
+        if fault or found["operators"] != operators:
+            return f"expected XNNPACK as without {CPU_FILES}, found {fault or found['operators']}"
+        return ""
 
     @property
     def is_limited(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from builders.errors import SmokeError
 from smoke_lambda import events
 from smoke_lambda.bench import FLOAT32, function_variables
-from smoke_lambda.container import MEMORY_MB, Limits
+from smoke_lambda.limits import MEMORY_MB, Limits
 
 CPUS = (1, 2)
 WARM = 20

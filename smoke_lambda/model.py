@@ -16,8 +16,8 @@ from builders.cache import sha256_of
 from builders.errors import SmokeError, UsageError
 from builders.matrix import Runtime
 from smoke_lambda.bench import Step, check_runs
-from smoke_lambda.container import Limits
 from smoke_lambda.flatbuffer import NotAModelError, operator_codes
+from smoke_lambda.limits import Limits
 from smoke_lambda.measure import LEAST_MB, STEP_MB, least
 from smoke_lambda.probing import judged
 

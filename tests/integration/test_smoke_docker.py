@@ -23,9 +23,9 @@ from ci.bases import BaseImages
 from ci.smoker import DockerSmoker
 from ci.standin.make import LABEL as MADE_FROM
 from smoke_lambda import container, docker, events
-from smoke_lambda.container import Limits
 from smoke_lambda.flatbuffer import CODE_VERSION, field_position, operator_codes
 from smoke_lambda.function import PATH, Function
+from smoke_lambda.limits import Limits
 
 pytestmark = pytest.mark.integration
 

@@ -13,7 +13,7 @@ import pytest
 from builders.matrix import load_matrix
 from smoke_lambda import bench, events, measure, probing
 from smoke_lambda.bench import FLOAT32, INT8, Bench
-from smoke_lambda.container import Limits
+from smoke_lambda.limits import Limits
 from smoke_lambda.report import SmokeRun
 
 RUNTIME = load_matrix().runtime("3.12")

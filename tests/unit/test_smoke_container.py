@@ -18,7 +18,7 @@ from builders.engine import Engine
 from builders.errors import EngineError
 from builders.matrix import Runtime, load_matrix
 from smoke_lambda import container, docker, events, relay
-from smoke_lambda.container import Limits
+from smoke_lambda.limits import CPU_FILES, Limits, list_processors
 from smoke_lambda.lock import FUNCTION_PACKAGES, lock_path, packages_of
 
 RUNTIME = load_matrix().runtime("3.12")
@@ -47,6 +47,7 @@ class FakeEngine:
     builds: list[dict[str, Any]] = field(default_factory=list)
     failures: list[EngineError] = field(default_factory=list)
     client: Path = Path("/nonexistent/docker")
+    arch: str = "x86_64"
 
     def attempt(self, *arguments: str, timeout: float = 1) -> subprocess.CompletedProcess[str]:
         assert timeout > 0
@@ -93,6 +94,18 @@ def test_the_limits_are_lambdas() -> None:
     ):
         assert pair in " ".join(options)
     assert "--read-only" in options
+
+
+def test_processors_are_hidden_or_shown(tmp_path: Path) -> None:
+    files = list_processors(tmp_path / "cpu", 4)
+    options = " ".join(Limits(cpu_files=files).options())
+    assert f"--mount type=bind,source={files},target=/sys/devices/system/cpu,readonly" in options
+    assert "type=tmpfs,destination=/sys" not in options
+    assert (files / "possible").read_text() == (files / "present").read_text() == "0-3\n"
+    assert sorted(path.name for path in files.glob("cpu*")) == ["cpu0", "cpu1", "cpu2", "cpu3"]
+    assert (files / "cpu3/topology/core_id").read_text() == "3\n"
+    for path in (files, *files.rglob("*")):
+        assert path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o644), path
 
 
 def test_the_memory_of_a_functions_processes() -> None:
@@ -163,12 +176,14 @@ def test_a_container_that_cannot_be_created_is_removed_all_the_same(tmp_path: Pa
 # --- Images ---------------------------------------------------------------------------
 
 
-def image(engine: FakeEngine, folder: Path, *, measured: bool = False) -> docker.Image:
+def image(
+    engine: FakeEngine, folder: Path, *, arch: str = "x86_64", measured: bool = False
+) -> docker.Image:
     return docker.Image(
         engine=as_engine(engine),
         base="base:3.12",
         name="smoke:1",
-        platform="linux/amd64",
+        arch=arch,
         requirements=lock_path(RUNTIME, RUNTIME.numpy.on_lambda),
         measured=measured,
         folder=folder,
@@ -242,6 +257,58 @@ def test_only_the_numpy_of_lambda_is_measured(tmp_path: Path) -> None:
     engine = FakeEngine()
     assert image(engine, tmp_path).measures() == {}
     assert engine.asked == []
+
+
+PATH = "/var/task/models/m.tflite"
+
+
+@pytest.mark.parametrize(
+    ("arch", "listed", "fault"),
+    [
+        ("x86_64", None, ""),
+        ("aarch64", {"operators": {PATH: [["CONV_2D", True]]}}, ""),
+        ("aarch64", {"operators": {PATH: [["CONV_2D", False]]}}, "without /sys/devices/system/cpu"),
+        ("aarch64", None, "139 (SIGSEGV)"),
+    ],
+)
+def test_arm64_is_probed_with_and_without_the_processors_listed(
+    arch: str,
+    listed: dict[str, Any] | None,
+    fault: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked: list[Limits] = []
+
+    def run_probe(_engine: object, _name: str, limits: Limits, *_rest: object) -> tuple[int, str]:
+        looked.append(limits)
+        hidden = {"operators": {PATH: [["CONV_2D", True]]}}
+        found = listed if limits.cpu_files else hidden
+        return (0, f"found: {json.dumps(found)}") if found else (139, "")
+
+    monkeypatch.setattr(docker, "run_probe", run_probe)
+    found_fault, found = image(FakeEngine(), tmp_path, arch=arch).probe(["m"])
+    assert fault in found_fault
+    assert bool(fault) == bool(found_fault)
+    assert found["operators"].keys() == ({PATH} if fault else {"m"})
+    assert len(looked) == (1 if arch == "x86_64" else 2)
+    assert looked[0].cpu_files is None
+    if arch == "aarch64":
+        assert looked[1].cpu_files == tmp_path / "processors"
+
+
+def test_on_an_arm64_machine_its_own_files_are_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Path | None] = []
+
+    def run_probe(_engine: object, _name: str, limits: Limits, *_rest: object) -> tuple[int, str]:
+        shown.append(limits.cpu_files)
+        return 0, f"found: {json.dumps({'operators': {PATH: []}})}"
+
+    monkeypatch.setattr(docker, "run_probe", run_probe)
+    image(FakeEngine(arch="aarch64"), tmp_path, arch="aarch64").probe(["m"])
+    assert shown == [None, CPU_FILES]
 
 
 def test_a_lock_by_package() -> None:

@@ -16,7 +16,6 @@ from builders.errors import SmokeError, UsageError
 from builders.matrix import load_matrix
 from ci.show import show_model
 from smoke_lambda import events, model
-from smoke_lambda.container import Limits
 from smoke_lambda.flatbuffer import (
     CODE_VERSION,
     NotAModelError,
@@ -24,6 +23,7 @@ from smoke_lambda.flatbuffer import (
     make_plain,
     operator_codes,
 )
+from smoke_lambda.limits import Limits
 
 RUNTIME = load_matrix().runtime("3.12")
 INT8 = events.MODELS / "digits-int8.tflite"
