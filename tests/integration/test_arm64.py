@@ -1,23 +1,28 @@
 """An arm64 wheel, from sources to answers: cross-compiled, and run in an emulator.
 
-Without the files that Lambda's arm64 sandbox lacks, with and without the patch that makes
+Its build is killed again and again, and gives the published bytes all the same. It runs
+without the files that Lambda's arm64 sandbox lacks, with and without the patch that makes
 up for them. The emulator shows that code is right; it is no Graviton.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import subprocess
+import sys
+import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from support import ROOT, copy_tracked_files, without_patches
 from support import engine as find_engine
-from support import without_patches
 
+from builders.audit import audit
 from builders.cache import Cache, default_root
 from builders.core import Core
 from builders.engine import Engine
@@ -28,6 +33,7 @@ from builders.native import NativeRunner
 from builders.progress import Reporter
 from builders.toolchain import FLAGS
 from ci.emulation import REMEDY, emulates
+from ci.publish.rebuild import compare
 from ci.standin.make import Maker
 from smoke_lambda import docker
 from smoke_lambda.bench import FLOAT32, INT8, Bench
@@ -37,6 +43,19 @@ pytestmark = pytest.mark.integration
 # Debian has this Python for arm64, and most of our runtimes are as old as it.
 TARGET = load_matrix().target("tf2.14.1-cp311-aarch64")
 NUMPY = TARGET.runtime.numpy.on_lambda
+
+KILLS = 10
+# The first kills fall into the unpacking, the others into the compilation and on.
+KILLS_WITHOUT_TREES = 2
+LONGEST_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Killed:
+    """What a build left that was killed and went on."""
+
+    wheel: Path
+    cache: Cache
 
 
 @dataclass(frozen=True)
@@ -62,8 +81,45 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 
 @pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> NativeRunner:
-    return native(Cache(default_root()), tmp_path_factory.mktemp("logs"))
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Killed:
+    """The wheel of a build in another folder that was killed ten times."""
+    folder = tmp_path_factory.mktemp("another folder's")
+    checkout, cache, out = folder / "checkout", folder / "its cache", folder / "out"
+    copy_tracked_files(checkout)
+    cache.mkdir()
+    (cache / "downloads").symlink_to(default_root() / "downloads")
+    command: list[str | Path] = [sys.executable, checkout / "scripts/build", "--runner", "native"]
+    command += ["--only", TARGET.identifier, "--out", out]
+    env = {**os.environ, "TFLITE_WHEELS_CACHE": str(cache)}
+    seed = int(time.time())
+    moments = random.Random(seed)
+    print(f"seed {seed}")
+
+    prepared = subprocess.run([*command, "--plan"], env=env, check=False, capture_output=True)
+    assert prepared.returncode == 0, prepared.stderr
+    for number in range(KILLS):
+        if number == KILLS_WITHOUT_TREES:
+            # As if the unpacking had come through: it takes longer than any of our kills.
+            shutil.rmtree(cache / "trees", ignore_errors=True)
+            shutil.copytree(default_root() / "trees", cache / "trees", copy_function=os.link)
+        build = subprocess.Popen(
+            command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            build.wait(moments.uniform(1.0, LONGEST_SECONDS))
+        except subprocess.TimeoutExpired:
+            build.kill()
+            build.wait()
+        assert list(out.glob("*.whl")) == [] or build.returncode == 0
+    done = subprocess.run(command, env=env, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = out.glob("*.whl")
+    return Killed(wheel, Cache(cache))
+
+
+@pytest.fixture(scope="module")
+def runner(killed: Killed, tmp_path_factory: pytest.TempPathFactory) -> NativeRunner:
+    return native(killed.cache, tmp_path_factory.mktemp("logs"))
 
 
 def native(cache: Cache, logs: Path) -> NativeRunner:
@@ -72,15 +128,8 @@ def native(cache: Cache, logs: Path) -> NativeRunner:
 
 
 @pytest.fixture(scope="module")
-def wheel(place: Place, runner: NativeRunner) -> Path:
-    del place  # What cannot be run is not compiled.
-    return runner.wheel(TARGET)
-
-
-@pytest.fixture(scope="module")
-def unpatched(wheel: Path, runner: NativeRunner, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def unpatched(runner: NativeRunner, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same wheel with the one object of cpuinfo as upstream has it."""
-    del wheel
     folder = tmp_path_factory.mktemp("unpatched")
     toolchain, core = runner.toolchain, runner.core(TARGET.tensorflow, TARGET.arch)
     tree = without_patches(runner.trees(TARGET.tensorflow) / "cpuinfo", folder)
@@ -116,9 +165,16 @@ def image(wheel: Path, place: Place, folder: Path) -> AbstractContextManager[doc
     )
 
 
-def test_it_answers_with_xnnpack_as_on_lambda(wheel: Path, place: Place, tmp_path: Path) -> None:
-    with image(wheel, place, tmp_path) as function:
-        run = Bench(numpy=NUMPY, place=function, on_step=lambda _step: None).run(wheel)
+def test_a_build_that_was_killed_gives_the_published_bytes(killed: Killed) -> None:
+    report = audit(killed.wheel, load_matrix())
+    assert report.failed == ()
+    found = compare(ROOT / "wheels" / killed.wheel.name, killed.wheel)
+    assert found.ok, found.detail
+
+
+def test_it_answers_with_xnnpack_as_on_lambda(killed: Killed, place: Place, tmp_path: Path) -> None:
+    with image(killed.wheel, place, tmp_path) as function:
+        run = Bench(numpy=NUMPY, place=function, on_step=lambda _step: None).run(killed.wheel)
     assert [check for check in run.checks if not check.ok] == []
     assert run.xnnpack[FLOAT32] == 1.0
     # Its softmax is the built-in kernel's, as on x86-64.
