@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import runpy
-import site
 import sys
 
 
@@ -31,6 +30,9 @@ def run() -> None:
     library = os.path.join(home, "lib", "python{}.{}".format(*sys.version_info[:2]))
     path = os.environ.get("PYTHONPATH", "") if not options & {"-E", "-I"} else ""
     sys.path[:] = [*filter(None, path.split(os.pathsep)), library, f"{library}/lib-dynload"]
+    # Now, since it takes the prefixes when it is imported.
+    import site
+
     site.main()
     way, sys.argv = words[0], words[1:]
     if way == "-m":

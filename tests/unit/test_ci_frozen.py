@@ -116,10 +116,23 @@ sys.exit(7)
 
 
 @pytest.fixture
-def python(tmp_path: Path) -> list[str]:
+def home(tmp_path: Path) -> Path:
+    """An installation with this machine's standard library and packages of its own."""
+    standard = Path(os.__file__).parent
+    library = tmp_path / "lang/lib" / standard.name
+    (library / "site-packages").mkdir(parents=True)
+    (library / "site-packages/installed.py").write_text("print('found')")
+    for entry in standard.iterdir():
+        if entry.name != "site-packages":
+            (library / entry.name).symlink_to(entry)
+    return tmp_path / "lang"
+
+
+@pytest.fixture
+def python(home: Path, tmp_path: Path) -> list[str]:
     """A command that runs startup.py as such an executable does: no site, no environment."""
     (tmp_path / "program.py").write_text(PROGRAM)
-    run = "import runpy, sys; sys.argv[0] = sys.executable; "
+    run = f"import runpy, sys; sys.executable = sys.argv[0] = {str(home / 'bin/python')!r}; "
     run += f"startup = runpy.run_path({str(STARTUP)!r}); startup['init'](); startup['run']()"
     return [sys.executable, "-I", "-S", "-c", run]
 
@@ -135,12 +148,11 @@ def python(tmp_path: Path) -> list[str]:
     ],
 )
 def test_the_command_line_is_that_of_python(
-    words: list[str], argv: str, first: str, python: list[str], tmp_path: Path
+    words: list[str], argv: str, first: str, python: list[str], home: Path, tmp_path: Path
 ) -> None:
     command = [*python, *(word.replace("{folder}", str(tmp_path)) for word in words)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     argv, first = (text.format(folder=tmp_path) for text in (argv, first))
-    home = Path(sys.executable).parent.parent
     assert done.stdout == f"__main__ {[argv, '-c', 'x']} {first} {home}\n", done.stderr
     assert done.returncode == 7
 
@@ -155,6 +167,12 @@ def test_modules_are_found_as_the_environment_says(python: list[str], tmp_path: 
             [*python, *options, "-m", "there"], env=env, capture_output=True, text=True, check=False
         )
         assert (done.returncode, done.stdout) == (status, "" if status else "found\n")
+
+
+@pytest.mark.usefixtures("allow_subprocess")
+def test_what_pip_installed_is_found(python: list[str]) -> None:
+    done = subprocess.run([*python, "-m", "installed"], capture_output=True, text=True, check=True)
+    assert done.stdout == "found\n"
 
 
 @pytest.mark.usefixtures("allow_subprocess")
