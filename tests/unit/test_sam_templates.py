@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,26 @@ def test_the_readme_has_the_templates_commands(path: Path) -> None:
     assert len(commands) >= 2
     for command in commands:
         assert command in readme
+
+
+@pytest.mark.usefixtures("allow_subprocess")
+def test_one_command_makes_the_template_of_arm64(folder: Path) -> None:
+    (command,) = re.findall(r"^#  +(sed .+)$", TEMPLATE.read_text(), re.MULTILINE)
+    done = subprocess.run(
+        shlex.split(command),
+        cwd=sam.FOLDER.parent.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    copy = folder / "template-arm64.yaml"
+    copy.write_text(done.stdout)
+    assert sam.faults(copy) == []
+    assert sam.layer_command(copy)[0].endswith("-aarch64")
+    template = sam.load(copy)
+    (function,) = sam.of_type(template, sam.FUNCTION).values()
+    assert function["Properties"]["Architectures"] == ["arm64"]
+    assert "x86_64" not in str(template)
 
 
 def test_the_function_is_the_handler_and_its_models() -> None:
