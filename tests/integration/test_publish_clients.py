@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -38,6 +39,7 @@ from smoke_lambda.native import FLOAT32
 
 pytestmark = pytest.mark.integration
 
+DRIVER_PYTHON = "{}.{}".format(*sys.version_info)
 PYTHONS = [runtime.python for runtime in load_matrix().runtimes]
 JSON = "application/vnd.pypi.simple.v1+json"
 # What the commands need of the repository; it starts with nothing published.
@@ -169,9 +171,9 @@ def published(repository: Path) -> Path:
 
 
 def wheel_for(folder: Path, python: str) -> Wheel:
-    """The current wheel for a Python; skips where there is none."""
+    """The current wheel for a Python of this machine's architecture; skips where there is none."""
     for wheel in read_manifest(folder).current:
-        if wheel.python == python:
+        if (wheel.python, wheel.arch) == (python, platform.machine()):
             return wheel
     pytest.skip(f"no wheel for Python {python} (./scripts/build --python {python})")
 
@@ -327,3 +329,18 @@ def test_what_this_repository_has_published_installs_from_a_clone(
     environment.numpy(wheel.smoke[-1].numpy)
     environment.pip("install", "--quiet", "--no-deps", ROOT / "wheels" / wheel.file)
     assert environment.infers()
+
+
+def test_wheels_for_the_other_architecture_are_downloaded_here(tmp_path: Path) -> None:
+    others = [wheel for wheel in own().current if wheel.arch != platform.machine()]
+    if not others:
+        pytest.skip("this repository has published wheels for this architecture only")
+    environment = Environment(tmp_path / "environment", DRIVER_PYTHON)
+    with serving(ROOT / "wheels") as (address, _):
+        index = ("--index-url", f"{address}simple/", "--dest", tmp_path / "downloaded", PROJECT)
+        for wheel in others:
+            platforms = ("--platform", f"manylinux_2_17_{wheel.arch}", "--only-binary", ":all:")
+            version = ("--python-version", wheel.python, "--no-deps")
+            environment.pip("download", "--quiet", *platforms, *version, *index)
+    found = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in tmp_path.glob("down*/*")}
+    assert found == {wheel.file: wheel.sha256 for wheel in others}
