@@ -124,8 +124,7 @@ def image(
             name=image_name(wheel, arch, numpy),
             requirements=lock_path(runtime, numpy),
             arch=arch,
-            # What an emulator takes is no measure of what Lambda would.
-            measured=numpy == runtime.numpy.on_lambda and arch == engine.arch,
+            measured=numpy == runtime.numpy.on_lambda,
             folder=folder,
             log=log,
         )
@@ -203,12 +202,19 @@ class Image:
             fault = self._differs_with_processors_listed(found["operators"])
         if not fault:
             found["operators"] = {model: found["operators"][path] for model, path in paths.items()}
+        if self.is_emulated:
+            # What an emulator takes is no measure of what Lambda would.
+            found |= {"import_ms": None, "first_inference_ms": None}
         return fault, found
+
+    @property
+    def is_emulated(self) -> bool:
+        """Whether the engine's machine is of another architecture."""
+        return self.arch != self.engine.arch
 
     def _differs_with_processors_listed(self, operators: Mapping[str, Any]) -> str:
         """What goes wrong with the image outside Lambda, where Linux lists the processors."""
-        emulated = self.arch != self.engine.arch
-        files = list_processors(self.folder / "processors") if emulated else CPU_FILES
+        files = list_processors(self.folder / "processors") if self.is_emulated else CPU_FILES
         limits = replace(self.limits, cpu_files=files)
         fault, found = judged(*self.look(PROBE, *operators, limits=limits))
         if fault or found["operators"] != operators:
@@ -248,7 +254,7 @@ class Image:
 
     def measures(self) -> dict[str, Any]:
         """See bench.Place: of the NumPy that Lambda's users get."""
-        if not self.measured:
+        if not self.measured or self.is_emulated:
             return {}
         size = self.engine.image_size(self.name)
         return {"image": self.name, "image_bytes": size, **measure(self, self.engine.cpus())}

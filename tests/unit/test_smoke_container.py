@@ -253,10 +253,21 @@ def test_a_file_is_shown_to_a_container(tmp_path: Path) -> None:
     assert (folder / "model.tflite").stat().st_mode & 0o777 == 0o644
 
 
-def test_only_the_numpy_of_lambda_is_measured(tmp_path: Path) -> None:
+def test_only_the_numpy_of_lambda_is_measured_and_no_emulator(tmp_path: Path) -> None:
     engine = FakeEngine()
     assert image(engine, tmp_path).measures() == {}
+    assert image(engine, tmp_path, arch="aarch64", measured=True).measures() == {}
     assert engine.asked == []
+
+
+@pytest.mark.parametrize(("arch", "told"), [("x86_64", 5.0), ("aarch64", None)])
+def test_times_are_told_but_those_of_an_emulator(
+    arch: str, told: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {"operators": {PATH: []}, "import_ms": 5.0, "first_inference_ms": 5.0}
+    monkeypatch.setattr(docker, "run_probe", lambda *_: (0, f"found: {json.dumps(said)}"))
+    _, found = image(FakeEngine(), tmp_path, arch=arch).probe(["m"])
+    assert (found["import_ms"], found["first_inference_ms"]) == (told, told)
 
 
 PATH = "/var/task/models/m.tflite"
