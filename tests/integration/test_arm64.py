@@ -83,8 +83,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Killed:
     """The wheel of a build in another folder that was killed ten times."""
-    folder = tmp_path_factory.mktemp("another folder's")
-    checkout, cache, out = folder / "checkout", folder / "its cache", folder / "out"
+    folder = tmp_path_factory.mktemp("killed")
+    checkout, cache = folder / "another folder's checkout", folder / "its cache"
+    out = folder / "out"
     copy_tracked_files(checkout)
     cache.mkdir()
     (cache / "downloads").symlink_to(default_root() / "downloads")
