@@ -35,7 +35,7 @@ CHECKS = (
 )
 
 # Most of the integration tests' time is one program's that waits, or has one thread. Those
-# of a file share what they made; the files are taken in order, the longest are first.
+# of a file share what they made; the files are taken in the order of their names.
 SIDE_BY_SIDE = ("--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 
 

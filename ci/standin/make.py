@@ -71,7 +71,7 @@ def choose_recipe(runtime: Runtime, arch: str) -> Recipe:
     """This machine's CPython where it can be copied, else Debian's, else one made of two.
 
     Raises:
-        EngineError: neither is to be had.
+        EngineError: none of them is to be had.
     """
     data = tomllib.loads(DATA.read_text())
     found, suite = _copyable(runtime), _suite()
