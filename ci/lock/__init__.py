@@ -1,0 +1,1 @@
+"""Locks of sources, generated from what a TensorFlow tree itself pins."""

@@ -1,0 +1,1 @@
+# Of no use to a script, and CMake refuses it in one.

@@ -1,0 +1,118 @@
+"""`./scripts/lock`: write the lock of a TensorFlow version, or check it against a tree."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from builders.cache import Cache, default_root, write_atomically
+from builders.cli import EXIT_CODES, guarded
+from builders.errors import ArchiveError
+from builders.fetch import Fetcher, verify
+from builders.matrix import TensorFlow, load_matrix
+from builders.progress import Reporter, describe
+from builders.sources import SOURCES, Archive, Lock, fetch_sources, is_locked, load_lock
+from builders.unpack import unpack
+from ci.lock.generate import TARBALL, changes, differing, generate, lock_text
+
+DESCRIPTION = """\
+Write builders/sources/<version>.toml, the lock of a TensorFlow version, from what its own
+source tree pins. It says where TensorFlow's Bazel and CMake files differ, and takes Bazel's
+pin, which has a checksum. Origins other than upstream are kept as they are."""
+
+EXAMPLES = f"""\
+examples:
+  lock 2.17.1                  fetch its tarball, whose checksum the matrix has, and lock it
+  lock 2.14.1 --check          change nothing; fail if the tree calls for another lock
+  lock 2.14.1 --tree ~/tf      from an unpacked tree
+
+{EXIT_CODES}"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    return guarded(lambda: run(argv))
+
+
+def run(argv: Sequence[str] | None = None, sources: Path = SOURCES) -> int:
+    """Run the command; raises UserError where `main` prints.
+
+    Args:
+        sources: the folder of locks.
+    """
+    options = _parser().parse_args(argv)
+    tensorflow = load_matrix().tensorflow(options.version)
+    there = is_locked(tensorflow.version, sources)
+    kept = load_lock(tensorflow.version, sources) if there else None
+    tree = options.tree or _fetched_tree(tensorflow, kept, Cache(default_root()))
+    lock = generate(tensorflow, tree, kept)
+    for line in differing(lock, tree):
+        print(f"note: {line}", file=sys.stderr)
+    path = sources / f"{tensorflow.version}.toml"
+    text = lock_text(lock)
+    if there and path.read_text(encoding="utf-8") == text:
+        print(f"{path.name} is what the tree calls for")
+        return 0
+    differences = [*changes(kept, lock)] if kept else [f"there is no {path.name}"]
+    if options.check:
+        raise ArchiveError(
+            f"{path.name} is not what the tree calls for: "
+            f"{'; '.join(differences) or 'its text differs'}",
+            remedy=f"look at both; ./scripts/lock {tensorflow.version} rewrites it",
+        )
+    write_atomically(path, text.encode())
+    print("\n".join([*differences, f"wrote {path.name}"]))
+    return 0
+
+
+def _fetched_tree(tensorflow: TensorFlow, kept: Lock | None, cache: Cache) -> Path:
+    """The tree of a version, without our patches: from its lock's origins, else upstream."""
+    reporter = Reporter(Console(stderr=True))
+    with reporter.showing(), reporter.step(f"tensorflow {tensorflow.version}") as step:
+
+        def progress(done: int, total: int | None) -> None:
+            reporter.show(step, describe(done, total, "bytes", step.seconds))
+
+        fetcher = Fetcher(cache, progress=lambda _name: progress)
+        if kept is None:
+            archive = Archive(
+                url=TARBALL.format(version=tensorflow.version), sha256=tensorflow.sha256
+            )
+            folder = f"tensorflow-{tensorflow.version}"
+        else:
+            own = tuple(c for c in kept.components if c.name == "tensorflow")
+            alone = Lock(tensorflow=tensorflow.version, components=own)
+            passed: list[str] = []
+            (source,) = fetch_sources(alone, "auto", fetcher, passed)
+            for line in passed:
+                reporter.say(f"[yellow]![/] {line}")
+            archive, folder = source.origin.archive, source.origin.folder
+
+        def make(product: Path) -> None:
+            path = archive.fetch(fetcher)
+            verify(path, archive.sha256, path.name)
+            (product / "tree").mkdir()
+            unpack(path, {folder: product / "tree"}, progress)
+
+        return cache.product("tensorflow", archive.sha256[:16], make) / "tree"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lock",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("version", metavar="VERSION", help="a TensorFlow version of the matrix")
+    parser.add_argument("--tree", type=Path, metavar="DIR", help="default: fetched")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if it differs")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""A lock of sources, from what a TensorFlow tree pins.
+
+Of each component the upstream origin is what the tree's Bazel files pin, since those
+alone have checksums of all archives. Other origins are what people found, and are kept
+as they are in the lock that there is.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from builders.errors import ArchiveError
+from builders.matrix import Row, TensorFlow, is_sha256
+from builders.sources import Archive, Component, Lock, Origin
+from ci.lock import bazel, cmake
+
+COMPONENTS = Path(__file__).with_name("components.toml")
+TARBALL = "https://github.com/tensorflow/tensorflow/archive/refs/tags/v{version}.tar.gz"
+UPSTREAM = "upstream"
+
+HEADER = """\
+# The sources of TensorFlow {version}: each component that is compiled in, and for each
+# origin the archive it comes from. Written by ./scripts/lock, but for origin debian.
+#
+#   upstream  the archives that TensorFlow {version} itself pins, by SHA-256
+#             (tensorflow/workspace2.bzl and third_party/*/workspace.bzl)
+#   debian    for machines that reach only a Debian mirror: paths below its
+#             pool/main/, and wheels of PyPI for their headers. Some components are
+#             newer there.
+#
+# licence_files are relative to the folder of trees.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """A component, and its names where TensorFlow pins it; see components.toml."""
+
+    name: str
+    bazel: str
+    cmake: str
+    licence: str
+    licence_files: tuple[str, ...]
+
+
+def load_components(path: Path = COMPONENTS) -> tuple[Named, ...]:
+    """All components that are compiled in.
+
+    Raises:
+        UsageError: the file is malformed.
+    """
+    top = Row(path.name, tomllib.loads(path.read_text(encoding="utf-8")))
+    found = []
+    for row in top.rows("component", "name"):
+        found.append(
+            Named(
+                name=row.take("name", str),
+                bazel=row.take("bazel", str, default=""),
+                cmake=row.take("cmake", str, default=""),
+                licence=row.take("licence", str),
+                licence_files=row.strings("licence_files"),
+            )
+        )
+        row.done()
+    top.done()
+    return tuple(found)
+
+
+def generate(tensorflow: TensorFlow, tree: Path, kept: Lock | None) -> Lock:
+    """The lock that a tree of a TensorFlow version calls for.
+
+    Args:
+        tree: the folder with `tensorflow/` and `third_party/` in it.
+        kept: the lock that there is, whose other origins are kept.
+
+    Raises:
+        ArchiveError: the tree does not pin a component, or not by checksum.
+    """
+    pins = bazel.read_pins(tree)
+    there = {component.name: component for component in kept.components} if kept else {}
+    components = []
+    for named in load_components():
+        upstream = _upstream(named, tensorflow, pins)
+        others = there[named.name].origins if named.name in there else {}
+        components.append(
+            Component(
+                name=named.name,
+                licence=named.licence,
+                licence_files=named.licence_files,
+                origins={UPSTREAM: upstream} | {k: o for k, o in others.items() if k != UPSTREAM},
+            )
+        )
+    return Lock(tensorflow=tensorflow.version, components=tuple(components))
+
+
+def _upstream(named: Named, tensorflow: TensorFlow, pins: Mapping[str, bazel.Pin]) -> Origin:
+    if not named.bazel:
+        # A tree does not pin itself: its checksum is the matrix's.
+        return Origin(
+            name=UPSTREAM,
+            version=tensorflow.version,
+            archive=Archive(
+                url=TARBALL.format(version=tensorflow.version), sha256=tensorflow.sha256
+            ),
+            folder=f"tensorflow-{tensorflow.version}",
+        )
+    pin = pins.get(named.bazel)
+    if pin is None:
+        raise ArchiveError(f"the tree pins no {named.name} ({named.bazel} of Bazel)")
+    if not is_sha256(pin.sha256):
+        raise ArchiveError(f"{pin.file} pins {named.name} without a SHA-256: {pin.sha256!r}")
+    return Origin(
+        name=UPSTREAM,
+        version=pin.version,
+        archive=Archive(url=pin.url, sha256=pin.sha256),
+        folder=pin.folder,
+    )
+
+
+def differing(lock: Lock, tree: Path) -> Iterator[str]:
+    """A line for each component that CMake would take from elsewhere than the lock does.
+
+    Raises:
+        ArchiveError: CMake cannot read the tree's modules.
+    """
+    pins = cmake.read_pins(tree)
+    names = {named.name: named.cmake for named in load_components()}
+    for component in lock.components:
+        origin, pin = component.origins[UPSTREAM], pins.get(names[component.name])
+        if pin is None:
+            continue
+        if pin.commit:
+            taken, other = origin.version, pin.commit.removeprefix("v")
+        else:
+            taken, other = origin.archive.sha256, pin.sha256
+        if taken != other:
+            yield f"{component.name}: CMake pins {other}; taken is Bazel's {taken}, by SHA-256"
+
+
+def changes(old: Lock, new: Lock) -> Iterator[str]:
+    """A line for each difference between two locks, naming the component."""
+    before = {component.name: component for component in old.components}
+    after = {component.name: component for component in new.components}
+    for name in sorted(before.keys() - after.keys()):
+        yield f"{name}: is no component any more"
+    for name, component in after.items():
+        was = before.get(name)
+        if was is None:
+            yield f"{name}: is new"
+            continue
+        if (was.licence, was.licence_files) != (component.licence, component.licence_files):
+            yield f"{name}: its licence is {component.licence}, was {was.licence}"
+        for origin in sorted(component.origins.keys() | was.origins.keys()):
+            told = [_told(lock.origins.get(origin)) for lock in (was, component)]
+            if told[0] != told[1]:
+                yield f"{name}: {origin} is {told[1]}, was {told[0]}"
+
+
+def _told(origin: Origin | None) -> str:
+    if origin is None:
+        return "nothing"
+    where = f"{origin.archive.location} {origin.folder}".rstrip()
+    return f"{origin.version} ({where}, sha256 {origin.archive.sha256})"
+
+
+def lock_text(lock: Lock) -> str:
+    """A lock as its file has it."""
+    parts = [HEADER.format(version=lock.tensorflow)]
+    for component in lock.components:
+        files = ", ".join(f'"{file}"' for file in component.licence_files)
+        parts.append(
+            f'\n[[component]]\nname = "{component.name}"\nlicence = "{component.licence}"\n'
+            f"licence_files = [{files}]\n"
+        )
+        for origin in component.origins.values():
+            values = {
+                "version": origin.version,
+                "url": origin.archive.url,
+                "debian": origin.archive.debian,
+                "pypi": origin.archive.pypi,
+                "sha256": origin.archive.sha256,
+                "folder": origin.folder,
+            }
+            lines = "".join(f'{key} = "{value}"\n' for key, value in values.items() if value)
+            parts.append(f"\n[component.origins.{origin.name}]\n{lines}")
+    return "".join(parts)

@@ -1,0 +1,310 @@
+"""Locks from what a tree pins: a small one, with the ways of pinning that TensorFlow uses."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from builders.cache import Cache, default_root
+from builders.errors import ArchiveError, UnreachableError, UsageError
+from builders.fetch import Fetcher
+from builders.matrix import load_matrix
+from builders.sources import SOURCES, load_lock
+from ci.lock import bazel, cmake, command, generate
+from ci.lock.generate import changes, differing, load_components, lock_text
+
+TENSORFLOW = load_matrix().tensorflow("2.14.1")
+LOCK = load_lock("2.14.1")
+COMMIT, OTHER = "1" * 40, "2" * 40
+
+HTTP = """\
+    tf_http_archive(
+        name = "{name}",
+        sha256 = "{sha256}",
+        strip_prefix = "{folder}",
+        urls = tf_mirror_urls("{url}"),
+    )
+"""
+# As abseil and Eigen are pinned: by constants of the function.
+CONSTANTS = """\
+load("//third_party:repo.bzl", "tf_http_archive", "tf_mirror_urls")
+
+def repo():
+    COMMIT = "{version}"
+    SHA256 = "{sha256}"
+    SYS_DIRS = {{n: n for n in ["a"]}}
+    tf_http_archive(
+        name = "{name}",
+        build_file = "//third_party:x.BUILD",
+        sha256 = SHA256,
+        strip_prefix = "{stem}-{{commit}}".format(commit = COMMIT),
+        urls = tf_mirror_urls("{url}"),
+        system_link_files = SYS_DIRS,
+    )
+"""
+
+
+def tree_of(folder: Path, replaced: Mapping[str, str] | None = None) -> Path:
+    """A tree that pins what the committed lock has, but for replacements in its text."""
+    pins = []
+    for named in load_components():
+        if named.bazel:
+            origin = next(c for c in LOCK.components if c.name == named.name).origins["upstream"]
+            pins.append(
+                {
+                    "name": named.bazel,
+                    "url": origin.archive.url,
+                    "sha256": origin.archive.sha256,
+                    "folder": origin.folder,
+                    "version": origin.version,
+                    "stem": origin.folder.rpartition("-")[0],
+                }
+            )
+    eigen = next(pin for pin in pins if pin["name"] == "eigen_archive")
+    pins.remove(eigen)
+    texts = {
+        "tensorflow/workspace2.bzl": "def _tf_repositories():\n    xla()\n"
+        + "".join(HTTP.format(**pin) for pin in pins),
+        "third_party/eigen3/workspace.bzl": CONSTANTS.format(**eigen),
+        # The first to name a repository counts.
+        "third_party/xla/workspace2.bzl": "def x():\n"
+        + HTTP.format(**{**pins[0], "sha256": "f" * 64}),
+    }
+    for name, text in texts.items():
+        for old, new in (replaced or {}).items():
+            text = text.replace(old, new)
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def test_the_committed_lock_is_what_its_pins_give(tmp_path: Path) -> None:
+    lock = generate.generate(TENSORFLOW, tree_of(tmp_path), LOCK)
+    assert lock == LOCK
+    assert lock_text(lock) == (SOURCES / "2.14.1.toml").read_text()
+    assert [*changes(LOCK, lock)] == []
+
+
+def test_without_a_lock_there_is_origin_upstream_alone(tmp_path: Path) -> None:
+    lock = generate.generate(TENSORFLOW, tree_of(tmp_path), None)
+    assert lock.origins == ("upstream",)
+    assert lock.components[0].origins["upstream"].archive.sha256 == TENSORFLOW.sha256
+    (tmp_path / "2.14.1.toml").write_text(lock_text(lock))
+    assert load_lock("2.14.1", tmp_path) == lock
+
+
+@pytest.mark.parametrize(
+    ("replaced", "words"),
+    [
+        ({'name = "XNNPACK"': 'name = "YNNPACK"'}, "pins no xnnpack (XNNPACK of Bazel)"),
+        (
+            {f'"{LOCK.components[1].origins["upstream"].archive.sha256}"': '""'},
+            "workspace2.bzl pins xnnpack without a SHA-256",
+        ),
+        ({"def _tf": "def _tf ?"}, "workspace2.bzl cannot be read as Starlark"),
+    ],
+)
+def test_what_is_not_pinned_by_checksum_is_no_lock(
+    tmp_path: Path, replaced: dict[str, str], words: str
+) -> None:
+    with pytest.raises(ArchiveError) as raised:
+        generate.generate(TENSORFLOW, tree_of(tmp_path, replaced), LOCK)
+    assert words in raised.value.what
+
+
+def test_no_tree(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match=r"no tree of TensorFlow: .*workspace2\.bzl"):
+        bazel.read_pins(tmp_path)
+    with pytest.raises(ArchiveError, match=r"no tree of TensorFlow: .*modules"):
+        cmake.read_pins(tmp_path)
+
+
+def test_expressions_of_constants_are_read_and_no_others(tmp_path: Path) -> None:
+    (tmp_path / "tensorflow").mkdir()
+    (tmp_path / "tensorflow/workspace2.bzl").write_text(
+        """\
+BASE = "https://x.example/" + "%s/%s.zip"
+def a(version):
+    http_archive(name = "one", url = BASE % ("a", "b"), sha256 = "1")
+    http_archive(name = "two", urls = ["https://m/2", "https://u/2"], sha256 = version)
+    BASE = version
+    http_archive(name = "three", url = BASE)
+    http_archive(name = version, url = "x")
+    other(name = "four", url = "x")
+"""
+    )
+    found = {name: (pin.url, pin.sha256) for name, pin in bazel.read_pins(tmp_path).items()}
+    assert found == {"one": ("https://x.example/a/b.zip", "1"), "two": ("https://u/2", "")}
+
+
+def test_differences_of_locks_name_the_component(tmp_path: Path) -> None:
+    sha256 = LOCK.components[1].origins["upstream"].archive.sha256
+    lock = generate.generate(TENSORFLOW, tree_of(tmp_path, {sha256: "e" * 64}), LOCK)
+    (line,) = changes(LOCK, lock)
+    assert line.startswith("xnnpack: upstream is b9d4073")
+    assert "e" * 64 in line
+    assert sha256 in line
+    fewer = dataclasses.replace(LOCK, components=LOCK.components[1:])
+    assert [*changes(LOCK, fewer)] == ["tensorflow: is no component any more"]
+    assert [*changes(fewer, LOCK)] == ["tensorflow: is new"]
+    first = dataclasses.replace(LOCK.components[0], licence="MIT", origins={})
+    told = [*changes(LOCK, dataclasses.replace(LOCK, components=(first, *LOCK.components[1:])))]
+    assert told[0] == "tensorflow: its licence is MIT, was Apache-2.0"
+    assert all("is nothing, was 2.14.1" in line for line in told[1:])
+    assert len(told) == 3
+
+
+# --- CMake ----------------------------------------------------------------------------
+
+MODULES = {
+    "xnnpack": """\
+if(TARGET xnnpack OR xnnpack_POPULATED)
+  return()
+endif()
+include(OverridableFetchContent)
+OverridableFetchContent_Declare(
+  xnnpack
+  GIT_REPOSITORY https://x.example/XNNPACK
+  GIT_TAG {commit}
+  GIT_PROGRESS TRUE
+)
+OverridableFetchContent_Populate(xnnpack)
+""",
+    "fft2d": """\
+include(ExternalProject)
+set(HASH SHA256={sha256})
+OverridableFetchContent_Declare(fft2d URL https://x.example/1.zip URL_HASH ${{HASH}})
+""",
+    "no-content": "message(FATAL_ERROR x)\n",
+}
+
+
+@pytest.fixture
+def modules(tmp_path: Path) -> Path:
+    """A tree with CMake modules that pin XNNPACK and fft2d as the committed lock does."""
+    origins = {c.name: c.origins["upstream"] for c in LOCK.components}
+    folder = tmp_path / cmake.MODULES
+    folder.mkdir(parents=True)
+    for name, text in MODULES.items():
+        filled = text.format(
+            commit=origins["xnnpack"].version, sha256=origins["fft2d"].archive.sha256
+        )
+        (folder / f"{name}.cmake").write_text(filled)
+    return tmp_path
+
+
+@pytest.fixture
+def path_to_cmake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program of the locked environment."""
+    here = os.fspath(Path(sys.executable).parent)
+    monkeypatch.setenv("PATH", f"{here}{os.pathsep}{os.environ['PATH']}")
+    if shutil.which("cmake") is None:
+        pytest.skip("no cmake: run ./scripts/test, whose environment has it")
+
+
+@pytest.mark.usefixtures("allow_subprocess", "path_to_cmake")
+def test_where_cmake_differs_is_told(modules: Path) -> None:
+    assert [*differing(LOCK, modules)] == []
+    for name, old, new in (("xnnpack", "b9d4073", "0000000"), ("fft2d", "5f4dabc", "0000000")):
+        path = modules / cmake.MODULES / f"{name}.cmake"
+        path.write_text(path.read_text().replace(old, new))
+    xnnpack, fft2d = differing(LOCK, modules)
+    assert xnnpack.startswith("xnnpack: CMake pins 0000000a6913891ce")
+    assert "taken is Bazel's b9d4073" in xnnpack
+    assert fft2d.startswith("fft2d: CMake pins 0000000")
+
+
+@pytest.mark.usefixtures("allow_subprocess", "path_to_cmake")
+def test_a_module_that_cmake_cannot_read(modules: Path) -> None:
+    (modules / cmake.MODULES / "ruy.cmake").write_text("OverridableFetchContent_Declare(")
+    with pytest.raises(ArchiveError, match=r"CMake cannot read ruy\.cmake: "):
+        cmake.read_pins(modules)
+
+
+# --- The command ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of locks with one in it; CMake is not asked."""
+    monkeypatch.setattr(command, "differing", lambda _lock, _tree: iter(["ruy: differs"]))
+    folder = tmp_path / "sources"
+    folder.mkdir()
+    shutil.copy(SOURCES / "2.14.1.toml", folder)
+    return folder
+
+
+def test_the_command_checks_and_rewrites(
+    sources: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = sources / "2.14.1.toml"
+    good = path.read_text()
+    tree = ["--tree", str(tree_of(tmp_path / "tree"))]
+    assert command.run(["2.14.1", *tree, "--check"], sources) == 0
+    told = capsys.readouterr()
+    assert told.out == "2.14.1.toml is what the tree calls for\n"
+    assert told.err == "note: ruy: differs\n"
+
+    altered = good.replace("b9d4073a", "b9d4073b")
+    path.write_text(altered)
+    with pytest.raises(ArchiveError, match="is not what the tree calls for: xnnpack: upstream"):
+        command.run(["2.14.1", *tree, "--check"], sources)
+    assert path.read_text() == altered
+    assert command.run(["2.14.1", *tree], sources) == 0
+    assert path.read_text() == good
+    assert "wrote 2.14.1.toml" in capsys.readouterr().out
+
+
+def test_a_version_without_a_lock_gets_one(sources: Path, tmp_path: Path) -> None:
+    tree = ["--tree", str(tree_of(tmp_path / "tree"))]
+    with pytest.raises(ArchiveError, match=r"there is no 2\.17\.1\.toml"):
+        command.run(["2.17.1", *tree, "--check"], sources)
+    assert command.run(["2.17.1", *tree], sources) == 0
+    lock = load_lock("2.17.1", sources)
+    assert lock.origins == ("upstream",)
+    assert lock.components[0].origins["upstream"].archive.url.endswith("/v2.17.1.tar.gz")
+    with pytest.raises(UsageError, match="no TensorFlow '9'"):
+        command.run(["9", *tree], sources)
+
+
+@pytest.mark.parametrize("version", ["2.14.1", "2.17.1"])
+def test_the_tree_is_fetched_by_its_checksum(
+    version: str, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = tree_of(tmp_path / f"tensorflow-{version}")
+    archive = shutil.make_archive(
+        str(tmp_path / "fetched"), "gztar", root_dir=tmp_path, base_dir=tree.name
+    )
+    asked: list[tuple[str, str]] = []
+
+    def url(_self: Fetcher, where: str, sha256: str) -> Path:
+        asked.append((where, sha256))
+        raise UnreachableError("no github here")
+
+    def debian(_self: Fetcher, where: str, sha256: str) -> Path:
+        asked.append((where, sha256))
+        return Path(archive)
+
+    monkeypatch.setattr(Fetcher, "url", url)
+    monkeypatch.setattr(Fetcher, "debian", debian)
+    monkeypatch.setattr(command, "verify", lambda *_: None)
+    tensorflow = load_matrix().tensorflow(version)
+    if version == "2.17.1":
+        # Only upstream has it.
+        with pytest.raises(UnreachableError):
+            command.run([version], sources)
+    else:
+        assert command.run([version, "--check"], sources) == 0
+        assert command.run([version, "--check"], sources) == 0
+        assert len(list((Cache(default_root()).root / "tensorflow").iterdir())) == 1
+    assert asked[0] == (
+        f"https://github.com/tensorflow/tensorflow/archive/refs/tags/v{version}.tar.gz",
+        tensorflow.sha256,
+    )
