@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from builders import errors
 from builders.cache import Cache, key_of, recipe
 from builders.engine import Engine, pip_secrets
 from builders.errors import CompileError, EngineError, FetchError, UserError
-from builders.fetch import MIRRORS_VARIABLE, Fetcher, debian_mirrors
+from builders.fetch import MIRRORS_VARIABLE, UPSTREAM_VARIABLE, Fetcher, debian_mirrors
 from builders.matrix import Runtime, Target, TensorFlow
 from builders.progress import Reporter, Step
 
@@ -168,6 +169,8 @@ class DockerRunner:
         }
         if mirrors := debian_mirrors():
             args[MIRRORS_VARIABLE] = " ".join(mirrors)
+        if mirror := os.environ.get(UPSTREAM_VARIABLE):
+            args[UPSTREAM_VARIABLE] = mirror
         with self.reporter.step(name) as step, pip_secrets() as secrets:
             try:
                 self.engine.build(

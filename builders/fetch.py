@@ -26,6 +26,9 @@ from builders.cache import Cache, sha256_of, write_atomically
 from builders.errors import ChecksumError, FetchError, UnreachableError
 
 MIRRORS_VARIABLE = "TFLITE_DEBIAN_MIRRORS"
+UPSTREAM_VARIABLE = "TFLITE_UPSTREAM_MIRROR"
+"""A mirror of the web for those who reach no other host: as TensorFlow's own mirror, it has
+`https://host/path` under `<mirror>/host/path`."""
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
 ATTEMPTS = 4
@@ -66,7 +69,10 @@ class Fetcher:
             FetchError: it answers, but not with the file.
             ChecksumError: the bytes are others.
         """
-        name = urlsplit(url).path.rsplit("/", 1)[-1]
+        parts = urlsplit(url)
+        name = parts.path.rsplit("/", 1)[-1]
+        if mirror := os.environ.get(UPSTREAM_VARIABLE):
+            url = f"{mirror.rstrip('/')}/{parts.netloc}{parts.path}"
         return self._fetched(name, sha256, lambda part: self._download(url, part, name))
 
     def debian(self, pool_path: str, sha256: str) -> Path:

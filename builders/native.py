@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 from builders.cache import Cache
 from builders.core import Core, core_key, make_core
+from builders.errors import UsageError
 from builders.extension import Headers, extension_key, make_extension
 from builders.fetch import Fetcher, Progress
 from builders.headers import PythonHeaders, locked_wheel, python_headers, wheel_headers
+from builders.locking.generate import UPSTREAM
+from builders.locking.tree import is_made, made_lock
 from builders.matrix import Target, TensorFlow
 from builders.progress import Reporter, Step, describe
 from builders.sbom import Part
-from builders.sources import Source, fetch_sources, load_lock
+from builders.sources import Lock, Source, fetch_sources, is_locked, load_lock
 from builders.toolchain import Toolchain
 from builders.trees import make_trees, trees_key
 from builders.wheel import WheelInputs, make_wheel
@@ -66,7 +69,7 @@ class NativeRunner:
         """The components of a TensorFlow version, downloaded."""
         if tensorflow.version not in self._sources:
             told: list[str] = []
-            lock = load_lock(tensorflow.version)
+            lock = self.lock(tensorflow)
             with self.reporter.step(f"fetch tf{tensorflow.version}") as self._fetching:
                 self._sources[tensorflow.version] = fetch_sources(
                     lock, self.origin, self.fetcher, told
@@ -74,6 +77,28 @@ class NativeRunner:
             for line in told:
                 self.reporter.say(f"[yellow]![/] {line}")
         return self._sources[tensorflow.version]
+
+    def lock(self, tensorflow: TensorFlow) -> Lock:
+        """The lock of a TensorFlow version: ours, else one from its own tree, fetched now."""
+        found = self._known_lock(tensorflow)
+        if found is not None:
+            return found
+        if self.origin not in ("auto", UPSTREAM):
+            raise UsageError(
+                f"TensorFlow {tensorflow.version} is declared: its sources are known upstream only",
+                remedy=f"leave out --origin {self.origin}",
+            )
+        # There is nothing to fall back to: what was unreachable may be back.
+        fetcher = replace(self.fetcher, retry_unreachable=True)
+        with self.reporter.step(f"lock tf{tensorflow.version}") as self._fetching:
+            return made_lock(tensorflow, self.cache, fetcher, self._download_progress("its tree"))
+
+    def _known_lock(self, tensorflow: TensorFlow) -> Lock | None:
+        if is_locked(tensorflow.version):
+            return load_lock(tensorflow.version)
+        if is_made(tensorflow, self.cache):
+            return made_lock(tensorflow, self.cache, self.fetcher, lambda _done, _total: None)
+        return None
 
     def core(self, tensorflow: TensorFlow, arch: str) -> Core:
         """The core of a TensorFlow version and architecture.
@@ -197,7 +222,9 @@ class NativeRunner:
 
     def _admitted_sources(self, tensorflow: TensorFlow) -> Iterator[tuple[Source, ...]]:
         """The components of each origin that may be used, the preferred one first."""
-        lock = load_lock(tensorflow.version)
+        lock = self._known_lock(tensorflow)
+        if lock is None:
+            return
         for origin in lock.origins if self.origin == "auto" else (self.origin,):
             yield lock.sources(origin)
 

@@ -10,7 +10,7 @@ import pytest
 from support import script
 
 from builders.errors import ArchiveError
-from ci.lock.cmake import MODULES
+from builders.locking.cmake import MODULES
 
 pytestmark = pytest.mark.integration
 

@@ -65,7 +65,7 @@ def test_the_plan_of_what_was_done_is_all_done() -> None:
     ("arguments", "code", "words"),
     [
         (["--tensorflow", "9.9.9"], 2, "no TensorFlow '9.9.9'"),
-        (["--tensorflow", "2.15.1", "--python", "3.11"], 2, "not locked yet"),
+        (["--tensorflow", "2.15.1", "--origin", "debian"], 2, "are known upstream only"),
         (["--python", "2.7"], 2, "no Python '2.7'"),
         (["--only", "tf2.14.1-cp27-x86_64"], 2, "--list"),
         (["--arch", "sparc"], 2, "choose one of x86_64, aarch64"),

@@ -137,6 +137,15 @@ def test_a_file_is_had_by_its_checksum(server: Server, fetcher: Fetcher) -> None
     assert server.asked == [("/folder/file.tar.gz?raw=1", None)]
 
 
+def test_a_mirror_of_the_web_is_asked_by_host_and_path(
+    server: Server, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(fetch.UPSTREAM_VARIABLE, f"{server.address}/mirror/")
+    path = fetcher.url("https://x.example/folder/file.tar.gz", SHA256)
+    assert path.read_bytes() == DATA
+    assert server.asked == [("/mirror/x.example/folder/file.tar.gz", None)]
+
+
 def test_what_is_there_is_not_asked_for_again(server: Server, fetcher: Fetcher) -> None:
     fetcher.url(server.url, SHA256)
     fetcher.url(server.url, SHA256)

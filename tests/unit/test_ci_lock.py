@@ -10,14 +10,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from builders.cache import Cache, default_root
-from builders.errors import ArchiveError, UnreachableError, UsageError
+from builders.cache import Cache, default_root, sha256_of
+from builders.errors import ArchiveError, ChecksumError, UnreachableError, UsageError
 from builders.fetch import Fetcher
+from builders.locking import bazel, cmake, generate
+from builders.locking.generate import changes, differing, load_components, lock_text
 from builders.matrix import load_matrix
+from builders.native import NativeRunner
+from builders.progress import Reporter
 from builders.sources import SOURCES, load_lock
-from ci.lock import bazel, cmake, command, generate
-from ci.lock.generate import changes, differing, load_components, lock_text
+from ci import lock as lock_command
 
 TENSORFLOW = load_matrix().tensorflow("2.14.1")
 LOCK = load_lock("2.14.1")
@@ -234,7 +238,7 @@ def test_a_module_that_cmake_cannot_read(modules: Path) -> None:
 @pytest.fixture
 def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of locks with one in it; CMake is not asked."""
-    monkeypatch.setattr(command, "differing", lambda _lock, _tree: iter(["ruy: differs"]))
+    monkeypatch.setattr(lock_command, "differing", lambda _lock, _tree: iter(["ruy: differs"]))
     folder = tmp_path / "sources"
     folder.mkdir()
     shutil.copy(SOURCES / "2.14.1.toml", folder)
@@ -247,7 +251,7 @@ def test_the_command_checks_and_rewrites(
     path = sources / "2.14.1.toml"
     good = path.read_text()
     tree = ["--tree", str(tree_of(tmp_path / "tree"))]
-    assert command.run(["2.14.1", *tree, "--check"], sources) == 0
+    assert lock_command.run(["2.14.1", *tree, "--check"], sources) == 0
     told = capsys.readouterr()
     assert told.out == "2.14.1.toml is what the tree calls for\n"
     assert told.err == "note: ruy: differs\n"
@@ -255,9 +259,9 @@ def test_the_command_checks_and_rewrites(
     altered = good.replace("b9d4073a", "b9d4073b")
     path.write_text(altered)
     with pytest.raises(ArchiveError, match="is not what the tree calls for: xnnpack: upstream"):
-        command.run(["2.14.1", *tree, "--check"], sources)
+        lock_command.run(["2.14.1", *tree, "--check"], sources)
     assert path.read_text() == altered
-    assert command.run(["2.14.1", *tree], sources) == 0
+    assert lock_command.run(["2.14.1", *tree], sources) == 0
     assert path.read_text() == good
     assert "wrote 2.14.1.toml" in capsys.readouterr().out
 
@@ -265,13 +269,13 @@ def test_the_command_checks_and_rewrites(
 def test_a_version_without_a_lock_gets_one(sources: Path, tmp_path: Path) -> None:
     tree = ["--tree", str(tree_of(tmp_path / "tree"))]
     with pytest.raises(ArchiveError, match=r"there is no 2\.17\.1\.toml"):
-        command.run(["2.17.1", *tree, "--check"], sources)
-    assert command.run(["2.17.1", *tree], sources) == 0
+        lock_command.run(["2.17.1", *tree, "--check"], sources)
+    assert lock_command.run(["2.17.1", *tree], sources) == 0
     lock = load_lock("2.17.1", sources)
     assert lock.origins == ("upstream",)
     assert lock.components[0].origins["upstream"].archive.url.endswith("/v2.17.1.tar.gz")
     with pytest.raises(UsageError, match="no TensorFlow '9'"):
-        command.run(["9", *tree], sources)
+        lock_command.run(["9", *tree], sources)
 
 
 @pytest.mark.parametrize("version", ["2.14.1", "2.17.1"])
@@ -294,17 +298,65 @@ def test_the_tree_is_fetched_by_its_checksum(
 
     monkeypatch.setattr(Fetcher, "url", url)
     monkeypatch.setattr(Fetcher, "debian", debian)
-    monkeypatch.setattr(command, "verify", lambda *_: None)
+    monkeypatch.setattr("builders.locking.tree.verify", lambda *_: None)
     tensorflow = load_matrix().tensorflow(version)
     if version == "2.17.1":
         # Only upstream has it.
         with pytest.raises(UnreachableError):
-            command.run([version], sources)
+            lock_command.run([version], sources)
     else:
-        assert command.run([version, "--check"], sources) == 0
-        assert command.run([version, "--check"], sources) == 0
+        assert lock_command.run([version, "--check"], sources) == 0
+        assert lock_command.run([version, "--check"], sources) == 0
         assert len(list((Cache(default_root()).root / "tensorflow").iterdir())) == 1
     assert asked[0] == (
         f"https://github.com/tensorflow/tensorflow/archive/refs/tags/v{version}.tar.gz",
         tensorflow.sha256,
     )
+
+
+def packed(folder: Path, version: str) -> Path:
+    """A tarball of a tree as upstream has it."""
+    tree = tree_of(folder / f"tensorflow-{version}")
+    return Path(
+        shutil.make_archive(str(folder / "tarball"), "gztar", root_dir=folder, base_dir=tree.name)
+    )
+
+
+def test_a_declared_version_is_locked_by_its_own_tree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tarball = packed(tmp_path, "2.17.1")
+    declared = dataclasses.replace(load_matrix().tensorflow("2.17.1"), sha256=sha256_of(tarball))
+    asked: list[str] = []
+
+    def url(_self: Fetcher, where: str, sha256: str) -> Path:
+        assert sha256 == declared.sha256
+        asked.append(where)
+        return tarball
+
+    monkeypatch.setattr(Fetcher, "url", url)
+    reporter = Reporter(Console(quiet=True))
+    runner = NativeRunner(Cache(tmp_path / "cache"), reporter, tmp_path / "logs")
+    target = dataclasses.replace(load_matrix().target("tf2.17.1-cp312-x86_64"), tensorflow=declared)
+    # Nothing is fetched to say what would be done.
+    assert not any(runner.is_cached(kind, target) for kind in ("fetch", "sources", "core", "wheel"))
+    assert asked == []
+    with pytest.raises(UsageError, match=r"declared: .*upstream only; leave out --origin debian"):
+        dataclasses.replace(runner, origin="debian").lock(declared)
+    lock = runner.lock(declared)
+    assert lock.origins == ("upstream",)
+    assert lock.components[0].origins["upstream"].archive.sha256 == declared.sha256
+    assert runner.lock(declared) == lock
+    assert len(asked) == 1
+    assert not runner.is_cached("fetch", target)
+
+
+def test_another_tarball_is_no_source_of_a_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tarball = packed(tmp_path, "2.17.1")
+    monkeypatch.setattr(Fetcher, "url", lambda *_: tarball)
+    runner = NativeRunner(Cache(tmp_path / "cache"), Reporter(Console(quiet=True)), tmp_path)
+    with pytest.raises(ChecksumError, match="wrong checksum"):
+        runner.lock(load_matrix().tensorflow("2.17.1"))
+    assert not (tmp_path / "cache/lock").is_dir() or not [*(tmp_path / "cache/lock").iterdir()]

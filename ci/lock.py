@@ -12,12 +12,18 @@ from rich.console import Console
 from builders.cache import Cache, default_root, write_atomically
 from builders.cli import EXIT_CODES, guarded
 from builders.errors import ArchiveError
-from builders.fetch import Fetcher, verify
+from builders.fetch import Fetcher
+from builders.locking.generate import (
+    changes,
+    differing,
+    generate,
+    lock_text,
+    upstream_tarball,
+)
+from builders.locking.tree import unpacked
 from builders.matrix import TensorFlow, load_matrix
 from builders.progress import Reporter, describe
-from builders.sources import SOURCES, Archive, Lock, fetch_sources, is_locked, load_lock
-from builders.unpack import unpack
-from ci.lock.generate import TARBALL, changes, differing, generate, lock_text
+from builders.sources import SOURCES, Lock, fetch_sources, is_locked, load_lock
 
 DESCRIPTION = """\
 Write builders/sources/<version>.toml, the lock of a TensorFlow version, from what its own
@@ -78,27 +84,16 @@ def _fetched_tree(tensorflow: TensorFlow, kept: Lock | None, cache: Cache) -> Pa
             reporter.show(step, describe(done, total, "bytes", step.seconds))
 
         fetcher = Fetcher(cache, progress=lambda _name: progress)
-        if kept is None:
-            archive = Archive(
-                url=TARBALL.format(version=tensorflow.version), sha256=tensorflow.sha256
-            )
-            folder = f"tensorflow-{tensorflow.version}"
-        else:
+        origin = upstream_tarball(tensorflow)
+        if kept is not None:
             own = tuple(c for c in kept.components if c.name == "tensorflow")
             alone = Lock(tensorflow=tensorflow.version, components=own)
             passed: list[str] = []
             (source,) = fetch_sources(alone, "auto", fetcher, passed)
             for line in passed:
                 reporter.say(f"[yellow]![/] {line}")
-            archive, folder = source.origin.archive, source.origin.folder
-
-        def make(product: Path) -> None:
-            path = archive.fetch(fetcher)
-            verify(path, archive.sha256, path.name)
-            (product / "tree").mkdir()
-            unpack(path, {folder: product / "tree"}, progress)
-
-        return cache.product("tensorflow", archive.sha256[:16], make) / "tree"
+            origin = source.origin
+        return unpacked(origin.archive, origin.folder, cache, fetcher, progress)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builders.errors import ArchiveError
+from builders.locking import bazel, cmake
 from builders.matrix import Row, TensorFlow, is_sha256
 from builders.sources import Archive, Component, Lock, Origin
-from ci.lock import bazel, cmake
 
 COMPONENTS = Path(__file__).with_name("components.toml")
 TARBALL = "https://github.com/tensorflow/tensorflow/archive/refs/tags/v{version}.tar.gz"
@@ -96,17 +96,19 @@ def generate(tensorflow: TensorFlow, tree: Path, kept: Lock | None) -> Lock:
     return Lock(tensorflow=tensorflow.version, components=tuple(components))
 
 
+def upstream_tarball(tensorflow: TensorFlow) -> Origin:
+    """Where upstream has a version's tree, which does not pin itself: the matrix does."""
+    return Origin(
+        name=UPSTREAM,
+        version=tensorflow.version,
+        archive=Archive(url=TARBALL.format(version=tensorflow.version), sha256=tensorflow.sha256),
+        folder=f"tensorflow-{tensorflow.version}",
+    )
+
+
 def _upstream(named: Named, tensorflow: TensorFlow, pins: Mapping[str, bazel.Pin]) -> Origin:
     if not named.bazel:
-        # A tree does not pin itself: its checksum is the matrix's.
-        return Origin(
-            name=UPSTREAM,
-            version=tensorflow.version,
-            archive=Archive(
-                url=TARBALL.format(version=tensorflow.version), sha256=tensorflow.sha256
-            ),
-            folder=f"tensorflow-{tensorflow.version}",
-        )
+        return upstream_tarball(tensorflow)
     pin = pins.get(named.bazel)
     if pin is None:
         raise ArchiveError(f"the tree pins no {named.name} ({named.bazel} of Bazel)")
