@@ -34,6 +34,7 @@ CHECKS = (
     ),
 )
 
+LONGEST = "test_docker_build.py"
 # Most of the integration tests' time is one program's that waits, or has one thread. Those
 # of a file share what they made; the files are taken in the order of their names.
 SIDE_BY_SIDE = ("--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder")
@@ -57,8 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         build += ["--out", folder]
         if status := run("main job", build):
             return status
-        pytest += ["--verbose", *SIDE_BY_SIDE, "tests/integration"]
+        pytest += ["--verbose", *SIDE_BY_SIDE, *integration_tests()]
         return run("integration tests", pytest, env=products(wheels))
+
+
+def integration_tests() -> list[str]:
+    """Their files, the longest first: they are taken in this order, two side by side."""
+    files = sorted((ROOT / "tests/integration").glob("test_*.py"))
+    return [str(file) for file in sorted(files, key=lambda file: file.name != LONGEST)]
 
 
 def products(wheels: Path) -> dict[str, str]:

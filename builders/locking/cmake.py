@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,12 +33,13 @@ def read_pins(tree: Path) -> dict[str, Pin]:
     modules = sorted((tree / MODULES).glob("*.cmake"))
     if not modules:
         raise ArchiveError(f"{tree} is no tree of TensorFlow: it has no {MODULES}")
+    programs = Path(sys.executable).parent
     found: dict[str, Pin] = {}
     for module in modules:
         if "OverridableFetchContent_Declare(" not in module.read_text(encoding="utf-8"):
             continue
         done = subprocess.run(
-            ["cmake", f"-DMODULE={module}", "-P", SCRIPT],
+            [programs / "cmake", f"-DMODULE={module}", "-P", SCRIPT],
             capture_output=True,
             text=True,
             check=False,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -204,16 +202,7 @@ def modules(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def path_to_cmake(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The program of the locked environment."""
-    here = os.fspath(Path(sys.executable).parent)
-    monkeypatch.setenv("PATH", f"{here}{os.pathsep}{os.environ['PATH']}")
-    if shutil.which("cmake") is None:
-        pytest.skip("no cmake: run ./scripts/test, whose environment has it")
-
-
-@pytest.mark.usefixtures("allow_subprocess", "path_to_cmake")
+@pytest.mark.usefixtures("allow_subprocess")
 def test_where_cmake_differs_is_told(modules: Path) -> None:
     assert [*differing(LOCK, modules)] == []
     for name, old, new in (("xnnpack", "b9d4073", "0000000"), ("fft2d", "5f4dabc", "0000000")):
@@ -225,7 +214,7 @@ def test_where_cmake_differs_is_told(modules: Path) -> None:
     assert fft2d.startswith("fft2d: CMake pins 0000000")
 
 
-@pytest.mark.usefixtures("allow_subprocess", "path_to_cmake")
+@pytest.mark.usefixtures("allow_subprocess")
 def test_a_module_that_cmake_cannot_read(modules: Path) -> None:
     (modules / cmake.MODULES / "ruy.cmake").write_text("OverridableFetchContent_Declare(")
     with pytest.raises(ArchiveError, match=r"CMake cannot read ruy\.cmake: "):
