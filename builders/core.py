@@ -26,6 +26,7 @@ from typing import Any
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
+from builders.breakages import definitions_of, needs_host_flatc
 from builders.cache import Cache, key_of, recipe
 from builders.errors import ArchiveError, CompileError
 from builders.matrix import TensorFlow
@@ -70,6 +71,7 @@ PYTHON_FILES = (
 HEADERS = {
     "tensorflow": (
         "tensorflow/lite/**/*.h",
+        "tensorflow/compiler/mlir/lite/**/*.h",
         "tensorflow/core/public/*.h",
         "tensorflow/python/lib/core/*.h",
     ),
@@ -110,6 +112,8 @@ def core_inputs(
         "trees": trees_inputs(tensorflow.version, sources),
         "toolchain": toolchain.versions,
         "flags": FLAGS,
+        "definitions": definitions_of(tensorflow.version),
+        "host_flatc": needs_host_flatc(tensorflow.version),
         "recipe": recipe(CMAKE, Path(__file__)),
     }
 
@@ -219,6 +223,8 @@ class _Compilation:
             "ZIG_TARGET": self.toolchain.target(self.arch),
             "CORE_TREES": self.trees,
             "CORE_ABSL": ";".join(ABSL_TARGETS),
+            "CORE_DEFINITIONS": ";".join(definitions_of(self.tensorflow.version)),
+            "CORE_HOST_FLATC": "ON" if needs_host_flatc(self.tensorflow.version) else "OFF",
             "CMAKE_C_FLAGS": flags,
             "CMAKE_CXX_FLAGS": flags,
             "CMAKE_CXX_STANDARD": self.tensorflow.cxx_standard,

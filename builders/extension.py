@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from builders.audit import extension_name
+from builders.breakages import definitions_of
 from builders.cache import Cache, key_of, recipe
 from builders.core import PUBLIC_DEFINITIONS, WRAPPER_SOURCES, Core
 from builders.errors import CompileError
@@ -48,6 +49,7 @@ def extension_inputs(
         "pybind11": headers.pybind11_sha256,
         "toolchain": toolchain.versions,
         "flags": (FLAGS, LINK_FLAGS, KEPT, EXPORTS),
+        "definitions": definitions_of(target.tensorflow.version),
         "recipe": recipe(Path(__file__), SHIM),
     }
 
@@ -94,6 +96,7 @@ def make_extension(
             f"-std=gnu++{target.tensorflow.cxx_standard}",
             "-fvisibility=hidden",
             *PUBLIC_DEFINITIONS,
+            *(f"-D{definition}" for definition in definitions_of(target.tensorflow.version)),
             *(f"-I{folder}" for folder in includes),
             f"-idirafter{SHIM}",
         ]

@@ -78,12 +78,18 @@ class Runtime:
 
 @dataclass(frozen=True, kw_only=True)
 class TensorFlow:
-    """One TensorFlow version."""
+    """One TensorFlow version.
+
+    Attributes:
+        sha256: of upstream's source archive; empty where only a lock has the sources.
+        size_limit: the most bytes that a wheel may have.
+    """
 
     version: str
     sha256: str
     cxx_standard: int
     bazel: str
+    size_limit: int
     build: int
     verified: frozenset[str]
 
@@ -262,6 +268,16 @@ def is_version(text: str) -> bool:
         return False
 
 
+def own_spelling(version: Version) -> str:
+    """TensorFlow's spelling of its version, of a nightly such as 2.22.0-dev20260518.
+
+    Source: TF_VERSION_STRING in tensorflow/core/public/release_version.h, and
+    tensorflow/tools/ci_build/update_version.py.
+    """
+    nightly = f"-dev{version.dev}" if version.is_devrelease else ""
+    return version.base_version + nightly
+
+
 def is_sha256(text: str) -> bool:
     """Whether the text is a SHA-256 in lower-case hexadecimal."""
     return re.fullmatch(r"[0-9a-f]{64}", text) is not None
@@ -314,9 +330,10 @@ def _tensorflow(row: Row, tags: set[str]) -> TensorFlow:
             raise UsageError(f"{row.name}: verified names {tag!r}, which is no target")
     tensorflow = TensorFlow(
         version=version,
-        sha256=row.take("sha256", str, is_sha256),
+        sha256=row.take("sha256", str, is_sha256, default=""),
         cxx_standard=row.take("cxx_standard", int, lambda n: n in (17, 20, 23)),
         bazel=row.take("bazel", str, is_version),
+        size_limit=row.take("size_limit", int, lambda n: n >= 1),
         build=row.take("build", int, lambda n: n >= 1),
         verified=frozenset(verified),
     )

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import patch_ng
-
+from builders.breakages import patches_of
 from builders.cache import Cache, digest_files, key_of
-from builders.errors import ArchiveError
 from builders.fetch import Fetcher, verify
+from builders.patching import apply_patch
 from builders.sources import Archive, Source
 from builders.unpack import unpack
 
-PATCHES = Path(__file__).with_name("patches")
-
 Progress = Callable[[int, int | None], None]
-
-
-def patches_of(tensorflow: str, component: str) -> list[Path]:
-    """Our patches of a component for one TensorFlow version, in order."""
-    return sorted((PATCHES / tensorflow / component).glob("*.patch"))
 
 
 def trees_inputs(tensorflow: str, sources: Sequence[Source]) -> dict[str, Any]:
@@ -77,17 +68,9 @@ def make_trees(
         for source in sources:
             name = source.component.name
             for patch in patches_of(tensorflow, name):
-                _apply(patch, folder / name, source)
+                origin = source.origin
+                apply_patch(
+                    patch, folder / name, f"{name} {origin.version} of origin {origin.name}"
+                )
 
     return cache.product("trees", trees_key(tensorflow, sources), make)
-
-
-def _apply(patch: Path, tree: Path, source: Source) -> None:
-    patch_set = patch_ng.PatchSet(io.BytesIO(patch.read_bytes()))
-    # strict: a patch that fits only in part, or elsewhere, is a patch of other sources.
-    whole = patch_set.items and not patch_set.errors
-    if not whole or not patch_set.apply(strip=1, root=str(tree), fuzz=False):
-        raise ArchiveError(
-            f"patch {patch.name} does not apply to {source.component.name} "
-            f"{source.origin.version} of origin {source.origin.name}"
-        )

@@ -37,7 +37,6 @@ from builders.matrix import Matrix
 
 __all__ = [
     "PACKAGE",
-    "SIZE_LIMIT",
     "AuditReport",
     "Check",
     "RuntimeVerdict",
@@ -45,17 +44,13 @@ __all__ = [
     "extension_name",
 ]
 
-# The project's goal for TensorFlow 2.14.1; later versions are larger.
-SIZE_LIMIT = 2_400_000
 
-
-def audit(wheel: Path, matrix: Matrix, *, size_limit: int = SIZE_LIMIT) -> AuditReport:
+def audit(wheel: Path, matrix: Matrix) -> AuditReport:
     """Inspect a wheel.
 
     Args:
         wheel: the file; its name is part of what is inspected.
         matrix: what the wheel is compared with.
-        size_limit: most bytes the file may have.
 
     Raises:
         UsageError: there is no such file, or it may not be read.
@@ -71,7 +66,10 @@ def audit(wheel: Path, matrix: Matrix, *, size_limit: int = SIZE_LIMIT) -> Audit
         elf, more = _inspect(name, archive)
         checks += more
     data = wheel.read_bytes()
-    checks.insert(1, _check_size(len(data), size_limit))
+    # One that is none of ours is to be no larger than the largest of ours.
+    limits = [tensorflow.size_limit for tensorflow in matrix.tensorflows]
+    limit = name.target.tensorflow.size_limit if name.target else max(limits)
+    checks.insert(1, _check_size(len(data), limit))
     return AuditReport(
         file=wheel.name,
         sha256=hashlib.sha256(data).hexdigest(),

@@ -22,6 +22,7 @@ from builders.audit.isa import scan
 from builders.audit.packaging_checks import some
 from builders.audit.report import Check
 from builders.audit.wheelfile import MODULE, WheelName
+from builders.matrix import own_spelling
 
 ENTRY_POINT = f"PyInit_{MODULE}"
 
@@ -256,8 +257,11 @@ def check_tensorflow(subject: Subject) -> Check:
     Source: TF_VERSION_STRING in tensorflow/core/public/version.h.
     """
     found = list(subject.elf.literals(r"\d{1,2}\.\d{1,2}\.\d{1,2}(?:-[\w.-]{1,16})?"))
-    expected = subject.name.version.base_version if subject.name.version else None
-    good = expected in [text.partition("-")[0] for text in found]
+    version = subject.name.version
+    expected = own_spelling(version) if version else None
+    # A release may say more, as in 2.14.1-rc1 or a vendor's; a nightly is what its date says.
+    exact = version is not None and version.is_devrelease
+    good = expected in [text if exact else text.partition("-")[0] for text in found]
     return Check.of(
         "tensorflow",
         [] if good else [f"says {some(found) or 'nothing'}, expected {expected}"],

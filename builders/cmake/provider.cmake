@@ -41,10 +41,13 @@ cmake_language(SET_DEPENDENCY_PROVIDER core_provide_dependency
   SUPPORTED_METHODS FIND_PACKAGE)
 
 # A header-only component: <target> with the include folder <tree>/<folder>.
+# One that this TensorFlow version does without is empty.
 function(core_add_headers target tree folder)
   if(NOT TARGET ${target})
     add_library(${target} INTERFACE IMPORTED GLOBAL)
-    target_include_directories(${target} INTERFACE "${CORE_TREES}/${tree}/${folder}")
+    if(EXISTS "${CORE_TREES}/${tree}")
+      target_include_directories(${target} INTERFACE "${CORE_TREES}/${tree}/${folder}")
+    endif()
   endif()
 endfunction()
 
@@ -79,6 +82,5 @@ function(core_add_xnnpack)
     set(XNNPACK_${part} OFF CACHE BOOL "" FORCE)
   endforeach()
   set(CPUINFO_SOURCE_DIR "${CORE_TREES}/cpuinfo" CACHE PATH "" FORCE)
-  set(FP16_SOURCE_DIR "${CORE_TREES}/fp16" CACHE PATH "" FORCE)
   core_add_subdirectory(xnnpack)
 endfunction()

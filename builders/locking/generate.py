@@ -12,9 +12,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from builders.errors import ArchiveError
+from packaging.version import Version
+
+from builders.errors import ArchiveError, UsageError
 from builders.locking import bazel, cmake
-from builders.matrix import Row, TensorFlow, is_sha256
+from builders.matrix import Row, TensorFlow, is_sha256, is_version
 from builders.sources import Archive, Component, Lock, Origin
 
 COMPONENTS = Path(__file__).with_name("components.toml")
@@ -42,12 +44,13 @@ class Named:
     name: str
     bazel: str
     cmake: str
+    before: str
     licence: str
     licence_files: tuple[str, ...]
 
 
 def load_components(path: Path = COMPONENTS) -> tuple[Named, ...]:
-    """All components that are compiled in.
+    """All components that are compiled in, of any TensorFlow version.
 
     Raises:
         UsageError: the file is malformed.
@@ -60,6 +63,7 @@ def load_components(path: Path = COMPONENTS) -> tuple[Named, ...]:
                 name=row.take("name", str),
                 bazel=row.take("bazel", str, default=""),
                 cmake=row.take("cmake", str, default=""),
+                before=row.take("before", str, is_version, default=""),
                 licence=row.take("licence", str),
                 licence_files=row.strings("licence_files"),
             )
@@ -83,21 +87,35 @@ def generate(tensorflow: TensorFlow, tree: Path, kept: Lock | None) -> Lock:
     there = {component.name: component for component in kept.components} if kept else {}
     components = []
     for named in load_components():
-        upstream = _upstream(named, tensorflow, pins)
-        others = there[named.name].origins if named.name in there else {}
+        if named.before and Version(tensorflow.version) >= Version(named.before):
+            continue
+        others = dict(there[named.name].origins) if named.name in there else {}
+        others.pop(UPSTREAM, None)
+        # A tree of no release may be known from other origins alone; all else it pins itself.
+        if named.bazel or tensorflow.sha256 or not others:
+            others = {UPSTREAM: _upstream(named, tensorflow, pins)} | others
         components.append(
             Component(
                 name=named.name,
                 licence=named.licence,
                 licence_files=named.licence_files,
-                origins={UPSTREAM: upstream} | {k: o for k, o in others.items() if k != UPSTREAM},
+                origins=others,
             )
         )
     return Lock(tensorflow=tensorflow.version, components=tuple(components))
 
 
 def upstream_tarball(tensorflow: TensorFlow) -> Origin:
-    """Where upstream has a version's tree, which does not pin itself: the matrix does."""
+    """Where upstream has a version's tree, which does not pin itself: the matrix does.
+
+    Raises:
+        UsageError: it does not, as for a version that upstream never released.
+    """
+    if not tensorflow.sha256:
+        raise UsageError(
+            f"the matrix has no checksum of TensorFlow {tensorflow.version}'s source archive",
+            remedy="add its sha256 to builders/matrix.toml, or give an origin to a lock by hand",
+        )
     return Origin(
         name=UPSTREAM,
         version=tensorflow.version,
@@ -131,8 +149,8 @@ def differing(lock: Lock, tree: Path) -> Iterator[str]:
     pins = cmake.read_pins(tree)
     names = {named.name: named.cmake for named in load_components()}
     for component in lock.components:
-        origin, pin = component.origins[UPSTREAM], pins.get(names[component.name])
-        if pin is None:
+        origin, pin = component.origins.get(UPSTREAM), pins.get(names[component.name])
+        if origin is None or pin is None:
             continue
         if pin.commit:
             taken, other = origin.version, pin.commit.removeprefix("v")

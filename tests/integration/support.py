@@ -16,11 +16,11 @@ from typing import Any
 import patch_ng
 import pytest
 
+from builders.breakages import patches_of
 from builders.cache import Cache, default_root
 from builders.engine import Engine, find_engine
 from builders.errors import EngineError
 from builders.fetch import Fetcher
-from builders.trees import patches_of
 from smoke_lambda.rie import emulator
 
 ROOT = Path(__file__).parent.parent.parent

@@ -8,6 +8,7 @@ import stat
 import struct
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -121,7 +122,11 @@ def test_an_archive_that_unpacks_to_too_much(tmp_path: Path) -> None:
 
 def test_the_size_limit(tmp_path: Path) -> None:
     path = WheelSample().write(tmp_path)
-    assert audit(path, load_matrix(), size_limit=100).failed == ("size",)
+    matrix = load_matrix()
+    limit = path.stat().st_size
+    for smaller, failed in ((0, ()), (1, ("size",))):
+        rows = [replace(row, size_limit=limit - smaller) for row in matrix.tensorflows]
+        assert audit(path, replace(matrix, tensorflows=tuple(rows))).failed == failed
 
 
 @pytest.mark.parametrize(

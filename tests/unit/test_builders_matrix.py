@@ -53,6 +53,7 @@ SAMPLE: dict[str, Any] = {
             "sha256": "0" * 64,
             "cxx_standard": 17,
             "bazel": "6.1.0",
+            "size_limit": 2_400_000,
             "build": 1,
             "verified": ["cp312-x86_64"],
         }
@@ -101,9 +102,10 @@ def as_data(matrix: Matrix) -> dict[str, Any]:
         "tensorflow": [
             {
                 "version": row.version,
-                "sha256": row.sha256,
+                **({"sha256": row.sha256} if row.sha256 else {}),
                 "cxx_standard": row.cxx_standard,
                 "bazel": row.bazel,
+                "size_limit": row.size_limit,
                 "build": row.build,
                 "verified": [
                     f"{runtime.tag}-{arch}"
@@ -251,7 +253,7 @@ def keys_of(place: tuple[str | int, ...]) -> list[tuple[tuple[str | int, ...], s
     return [(place, key) for key in table]
 
 
-OPTIONAL = {"debian"}
+OPTIONAL = {"debian", "sha256"}
 KEYS = [*keys_of(()), *keys_of(RUNTIME), *keys_of(NUMPY), *keys_of(TENSORFLOW)]
 
 

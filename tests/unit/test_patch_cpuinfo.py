@@ -5,13 +5,14 @@ What it does is tested in tests/integration/test_arm64_compiled.py.
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
-import patch_ng
 import pytest
 
-from builders.trees import patches_of
+from builders.breakages import patches_of
+from builders.errors import ArchiveError
+from builders.matrix import load_matrix
+from builders.patching import apply_patch
 
 # The first lines of src/linux/processors.c, all that the patch needs: before upstream
 # reformatted its sources, and after.
@@ -29,24 +30,19 @@ SORTED = TABS.replace("stdlib", "x").replace("stdio", "stdlib").replace("x", "st
 FILE = "src/linux/processors.c"
 
 
-def applied(text: str, folder: Path) -> str | None:
-    """A file with the patch, or None if it does not fit."""
+def applied(text: str, folder: Path) -> str:
+    """A file with the patch."""
     [patch] = patches_of("2.14.1", "cpuinfo")
     file = folder / FILE
     file.parent.mkdir(parents=True)
     file.write_text(text)
-    patch_set = patch_ng.PatchSet(io.BytesIO(patch.read_bytes()))
-    assert patch_set.items
-    assert not patch_set.errors
-    if not patch_set.apply(strip=1, root=str(folder), fuzz=False):
-        return None
+    apply_patch(patch, folder, "cpuinfo")
     return file.read_text()
 
 
 @pytest.mark.parametrize("text", [TABS, SORTED, TABS.replace("\t", "")])
 def test_it_fits_every_layout_and_adds_lines_alone(text: str, tmp_path: Path) -> None:
     found = applied(text, tmp_path)
-    assert found is not None
     before, rest = text.split("#if !defined", 1)
     added = found.removeprefix(before).removesuffix(f"#if !defined{rest}")
     assert len(added) == len(found) - len(text)
@@ -57,7 +53,13 @@ def test_it_fits_every_layout_and_adds_lines_alone(text: str, tmp_path: Path) ->
 
 
 def test_it_does_not_fit_another_file(tmp_path: Path) -> None:
-    assert applied(TABS.replace("string", "strings"), tmp_path) is None
+    with pytest.raises(ArchiveError, match="count-online"):
+        applied(TABS.replace("string", "strings"), tmp_path)
+
+
+def test_every_version_has_it() -> None:
+    for tensorflow in load_matrix().tensorflows:
+        assert len(patches_of(tensorflow.version, "cpuinfo")) == 1
 
 
 def test_it_says_what_it_mends_and_where_that_was_reported() -> None:

@@ -1,0 +1,59 @@
+"""Applying a patch: wherever its lines are, but only where they are as they should be.
+
+The same patch serves many versions of a file, in which its place moves.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import patch_ng
+
+from builders.errors import ArchiveError
+
+
+def apply_patch(patch: Path, tree: Path, what: str) -> None:
+    """Apply a patch to the files of a tree.
+
+    Args:
+        patch: a unified diff, whose paths have a leading folder (`a/`, `b/`).
+        what: the tree in words, for errors.
+
+    Raises:
+        ArchiveError: its lines are not there, or in more than one place. No file is
+            changed then, but for those of the patch's earlier files.
+    """
+    patch_set = patch_ng.PatchSet(io.BytesIO(patch.read_bytes()))
+    # strict: a patch that fits only in part is a patch of other sources.
+    whole = patch_set.items and not patch_set.errors
+    if (
+        not whole
+        or not all(_move(item, tree) for item in patch_set.items)
+        or not patch_set.apply(strip=1, root=str(tree), fuzz=False)
+    ):
+        raise ArchiveError(f"patch {patch.name} does not apply to {what}")
+
+
+def _move(item: Any, tree: Path) -> bool:  # noqa: ANN401 - patch_ng has no types
+    """Move a file's hunks to where their lines are; False where that is not one place."""
+    file = tree / patch_ng.pathstrip(item.source, 1).decode()
+    if not file.is_file():
+        return False
+    lines = [line.rstrip(b"\r\n") for line in file.read_bytes().split(b"\n")]
+    for hunk in item.hunks:
+        wanted = [line[1:].rstrip(b"\r\n") for line in hunk.text if line[:1] in (b" ", b"-")]
+        places = _places(wanted, lines)
+        if len(places) != 1:
+            return False
+        moved = places[0] + 1 - hunk.startsrc
+        hunk.startsrc += moved
+        hunk.starttgt += moved
+    return True
+
+
+def _places(wanted: Sequence[bytes], lines: Sequence[bytes]) -> list[int]:
+    last = len(lines) - len(wanted)
+    return [at for at in range(last + 1) if lines[at : at + len(wanted)] == wanted]
