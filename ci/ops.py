@@ -25,8 +25,8 @@ change. One wheel of a version is enough; several of one version must agree."""
 
 EXAMPLES = f"""\
 examples:
-  ops dist/*.whl             write the tables of the TensorFlow versions of these wheels
-  ops --check wheels/*311*   change nothing; fail if a wheel has other operators than its table
+  ops dist/*cp311*x86_64.whl             write the tables of these wheels' TensorFlow versions
+  ops --check wheels/*cp311*x86_64.whl   change nothing; fail if a wheel has other operators
 
 A wheel for another machine, or for a Python that is not installed here, cannot be asked.
 
