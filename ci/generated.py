@@ -1,4 +1,4 @@
-"""Files, and parts of files, that say again what the matrix says.
+"""Files, and parts of files, that say again what the matrix or another file of data says.
 
 `./scripts/update --text` rewrites them; a test demands that there is nothing to rewrite.
 """
@@ -14,6 +14,8 @@ from builders.cache import write_atomically
 from builders.docker import DOCKERFILE, PLATFORMS
 from builders.matrix import Matrix, Target
 from ci.marked import between
+from ci.ops_page import PAGE, operators_page
+from smoke_lambda.ops import load_ops
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -27,6 +29,7 @@ def generated(matrix: Matrix) -> Mapping[Path, str]:
     return {
         README: with_runtimes(README.read_text(), matrix),
         BAKE_FILE: bake_file(matrix),
+        PAGE: operators_page(load_ops()),
     }
 
 

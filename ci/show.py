@@ -42,8 +42,8 @@ def show_model(report: dict[str, Any], console: Console) -> None:
     """Print a ModelReport."""
     title = f"{report['model']} on {report['wheel']}, NumPy {report['numpy']}, {report['place']}"
     console.print(title, soft_wrap=True, highlight=False, markup=False)
-    if report["missing"]:
-        _fail(f"this runtime lacks: {', '.join(report['missing'])}", console)
+    for lack in report["missing"]:
+        _fail(f"this runtime lacks {lack['text']}", console)
     if report["error"]:
         _fail(report["error"], console)
         console.print(f"log: {report['log']}", soft_wrap=True, highlight=False)

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from rich.console import Console
 
 from builders.cache import Cache, default_root
@@ -19,12 +18,12 @@ from builders.cli import EXIT_CODES, guarded, wheels_parser
 from builders.engine import find_engine
 from builders.errors import EngineError, SmokeError, UsageError
 from builders.fetch import Fetcher
-from builders.matrix import Runtime, load_matrix
+from builders.matrix import Runtime
 from builders.progress import Reporter, table_console
 from ci.bases import BaseImages
 from ci.runners import RUNNERS
 from ci.show import show_model, show_smoke
-from ci.smoker import DockerSmoker, ModelSmoker, NativeSmoker, wheel_arch
+from ci.smoker import DockerSmoker, ModelSmoker, NativeSmoker, wheel_arch, wheel_runtime
 from smoke_lambda.model import check_model
 
 DESCRIPTION = """\
@@ -58,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; raises UserError where `main` prints."""
     options = _parser().parse_args(argv)
-    runtimes = [_runtime(wheel) for wheel in options.wheels]
+    runtimes = [wheel_runtime(wheel) for wheel in options.wheels]
     arches = [wheel_arch(wheel) or platform.machine() for wheel in options.wheels]
     targets = list(zip(runtimes, arches, strict=True))
     if options.input and not options.model:
@@ -163,16 +162,6 @@ def _report(
                 options.model, options.input, wheel, runtime, log=log, on_step=on_step
             )
         return smoker.smoke(wheel, runtime, log=log, on_step=on_step)
-
-
-def _runtime(wheel: Path) -> Runtime:
-    if not wheel.is_file():
-        raise UsageError(f"there is no wheel {wheel}", remedy="./scripts/build makes some in dist/")
-    try:
-        tags = parse_wheel_filename(wheel.name)[3]
-    except InvalidWheelFilename as error:
-        raise UsageError(str(error)) from error
-    return load_matrix().runtime(next(iter(tags)).interpreter)
 
 
 def _parser() -> argparse.ArgumentParser:

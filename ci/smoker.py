@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from packaging.tags import Tag
+from packaging.utils import BuildTag, InvalidWheelFilename, parse_wheel_filename
+from packaging.version import Version
+
 from builders.audit.wheelfile import parse_name
 from builders.cache import Cache, key_of, sha256_of
 from builders.engine import Engine
-from builders.errors import SmokeError
+from builders.errors import SmokeError, UsageError
 from builders.fetch import Fetcher
 from builders.headers import runs_here
 from builders.interpreters import find_interpreter
@@ -20,6 +24,8 @@ from builders.matrix import Runtime, load_matrix
 from ci.bases import BaseImages
 from ci.emulation import REMEDY, emulates
 from smoke_lambda import docker, native
+from smoke_lambda.bench import check_runs
+from smoke_lambda.ops import Ops, found_by_probe
 from smoke_lambda.rie import emulator
 
 Step = Callable[[str], None]
@@ -131,6 +137,24 @@ class NativeSmoker:
                 on_step=on_step,
             ).as_json()
 
+    def ops(self, wheel: Path, runtime: Runtime, *, log: Path) -> tuple[Mapping[str, int], Ops]:
+        """The builtin operators that a wheel has, and the numbers of all that it knows.
+
+        Raises:
+            SmokeError: it cannot be run here, or does not say.
+        """
+        check_runs(wheel, runtime, platform.machine())
+        interpreter = self._interpreter(wheel, runtime)
+        numpy = runtime.numpy.on_lambda
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            self._work(wheel, runtime) as work,
+            native.environment(runtime, numpy, python=interpreter, work=work, log=log) as here,
+        ):
+            if fault := here.install(wheel.absolute()):
+                raise SmokeError(f"{wheel.name}: {fault}", remedy=f"see {log}")
+            return found_by_probe(*here.look("smoke_lambda.ops_probe"))
+
     def _interpreter(self, wheel: Path, runtime: Runtime) -> Path:
         found = find_interpreter(runtime.python)
         if found is None:
@@ -226,3 +250,26 @@ class DockerSmoker:
 def wheel_arch(wheel: Path) -> str | None:
     """The architecture that a wheel's name promises; None if it is none of the matrix."""
     return parse_name(wheel.name, load_matrix()).arch
+
+
+def wheel_runtime(wheel: Path) -> Runtime:
+    """The Lambda runtime of a wheel's Python.
+
+    Raises:
+        UsageError: there is no such file, it has another name, or no such runtime.
+    """
+    return load_matrix().runtime(next(iter(_parsed(wheel)[3])).interpreter)
+
+
+def wheel_tensorflow(wheel: Path) -> str:
+    """The TensorFlow version that a wheel's name promises; raises UsageError as above."""
+    return str(_parsed(wheel)[1])
+
+
+def _parsed(wheel: Path) -> tuple[str, Version, BuildTag, frozenset[Tag]]:
+    if not wheel.is_file():
+        raise UsageError(f"there is no wheel {wheel}", remedy="./scripts/build makes some in dist/")
+    try:
+        return parse_wheel_filename(wheel.name)
+    except InvalidWheelFilename as error:
+        raise UsageError(str(error)) from error

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 IDENTIFIER = b"TFL3"
 CUSTOM = 32  # BuiltinOperator.CUSTOM
+MOST_IN_A_BYTE = 127  # BuiltinOperator.PLACEHOLDER_FOR_GREATER_OP_CODES
 PLAIN = 0  # BuiltinOperator.ADD, which every runtime has
 
 # Fields by their number in the schema.
@@ -53,6 +54,24 @@ def operator_codes(data: bytes | bytearray) -> list[OperatorCode]:
         return [_code(data, _follow(data, vector + 4 + 4 * index)) for index in range(length)]
     except (struct.error, UnicodeDecodeError) as error:
         raise NotAModelError(f"it is truncated or damaged: {error}") from error
+
+
+def model_of(builtin: int, version: int) -> bytes:
+    """A model that names one operator kind, and has no graph.
+
+    A runtime looks the kind up before it misses the graph
+    (lite/core/interpreter_builder.cc), so its answer says whether it has it.
+    """
+    parts: tuple[tuple[str, tuple[int | bytes, ...]], ...] = (
+        ("<I4s", (20, IDENTIFIER)),  # where the model is
+        ("<5H2x", (10, 16, 4, 8, 12)),  # its vtable: bytes of itself, of the table, three fields
+        ("<i3I", (12, 3, 8, 12)),  # the model: schema version, codes, graphs
+        ("<2I", (1, 20)),  # the codes: one
+        ("<I", (0,)),  # the graphs: none
+        ("<6H", (12, 16, 4, 0, 8, 12)),  # the code's vtable; it has no custom name
+        ("<ib3xii", (12, min(builtin, MOST_IN_A_BYTE), version, builtin)),
+    )
+    return b"".join(struct.pack(form, *values) for form, values in parts)
 
 
 def make_plain(data: bytearray, code: OperatorCode) -> None:

@@ -9,17 +9,21 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
+
+from packaging.utils import parse_wheel_filename
 
 from builders.cache import sha256_of
 from builders.errors import SmokeError, UsageError
 from builders.matrix import Runtime
 from smoke_lambda.bench import Step, check_runs
-from smoke_lambda.flatbuffer import NotAModelError, operator_codes
+from smoke_lambda.flatbuffer import NotAModelError, OperatorCode, operator_codes
 from smoke_lambda.limits import Limits
 from smoke_lambda.measure import LEAST_MB, STEP_MB, least
-from smoke_lambda.probing import judged
+from smoke_lambda.ops import OpsTable, load_ops, shown
+from smoke_lambda.probing import LACKS_CODE, LACKS_VERSION, judged
 
 PROBE = "smoke_lambda.model_probe"
 SECONDS = 300.0
@@ -30,9 +34,8 @@ MEGABYTE = 1 << 20
 HEADROOM = 1.25
 ADVISED_STEP_MB = 64
 
-# lite/core/model_builder and lite/core/subgraph.cc say so of TensorFlow Lite's 2.x.
-LACKS = (
-    re.compile(r"Didn't find op for builtin opcode '(\w+)' version '(\d+)'"),
+# lite/core/subgraph.cc says so of TensorFlow Lite's 2.x.
+LACKS_CUSTOM = (
     re.compile(r"[Uu]nresolved custom op: (\S+?)\.?(?:\s|$)"),
     # One that only TensorFlow itself has; the name follows.
     re.compile(r"Select TensorFlow op.*?\((Flex\w+)\)", re.DOTALL),
@@ -61,6 +64,19 @@ class Place(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Lack:
+    """An operator that a runtime lacks."""
+
+    name: str
+    version: int | None = None
+    """None for a custom operator."""
+    first: str = ""
+    """The first TensorFlow version, of those whose wheels are known here, that has it."""
+    text: str
+    """All of it, for people."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelReport:
     """A model on one wheel."""
 
@@ -73,8 +89,8 @@ class ModelReport:
     log: str
     error: str = ""
     """Why it does not run: the stage, and the runtime's words."""
-    missing: tuple[str, ...] = ()
-    """Operators that the runtime lacks, with their version."""
+    missing: tuple[Lack, ...] = ()
+    """Operators that the runtime lacks."""
     custom: tuple[str, ...] = ()
     """Custom operators that the model has."""
     operators: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -105,8 +121,8 @@ class ModelReport:
         return dataclasses.asdict(self) | {"ok": self.ok}
 
 
-def check_model(model: Path, sample: Path | None) -> list[str]:
-    """Check files before anything is made for them; gives the model's custom operators.
+def check_model(model: Path, sample: Path | None) -> list[OperatorCode]:
+    """Check files before anything is made for them; gives the model's operator kinds.
 
     Raises:
         UsageError: there is no such file, or it is no model.
@@ -117,13 +133,12 @@ def check_model(model: Path, sample: Path | None) -> list[str]:
     if sample is not None and sample.read_bytes()[:6] != b"\x93NUMPY":
         raise UsageError(f"{sample} is not a NumPy array", remedy="write it with numpy.save")
     try:
-        codes = operator_codes(model.read_bytes())
+        return operator_codes(model.read_bytes())
     except NotAModelError as error:
         raise UsageError(
             f"{model} is not a TensorFlow Lite model: {error}",
             remedy="a repository's page or a Git LFS pointer may have been saved in its stead",
         ) from error
-    return [code.custom for code in codes if code.custom]
 
 
 def try_model(
@@ -151,7 +166,7 @@ def try_model(
         UsageError: there is no such file, or it is no model.
         SmokeError: the wheel is for another machine or Python, or does not install.
     """
-    custom = check_model(model, sample)
+    kinds = check_model(model, sample)
     check_runs(wheel, runtime, arch)
     log.parent.mkdir(parents=True, exist_ok=True)
     numpy = runtime.numpy.on_lambda
@@ -173,20 +188,57 @@ def try_model(
         numpy=numpy,
         place=place,
         log=str(log),
-        custom=tuple(custom),
-        **_summed(found),
+        custom=tuple(kind.custom for kind in kinds if kind.custom),
+        **_summed(found, partial(lacking, kinds=kinds, wheel=wheel)),
     )
 
 
-def lacking(words: Sequence[str]) -> tuple[str, ...]:
-    """The operators that the runtime's messages name as lacking, each once."""
-    found: dict[str, None] = {}
+def lacking(
+    words: Sequence[str],
+    *,
+    kinds: Sequence[OperatorCode],
+    wheel: Path,
+    table: OpsTable | None = None,
+) -> tuple[Lack, ...]:
+    """The operators that the runtime's messages name as lacking, each once.
+
+    Args:
+        kinds: the model's; of an operator that is newer than the runtime's schema, the
+            message has but the number.
+        wheel: its name has the TensorFlow version.
+        table: which TensorFlow version has what; by default, all that are known here.
+
+    Raises:
+        UsageError: the table is malformed.
+    """
+    table = load_ops() if table is None else table
+    builtin: dict[tuple[str, int], None] = {}
+    custom: dict[str, None] = {}
     for text in words:
-        for pattern in LACKS:
-            for match in pattern.finditer(text):
-                name, *version = match.groups()
-                found[f"{name} version {version[0]}" if version else f"{name} (custom)"] = None
-    return tuple(found)
+        for name, version in LACKS_VERSION.findall(text):
+            builtin[name, int(version)] = None
+        for code in map(int, LACKS_CODE.findall(text)):
+            builtin |= {(table.name(code), k.version): None for k in kinds if k.builtin == code}
+        for pattern in LACKS_CUSTOM:
+            custom |= dict.fromkeys(pattern.findall(text))
+    tensorflow = str(parse_wheel_filename(wheel.name)[1])
+    return (
+        *(_lack(name, version, tensorflow, table) for name, version in builtin),
+        *(Lack(name=name, text=f"{name} (custom)") for name in custom),
+    )
+
+
+def _lack(name: str, version: int, tensorflow: str, table: OpsTable) -> Lack:
+    first = table.first(name, version)
+    known = f"TensorFlow {tensorflow} has {shown(table.versions(tensorflow, name))}; "
+    where = f"the first here that has it is {first}" if first else "none here has it"
+    return Lack(
+        name=name,
+        version=version,
+        first=first,
+        text=f"{name} version {version} "
+        f"({known if tensorflow in table.tensorflows else ''}{where})",
+    )
 
 
 def advised(least_mb: int, resident_bytes: int) -> int:
@@ -216,14 +268,16 @@ def _memory(place: Place, arguments: Sequence[str], resident_bytes: int) -> dict
     return {"least_mb": found, "advised_mb": advised(found or above, resident_bytes)}
 
 
-def _summed(found: dict[str, Any]) -> dict[str, Any]:
-    """A probe's findings as fields of the report."""
+def _summed(
+    found: dict[str, Any], lacks: Callable[[Sequence[str]], tuple[Lack, ...]]
+) -> dict[str, Any]:
+    """A probe's findings as fields of the report; `lacks` reads the runtime's messages."""
     fields = {key: value for key, value in found.items() if key not in ("stage", "missing")}
     fields.pop("operators", None)
     if "error" in found:
         words = " ".join(found["error"].split())
         repeated = REPEATED.fullmatch(words)
-        fields["missing"] = lacking([*found.get("missing", ()), words])
+        fields["missing"] = lacks([*found.get("missing", ()), words])
         fields["error"] = f"{found['stage']}: {repeated[1] if repeated else words}"
     nodes = found.get("operators", [])
     total, taken = Counter(name for name, _ in nodes), Counter(n for n, was in nodes if was)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,10 @@ PROBE = "smoke_lambda.probe"
 PROBE_SECONDS = 60.0
 MARK = "found: "
 """Begins a probe's last line, which is JSON; see smoke_lambda/probe.py."""
+
+# lite/core/api/op_resolver.cc says so of a builtin operator.
+LACKS_VERSION = re.compile(r"Didn't find op for builtin opcode '(\w+)' version '(-?\d+)'")
+LACKS_CODE = re.compile(r"Op builtin_code out of range: (\d+)\.")
 
 
 def judged(status: int | None, output: str) -> tuple[str, dict[str, Any]]:

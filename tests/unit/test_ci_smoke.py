@@ -213,7 +213,7 @@ def test_a_wheel_that_fails(
 
 def test_a_model(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"model": "m", "wheel": WHEEL, "numpy": "2.0", "place": "p", "log": "l", "ok": False}
-    found |= {"missing": ["CONV_2D version 99"], "error": "load: no"}
+    found |= {"missing": [{"text": "CONV_2D version 99"}], "error": "load: no"}
     status, smoker = run(monkeypatch, found, "--model", MODEL, wheel)
     assert status == 10
     assert smoker.asked[0][:3] == (MODEL, None, wheel)

@@ -19,14 +19,18 @@ from smoke_lambda import events, model
 from smoke_lambda.flatbuffer import (
     CODE_VERSION,
     NotAModelError,
+    OperatorCode,
     field_position,
     make_plain,
+    model_of,
     operator_codes,
 )
 from smoke_lambda.limits import Limits
+from smoke_lambda.ops import OpsTable, load_ops, parsed
 
 RUNTIME = load_matrix().runtime("3.12")
 INT8 = events.MODELS / "digits-int8.tflite"
+WHEEL = Path("tflite_runtime-2.5.0-cp312-cp312-manylinux_2_17_x86_64.whl")
 CONV_2D, SOFTMAX = 3, 25  # BuiltinOperator of schema.fbs
 FOUND = {
     "stage": "run",
@@ -55,6 +59,12 @@ def test_a_model_made_plain() -> None:
         make_plain(data, other)
     assert operator_codes(data)[0] == first
     assert {(code.builtin, code.version) for code in operator_codes(data)[1:]} == {(0, 1)}
+
+
+@pytest.mark.parametrize(("builtin", "version"), [(0, 1), (127, 9), (128, 64), (999, 2)])
+def test_a_model_of_one_operator(builtin: int, version: int) -> None:
+    (code,) = operator_codes(model_of(builtin, version))
+    assert (code.builtin, code.version, code.custom) == (builtin, version, "")
 
 
 def table(fields: list[bytes]) -> tuple[bytes, int]:
@@ -94,7 +104,7 @@ def test_a_file_is_checked_before_anything_is_made(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
     with pytest.raises(UsageError, match="is not a NumPy array"):
         model.check_model(INT8, wrong)
-    assert model.check_model(INT8, None) == []
+    assert model.check_model(INT8, None) == operator_codes(INT8.read_bytes())
 
 
 @pytest.mark.parametrize(
@@ -115,11 +125,55 @@ def test_a_file_is_checked_before_anything_is_made(tmp_path: Path) -> None:
             ["Select TensorFlow op(s), included in, is(are) not. Node number 0 (FlexDouble) fail"],
             ["FlexDouble (custom)"],
         ),
+        (["Op builtin_code out of range: 300. Are you"], ["NEW 2", "NEW 3"]),
+        (["Op builtin_code out of range: 301. Are you"], ["operator 301 1"]),
         (["input->dims->size != 4"], []),
     ],
 )
 def test_what_a_runtime_lacks_is_named(words: list[str], names: list[str]) -> None:
-    assert [name.replace(" version", "") for name in model.lacking(words)] == names
+    kinds = [
+        OperatorCode(builtin=builtin, version=version, custom="", position=0)
+        for builtin, version in ((300, 2), (0, 1), (300, 3), (301, 1))
+    ]
+    table = OpsTable(codes={"NEW": 300}, tensorflows={})
+    found = model.lacking(words, kinds=kinds, wheel=WHEEL, table=table)
+    assert [lack.text.split(" (none here")[0].replace(" version", "") for lack in found] == names
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "first", "why"),
+    [
+        ("ADD", 7, "2.9.0", "TensorFlow 2.5.0 has 1 to 5; the first here that has it is 2.9.0"),
+        ("ADD", 8, "2.10.0", "TensorFlow 2.5.0 has 1 to 5; the first here that has it is 2.10.0"),
+        ("ADD", 9, "", "TensorFlow 2.5.0 has 1 to 5; none here has it"),
+        ("NEW", 2, "2.10.0", "TensorFlow 2.5.0 has none; the first here that has it is 2.10.0"),
+    ],
+)
+def test_which_tensorflow_has_what_a_runtime_lacks(
+    name: str, version: int, first: str, why: str
+) -> None:
+    table = parsed(
+        {"ADD": 0, "NEW": 300},
+        {
+            "2.10.0": {"ADD": range(1, 9), "NEW": range(2, 3)},
+            "2.9.0": {"ADD": range(1, 8)},
+            "2.5.0": {"ADD": range(1, 6)},
+        },
+    )
+    said = [f"Didn't find op for builtin opcode '{name}' version '{version}'."]
+    (found,) = model.lacking(said, kinds=[], wheel=WHEEL, table=table)
+    assert found == model.Lack(
+        name=name, version=version, first=first, text=f"{name} version {version} ({why})"
+    )
+    elsewhere = WHEEL.with_name(WHEEL.name.replace("2.5.0", "2.4.0"))
+    (found,) = model.lacking(said, kinds=[], wheel=elsewhere, table=table)
+    assert found.text == f"{name} version {version} ({why.split('; ')[1]})"
+
+
+def test_the_table_that_is_committed_is_the_default() -> None:
+    said = ["Didn't find op for builtin opcode 'CONV_2D' version '1'."]
+    (found,) = model.lacking(said, kinds=[], wheel=WHEEL)
+    assert found.first == next(iter(load_ops().tensorflows))
 
 
 @pytest.mark.parametrize(
@@ -228,11 +282,18 @@ def test_a_model_that_a_runtime_lacks_operators_for(tmp_path: Path) -> None:
     }
     report = try_model(Place(found), tmp_path)
     assert not report.ok
-    assert report.missing == ("A version 9", "B version 9")
+    assert [(lack.name, lack.version) for lack in report.missing] == [("A", 9), ("B", 9)]
+    assert report.as_json()["missing"][1] == {
+        "name": "B",
+        "version": 9,
+        "first": "",
+        "text": "B version 9 (none here has it)",
+    }
     assert report.error.startswith("load: Didn't find op")
     assert "\n" not in report.error
     text = shown(report)
-    assert "this runtime lacks: A version 9, B version 9" in text
+    assert "this runtime lacks A version 9 (none here has it)" in text
+    assert "this runtime lacks B version 9" in text
     assert str(tmp_path / "log") in text
 
 

@@ -1,0 +1,118 @@
+"""`./scripts/ops`: write which builtin operators each TensorFlow version has, or check it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from builders.cache import Cache, default_root, write_atomically
+from builders.cli import EXIT_CODES, guarded
+from builders.errors import SmokeError
+from builders.fetch import Fetcher
+from builders.progress import Reporter
+from ci.ops_page import PAGE, operators_page
+from ci.smoker import NativeSmoker, wheel_runtime, wheel_tensorflow
+from smoke_lambda.ops import DATA, EMPTY, Ops, OpsTable, load_ops, shown
+
+DESCRIPTION = """\
+Ask wheels which builtin operators they have, in which versions, and write that into
+smoke_lambda/ops.toml and OPERATORS.md. Only the tables of the wheels' own TensorFlow versions
+change. One wheel of a version is enough; several of one version must agree."""
+
+EXAMPLES = f"""\
+examples:
+  ops dist/*cp311*x86_64.whl             write the tables of these wheels' TensorFlow versions
+  ops --check wheels/*cp311*x86_64.whl   change nothing; fail if a wheel has other operators
+
+A wheel for another machine, or for a Python that is not installed here, cannot be asked.
+
+{EXIT_CODES}"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    return guarded(lambda: run(argv))
+
+
+def run(argv: Sequence[str] | None = None, data: Path = DATA, page: Path = PAGE) -> int:
+    """Run the command; raises UserError where `main` prints.
+
+    Args:
+        data, page: the files to write.
+    """
+    options = _parser().parse_args(argv)
+    reporter = Reporter(Console(stderr=True))
+    cache = Cache(default_root(), on_wait=lambda line: reporter.say(f"[yellow]![/] {line}"))
+    with reporter.showing():
+        asked = ask(options.wheels, cache, reporter)
+    with cache.lock("ops"):
+        old = load_ops(data) if data.exists() else EMPTY
+        new = old
+        for tensorflow, (codes, ops) in asked.items():
+            new = new.with_wheel(tensorflow, codes, ops)
+        found = [*differences(old, new)]
+        if options.check and found:
+            raise SmokeError(
+                f"{data.name} is not what the wheels have: {'; '.join(found)}",
+                remedy="./scripts/ops with the same wheels rewrites it",
+            )
+        if not options.check:
+            for path, text in ((data, new.text()), (page, operators_page(new))):
+                write_atomically(path, text.encode())
+    print("\n".join(found or [f"{data.name} is what the wheels have"]))
+    return 0
+
+
+def ask(
+    wheels: Sequence[Path], cache: Cache, reporter: Reporter
+) -> Mapping[str, tuple[Mapping[str, int], Ops]]:
+    """The numbers and operators of each TensorFlow version among the wheels.
+
+    Raises:
+        UsageError: a file is no wheel.
+        SmokeError: a wheel cannot be asked, or differs from another of its version.
+    """
+    runtimes = [wheel_runtime(wheel) for wheel in wheels]
+    smoker = NativeSmoker(cache, Fetcher(cache))
+    found: dict[str, tuple[Mapping[str, int], Ops]] = {}
+    for wheel, runtime in zip(wheels, runtimes, strict=True):
+        with reporter.step(f"ask {wheel.name}"):
+            answer = smoker.ops(wheel, runtime, log=cache.root / "logs" / f"ops-{runtime.tag}.log")
+        if found.setdefault(wheel_tensorflow(wheel), answer) != answer:
+            raise SmokeError(f"{wheel.name} has other operators than the wheels before it")
+    return found
+
+
+def differences(old: OpsTable, new: OpsTable) -> Iterator[str]:
+    """What changed from one table to another, in words."""
+    for version, ops in new.tensorflows.items():
+        if version not in old.tensorflows:
+            yield f"TensorFlow {version}: {len(ops)} operators, new"
+            continue
+        for name in dict.fromkeys([*ops, *old.tensorflows[version]]):
+            before, now = (shown(table.versions(version, name)) for table in (old, new))
+            if before != now:
+                yield f"TensorFlow {version}: {name} {now}, was {before}"
+    for name, code in new.codes.items():
+        if name not in old.codes and all(v in old.tensorflows for v in new.tensorflows):
+            yield f"{name} is new, number {code}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ops",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("wheels", metavar="WHEEL", nargs="+", type=Path, help="a wheel file")
+    parser.add_argument("--check", action="store_true", help="compare, change nothing")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
