@@ -26,6 +26,7 @@ class Breakage:
     before: str
     patches: tuple[str, ...]
     definitions: tuple[str, ...]
+    warning: str
     host_flatc: bool
 
     def concerns(self, tensorflow: str) -> bool:
@@ -79,6 +80,11 @@ def definitions_of(tensorflow: str) -> tuple[str, ...]:
     )
 
 
+def warnings_of(tensorflow: str) -> tuple[str, ...]:
+    """How the warnings begin that a wheel hides: regular expressions."""
+    return tuple(b.warning for b in breakages_of(tensorflow) if b.warning)
+
+
 def needs_host_flatc(tensorflow: str) -> bool:
     """Whether upstream's build runs FlatBuffers' compiler, on the machine that builds."""
     return any(breakage.host_flatc for breakage in breakages_of(tensorflow))
@@ -92,10 +98,11 @@ def _breakage(row: Row) -> Breakage:
         before=row.take("before", str, is_version, default=""),
         patches=row.strings("patches") if row.has("patches") else (),
         definitions=row.strings("definitions") if row.has("definitions") else (),
+        warning=row.take("warning", str, default=""),
         host_flatc=row.take("host_flatc", bool, default=False),
     )
     row.done()
-    if not (found.patches or found.definitions or found.host_flatc):
+    if not (found.patches or found.definitions or found.warning or found.host_flatc):
         raise UsageError(f"{row.name}: does nothing")
     for patch in found.patches:
         if not (PATCHES / patch).is_file():

@@ -59,6 +59,7 @@ class DockerRunner:
         jobs: smoke tests at once; a stage uses the engine's processors.
         logs: the folder of the step's log files.
         offline: build from the shelf (see builders.shelf) and without a network.
+        upstream_warnings: see NativeRunner.
     """
 
     engine: Engine
@@ -69,6 +70,7 @@ class DockerRunner:
     origin: str = "auto"
     jobs: int = 1
     offline: bool = False
+    upstream_warnings: bool = False
     fetcher: Fetcher = field(init=False)
     _cores: set[tuple[str, str]] = field(default_factory=set)
 
@@ -91,6 +93,7 @@ class DockerRunner:
                 {
                     "PYTHON": target.runtime.python,
                     "TENSORFLOW": target.tensorflow.version,
+                    "UPSTREAM_WARNINGS": str(int(self.upstream_warnings)),
                 },
             )
             found = [path.name for path in folder.iterdir()]
@@ -142,6 +145,7 @@ class DockerRunner:
                 "target": target.identifier,
                 "images": (images.base_id, images.builder_id),
                 "origin": self.origin,
+                "upstream_warnings": self.upstream_warnings,
                 "recipe": recipe(HERE),
             }
         )

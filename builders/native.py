@@ -40,6 +40,7 @@ class NativeRunner:
         python_headers: the include folder of the target's Python, where it is known.
         offline: use no network; what is not in the cache is an error.
         shelf: a folder of earlier downloads.
+        upstream_warnings: leave alone what upstream's files print (see breakages.toml).
     """
 
     cache: Cache
@@ -50,6 +51,7 @@ class NativeRunner:
     python_headers: Path | None = None
     offline: bool = False
     shelf: Path | None = None
+    upstream_warnings: bool = False
     toolchain: Toolchain = field(init=False)
     fetcher: Fetcher = field(init=False)
     _sources: dict[str, tuple[Source, ...]] = field(default_factory=dict)
@@ -161,7 +163,8 @@ class NativeRunner:
                 log=self.log(name),
                 progress=progress,
             )
-            inputs = WheelInputs(target, core, extension, self._compiled_with(target))
+            parts = self._compiled_with(target)
+            inputs = WheelInputs(target, core, extension, parts, self.upstream_warnings)
             return make_wheel(inputs, self.cache, self.toolchain)
 
         return self._shown(name, "commands", self.cache.has("extension", key), make)

@@ -54,6 +54,7 @@ def run(argv: Sequence[str] | None = None) -> int:
             shelf=SHELF if SHELF.is_dir() else None,
             offline=is_offline(os.environ),
             python_headers=options.python_headers,
+            upstream_warnings=options.upstream_warnings,
         )
         options.make(runner, options)
     return 0
@@ -90,11 +91,12 @@ def _parser() -> argparse.ArgumentParser:
     core = stages.add_parser("core")
     core.add_argument("--tensorflow", required=True)
     core.add_argument("--origin", choices=("auto", *ORIGINS), default="auto")
-    core.set_defaults(make=make_core, python_headers=None)
+    core.set_defaults(make=make_core, python_headers=None, upstream_warnings=False)
     wheel = stages.add_parser("wheel")
     wheel.add_argument("--core", type=Path, required=True)
     wheel.add_argument("--python", required=True)
     wheel.add_argument("--python-headers", type=Path, required=True)
+    wheel.add_argument("--upstream-warnings", type=lambda text: bool(int(text)), default=False)
     wheel.set_defaults(make=make_wheel, origin="auto")
     for stage in (core, wheel):
         stage.add_argument("--arch", required=True)

@@ -24,9 +24,11 @@ from auditwheel.policy import WheelPolicies
 from packaging.licenses import canonicalize_license_expression
 from packaging.metadata import Metadata, RFC822Message
 from packaging.tags import Tag
+from packaging.version import Version
 from wheel.wheelfile import WheelFile
 
 from builders.audit import PACKAGE as PROJECT
+from builders.breakages import warnings_of
 from builders.cache import Cache, key_of, recipe, sha256_of
 from builders.core import Core
 from builders.matrix import Target
@@ -37,6 +39,18 @@ SUMMARY = "TensorFlow Lite interpreter for AWS Lambda: NumPy 1 and 2, XNNPACK, n
 # The earliest time that a zip can hold (https://reproducible-builds.org/specs/source-date-epoch/).
 SOURCE_DATE_EPOCH = 315532800
 INIT = '"""The TensorFlow Lite runtime."""\n\n__version__ = "{version}"\n'
+HIDE = """
+import warnings
+
+# Upstream's interpreter prints this of itself; a filter of your own counts first. Wheels
+# that are built with --upstream-warnings leave it alone.
+warnings.filterwarnings(
+    "ignore",
+    message=r"{start}",
+    module=r"tflite_runtime\\.interpreter",
+    append=True,
+)
+"""
 DESCRIPTION = """\
 # tflite_runtime {version}
 
@@ -61,6 +75,12 @@ class WheelInputs:
     core: Core
     extension: Path
     compiled_with: Sequence[Part]
+    upstream_warnings: bool = False
+
+    @property
+    def hidden_warnings(self) -> tuple[str, ...]:
+        """How the warnings begin that upstream's files print and the wheel hides."""
+        return () if self.upstream_warnings else warnings_of(self.target.tensorflow.version)
 
 
 def wheel_name(target: Target) -> str:
@@ -104,6 +124,7 @@ def make_wheel(inputs: WheelInputs, cache: Cache, toolchain: Toolchain) -> Path:
             "extension": sha256_of(inputs.extension),
             "compiled_with": [str(part) for part in inputs.compiled_with],
             "numpy": inputs.target.runtime.numpy.requirement,
+            "hidden_warnings": inputs.hidden_warnings,
             "recipe": recipe(Path(__file__), Path(__file__).with_name("sbom.py")),
             "wheel": metadata.version("wheel"),
         }
@@ -121,7 +142,9 @@ def _members(inputs: WheelInputs, toolchain: Toolchain) -> Iterator[tuple[str, b
     target, core = inputs.target, inputs.core
     version = target.tensorflow.version
     info = f"{PROJECT}-{version}.dist-info"
-    yield f"{PROJECT}/__init__.py", INIT.format(version=version).encode()
+    init = INIT.format(version=version)
+    init += "".join(HIDE.format(start=start) for start in inputs.hidden_warnings)
+    yield f"{PROJECT}/__init__.py", init.encode()
     yield f"{PROJECT}/{inputs.extension.name}", inputs.extension.read_bytes()
     for file in (core.path / "python").iterdir():
         yield f"{PROJECT}/{file.name}", file.read_bytes()
@@ -150,6 +173,7 @@ def _members(inputs: WheelInputs, toolchain: Toolchain) -> Iterator[tuple[str, b
 def _metadata(target: Target, parts: Sequence[Part], licence_files: list[str]) -> str:
     runtime, version = target.runtime, target.tensorflow.version
     minor = int(runtime.python.split(".")[1])
+    status = "4 - Beta" if Version(version).is_prerelease else "5 - Production/Stable"
     licences = dict.fromkeys(
         f"({part.licence})" if " " in part.licence else part.licence for part in parts
     )
@@ -167,7 +191,7 @@ def _metadata(target: Target, parts: Sequence[Part], licence_files: list[str]) -
             "license_files": licence_files,
             "keywords": ["tflite", "tensorflow lite", "aws lambda", "inference"],
             "classifiers": [
-                "Development Status :: 5 - Production/Stable",
+                f"Development Status :: {status}",
                 "Intended Audience :: Developers",
                 "Operating System :: POSIX :: Linux",
                 "Programming Language :: C++",

@@ -77,6 +77,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         origin=options.origin,
         jobs=options.jobs,
         offline=options.offline,
+        upstream_warnings=options.upstream_warnings,
     )
     runner, smoker = choose(wanted, matrix, cache, reporter, _log_folder(cache))
     targets = select(matrix, selection, machine=machine, runs_here=smoker.can_run)
@@ -277,6 +278,12 @@ def _parser() -> argparse.ArgumentParser:
         type=_positive,
         default=len(os.sched_getaffinity(0)),
         help="compilers at once (default: the cores, %(default)s)",
+    )
+    how.add_argument(
+        "--upstream-warnings",
+        action="store_true",
+        help="leave alone the warning of TensorFlow 2.19 and later, for each Interpreter, that it "
+        "moves to another package; wheels hide it otherwise",
     )
     how.add_argument(
         "--keep-going", action="store_true", help="a target that fails does not stop the others"

@@ -28,6 +28,7 @@ class Wanted:
         runner: one of RUNNERS.
         base: an image instead of AWS's, or nothing.
         jobs: compilers at once.
+        upstream_warnings: see NativeRunner.
     """
 
     runner: str
@@ -35,6 +36,7 @@ class Wanted:
     origin: str
     jobs: int
     offline: bool
+    upstream_warnings: bool = False
 
 
 def choose(
@@ -70,7 +72,13 @@ def choose(
             return docker(engine, bases, wanted, matrix, cache, reporter, logs)
     reporter.say(f"runner: native ({why})")
     runner = NativeRunner(
-        cache, reporter, logs, origin=wanted.origin, jobs=wanted.jobs, offline=wanted.offline
+        cache,
+        reporter,
+        logs,
+        origin=wanted.origin,
+        jobs=wanted.jobs,
+        offline=wanted.offline,
+        upstream_warnings=wanted.upstream_warnings,
     )
     return runner, NativeSmoker(cache, runner.fetcher)
 
@@ -97,6 +105,13 @@ def docker(
         )
 
     runner = DockerRunner(
-        engine, images, cache, reporter, logs, origin=wanted.origin, offline=wanted.offline
+        engine,
+        images,
+        cache,
+        reporter,
+        logs,
+        origin=wanted.origin,
+        offline=wanted.offline,
+        upstream_warnings=wanted.upstream_warnings,
     )
     return runner, DockerSmoker(engine, bases, cache)

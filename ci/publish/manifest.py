@@ -135,6 +135,11 @@ class Wheel:
         return Version(self.tensorflow), self.arch, Version(self.python), self.build
 
     @property
+    def is_pre_release(self) -> bool:
+        """Whether its TensorFlow is none that was released (PEP 440)."""
+        return Version(self.tensorflow).is_prerelease
+
+    @property
     def present(self) -> bool:
         """Whether its file is in wheels/."""
         return self.state is not State.REMOVED

@@ -130,8 +130,8 @@ def _tag(python: str) -> str:
 def _first(manifest: Manifest, matrix: Matrix) -> tuple[str, str, str]:
     """What is chosen at first, as TensorFlow, Python tag, architecture.
 
-    The newest verified wheel of the matrix's first architecture, and of a runtime that
-    AWS has; without any, the first row of each.
+    The newest verified wheel of the matrix's first architecture, of a TensorFlow that
+    was released, and of a runtime that AWS has; without any, the first row of each.
     """
     first = matrix.architectures[0]
     wheel = max(
@@ -139,6 +139,7 @@ def _first(manifest: Manifest, matrix: Matrix) -> tuple[str, str, str]:
         key=lambda wheel: (
             wheel.arch == first,
             wheel.verified,
+            not wheel.is_pre_release,
             wheel.runtime.deprecated is not None,
             wheel.order,
         ),

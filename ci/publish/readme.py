@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from packaging.version import Version
+
 from builders.errors import PublishError
 from ci.marked import between
 from ci.publish.hosting import Hosting
@@ -34,7 +36,10 @@ def _lines(manifest: Manifest, hosting: Hosting) -> Iterator[str]:
     yield ""
     # The newest that AWS has an image for, as an example.
     released = [wheel for wheel in manifest.current if wheel.runtime.deprecated]
-    example = max(released or manifest.current, key=lambda w: (w.verified, w.arch, w.order))
+    example = max(
+        released or manifest.current,
+        key=lambda w: (w.verified, not w.is_pre_release, w.arch, w.order),
+    )
     yield from _dockerfile(example, hosting)
     yield ""
     yield "Anywhere else: install NumPy, then the raw URL with `pip install --no-deps`."
@@ -53,6 +58,12 @@ def _lines(manifest: Manifest, hosting: Hosting) -> Iterator[str]:
     yield "```"
     yield f"pip install --no-deps --index-url {hosting.index_url} {PROJECT}"
     yield "```"
+    if early := {wheel.tensorflow for wheel in manifest.current if wheel.is_pre_release}:
+        yield ""
+        yield (
+            f"It takes a pre-release ({', '.join(sorted(early, key=Version))}) with `--pre`, "
+            f"or when you name it: `{PROJECT}=={max(early, key=Version)}`."
+        )
 
 
 def _dockerfile(wheel: Wheel, hosting: Hosting) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import warnings
 import zipfile
 from dataclasses import replace
 from email import message_from_bytes
@@ -104,6 +105,51 @@ def test_every_target_has_a_name_of_its_own() -> None:
         assert (project, str(version)) == ("tflite-runtime", target.tensorflow.version)
         assert build_tag == (target.tensorflow.build, "")
         assert {(tag.interpreter, tag.abi) for tag in tags} == {(target.runtime.tag,) * 2}
+
+
+WARNED = MATRIX.target("tf2.22.0.dev20260518-cp312-x86_64")
+
+
+@pytest.mark.parametrize(
+    ("target", "asked_for", "printed"),
+    [
+        # None of its files prints one.
+        (TARGET, False, ["Warning: tf.lite.Interpreter is deprecated and", "another"]),
+        (WARNED, False, ["another"]),
+        (WARNED, True, ["Warning: tf.lite.Interpreter is deprecated and", "another"]),
+    ],
+)
+def test_upstreams_warning_is_hidden_unless_it_is_asked_for(
+    target: Target, asked_for: bool, printed: list[str], tmp_path: Path
+) -> None:
+    inputs = replace(inputs_in(tmp_path, target), upstream_warnings=asked_for)
+    toolchain = fake_toolchain(tmp_path)
+    package = read(make_wheel(inputs, toolchain.cache, toolchain), "tflite_runtime/__init__.py")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.resetwarnings()
+        exec(package, {})
+        for text in ("\n  Warning: tf.lite.Interpreter is deprecated and", "another"):
+            warnings.warn_explicit(text, UserWarning, "x.py", 1, "tflite_runtime.interpreter")
+    assert [str(warning.message).strip() for warning in caught] == printed
+
+
+def test_a_filter_of_the_user_counts_before_ours(tmp_path: Path) -> None:
+    package = read(build(tmp_path, WARNED), "tflite_runtime/__init__.py")
+    text = "Warning: tf.lite.Interpreter is deprecated"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        exec(package, {})
+        with pytest.raises(UserWarning, match="deprecated"):
+            warnings.warn_explicit(text, UserWarning, "x.py", 1, "tflite_runtime.interpreter")
+
+
+@pytest.mark.parametrize(
+    ("target", "status"), [(TARGET, "5 - Production/Stable"), (WARNED, "4 - Beta")]
+)
+def test_a_pre_release_says_so(target: Target, status: str, tmp_path: Path) -> None:
+    version = target.tensorflow.version
+    text = read(build(tmp_path, target), f"tflite_runtime-{version}.dist-info/METADATA")
+    assert f"Development Status :: {status}" in (Metadata.from_email(text).classifiers or ())
 
 
 def test_a_rebuild_has_the_matrixs_build_number() -> None:

@@ -186,6 +186,9 @@ def test_what_is_chosen_at_first() -> None:
     assert first(manifest(CP38, replace(WHEEL, verified=False))) == ["cp38", "x86_64", "2.14.1"]
     unreleased = replace(WHEEL, runtime=replace(WHEEL.runtime, deprecated=None))
     assert first(manifest(CP38, unreleased)) == ["cp38", "x86_64", "2.14.1"]
+    early = replace(WHEEL, tensorflow="2.99.0.dev1", target="tf2.99.0.dev1-cp312-x86_64", file="x")
+    assert first(manifest(CP38, early)) == ["cp38", "x86_64", "2.14.1"]
+    assert first(manifest(early)) == ["cp312", "x86_64", "2.99.0.dev1"]
     assert len(first(Manifest())) == 3
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from builders.errors import PublishError
@@ -41,6 +43,17 @@ def test_the_rest_of_a_readme_is_left_alone() -> None:
     assert found.endswith(f"\n\n{END}\nafter\n")
     assert "old" not in found
     assert with_wheels(found, Manifest(), load_hosting()) == found
+
+
+def test_a_pre_release_is_no_example_and_is_named_with_pips_option() -> None:
+    wheel = next(w for w in read_manifest(WHEELS).current if not w.is_pre_release)
+    early = replace(wheel, tensorflow="2.99.0.dev1", file="early.whl")
+    found = with_wheels(f"{BEGIN}{END}", Manifest((early, wheel)), load_hosting())
+    dockerfile = found.partition("```dockerfile")[2].partition("```")[0]
+    assert wheel.file in dockerfile
+    assert "early.whl" not in dockerfile
+    assert "(2.99.0.dev1) with `--pre`" in found
+    assert "--pre" not in with_wheels(f"{BEGIN}{END}", Manifest((wheel,)), load_hosting())
 
 
 @pytest.mark.parametrize("text", ["", BEGIN, END, END + BEGIN])
