@@ -46,13 +46,15 @@ PUBLIC_DEFINITIONS = (
     "-DTFL_STATIC_LIBRARY_BUILD",
 )
 
-# All of abseil that the runtime refers to. A missing one fails the link check.
+# What any version of the runtime may refer to of abseil, for those of which it is not known.
 ABSL_TARGETS = (
-    "absl::strings",
-    "absl::str_format",
-    "absl::synchronization",
-    "absl::hash",
-    "absl::flat_hash_map",
+    "flat_hash_map",
+    "hash",
+    "log",
+    "status",
+    "str_format",
+    "strings",
+    "synchronization",
 )
 
 WRAPPER = "tensorflow/lite/python/interpreter_wrapper"
@@ -109,6 +111,7 @@ def core_inputs(
         "tensorflow": tensorflow.version,
         "target": toolchain.target(arch),
         "cxx_standard": tensorflow.cxx_standard,
+        "absl": tensorflow.absl or ABSL_TARGETS,
         "trees": trees_inputs(tensorflow.version, sources),
         "toolchain": toolchain.versions,
         "flags": FLAGS,
@@ -217,12 +220,14 @@ class _Compilation:
         self._collect(product)
 
     def _configure(self) -> list[str | Path]:
+        absl = self.tensorflow.absl
         flags = shlex.join((*FLAGS, *self.toolchain.prefix_maps(trees=self.trees, core=self.build)))
         settings = {
             "ZIG": self.toolchain.zig,
             "ZIG_TARGET": self.toolchain.target(self.arch),
             "CORE_TREES": self.trees,
-            "CORE_ABSL": ";".join(ABSL_TARGETS),
+            "CORE_ABSL": ";".join(f"absl::{name}" for name in absl or ABSL_TARGETS),
+            "CORE_ABSL_ALONE": "ON" if absl else "OFF",
             "CORE_DEFINITIONS": ";".join(definitions_of(self.tensorflow.version)),
             "CORE_HOST_FLATC": "ON" if needs_host_flatc(self.tensorflow.version) else "OFF",
             "CMAKE_C_FLAGS": flags,

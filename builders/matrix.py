@@ -82,12 +82,14 @@ class TensorFlow:
 
     Attributes:
         sha256: of upstream's source archive; empty where only a lock has the sources.
+        absl: all targets of abseil that it refers to; empty where that is not known.
         size_limit: the most bytes that a wheel may have.
     """
 
     version: str
     sha256: str
     cxx_standard: int
+    absl: tuple[str, ...]
     bazel: str
     size_limit: int
     build: int
@@ -332,6 +334,7 @@ def _tensorflow(row: Row, tags: set[str]) -> TensorFlow:
         version=version,
         sha256=row.take("sha256", str, is_sha256, default=""),
         cxx_standard=row.take("cxx_standard", int, lambda n: n in (17, 20, 23)),
+        absl=row.strings("absl") if row.has("absl") else (),
         bazel=row.take("bazel", str, is_version),
         size_limit=row.take("size_limit", int, lambda n: n >= 1),
         build=row.take("build", int, lambda n: n >= 1),

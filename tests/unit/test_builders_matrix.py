@@ -104,6 +104,7 @@ def as_data(matrix: Matrix) -> dict[str, Any]:
                 "version": row.version,
                 **({"sha256": row.sha256} if row.sha256 else {}),
                 "cxx_standard": row.cxx_standard,
+                **({"absl": list(row.absl)} if row.absl else {}),
                 "bazel": row.bazel,
                 "size_limit": row.size_limit,
                 "build": row.build,
