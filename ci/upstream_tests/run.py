@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +84,14 @@ def run_tests(
         site = folder / "site"
         install = ("pip", "install", "--python", python, "--no-deps", "--target", site, wheel)
         uv("installing the wheel", *install, log=log)
-        found, events, status = run_probe(python, site, tests, version, folder, log)
-    return Report(
-        wheel=wheel.name,
-        version=version,
-        test_sha256=sha256_of(trees / "tensorflow" / TESTS),
-        environment=found["environment"],
-        outcomes=outcomes_of(found["tests"], events, status),
-    )
+        found, events, status = run_probe(python, site, tests, version.left_out, folder, log)
+        return Report(
+            wheel=wheel.name,
+            version=version,
+            test_sha256=sha256_of(tests),
+            environment=found["environment"],
+            outcomes=outcomes_of(found["tests"], events, status),
+        )
 
 
 def tensorflow_python(interpreter: Interpreter, cache: Cache, log: Path) -> Path:
@@ -128,9 +128,14 @@ def stage(folder: Path, tree: Path, data: Path, models: Path, libraries: Path) -
 
 
 def run_probe(
-    python: Path, site: Path, tests: Path, version: Version, work: Path, log: Path
+    python: Path, site: Path, tests: Path, left_out: Sequence[str], work: Path, log: Path
 ) -> tuple[dict[str, Any], list[dict[str, str]], str]:
     """Run the file of tests; gives what is there, what happened, and how it ended.
+
+    Args:
+        site: the folder that the wheel is installed in.
+        left_out: patterns of the tests that are not to run.
+        work: a folder for what is written.
 
     Raises:
         SmokeError: the tests could not be started, or were not the wheel's.
@@ -138,7 +143,7 @@ def run_probe(
     result, home = work / "result.jsonl", work / "home"
     home.mkdir()
     env = {"HOME": str(home), "TMPDIR": str(home), "TF_CPP_MIN_LOG_LEVEL": "2"}
-    command: list[str | Path] = [python, "-I", "-B", PROBE, site, tests, result, *version.left_out]
+    command: list[str | Path] = [python, "-I", "-B", PROBE, site, tests, result, *left_out]
     status = None
     with (
         started(command, cwd=home, env=env, log=log) as process,
