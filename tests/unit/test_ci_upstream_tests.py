@@ -47,13 +47,14 @@ AS_EXPECTED = (
 )
 
 GOOD: dict[str, Any] = {
+    "expected": [{"test": "A.a", "outcome": "skipped", "reason": "flaky"}],
     "version": [
         {
             "tensorflow": "2.14.1",
             "testdata": "2.14.1",
             "expected": [{"test": "A.b", "outcome": "failed", "reason": "why"}],
         }
-    ]
+    ],
 }
 
 BUILD = """
@@ -224,18 +225,23 @@ def test_an_unknown_tensorflow_is_refused() -> None:
     ],
 )
 def test_a_malformed_expectation_is_refused(change: dict[str, str]) -> None:
-    assert parse_versions(GOOD)["2.14.1"].of("A.b") == Expectation(
-        test="A.b", outcome=FAILED, reason="why"
-    )
-    (good,) = GOOD["version"]
-    bad = good | {"expected": [good["expected"][0] | change]}
+    good = GOOD["expected"][0]
+    parse_versions(GOOD | {"expected": [good]})
     with pytest.raises(UsageError):
-        parse_versions({"version": [bad]})
+        parse_versions(GOOD | {"expected": [good | change]})
 
 
 def test_a_version_that_is_there_twice_is_refused() -> None:
     with pytest.raises(UsageError, match="twice"):
-        parse_versions({"version": GOOD["version"] * 2})
+        parse_versions(GOOD | {"version": GOOD["version"] * 2})
+
+
+def test_a_version_has_what_is_expected_of_all_and_of_itself() -> None:
+    version = parse_versions(GOOD)["2.14.1"]
+    flaky, own, other = (version.of(test) for test in ("A.a", "A.b", "A.c"))
+    assert flaky == Expectation(test="A.a", outcome=SKIPPED, reason="flaky")
+    assert own == Expectation(test="A.b", outcome=FAILED, reason="why")
+    assert other is None
 
 
 def test_the_models_are_those_that_bazel_makes(tmp_path: Path) -> None:
