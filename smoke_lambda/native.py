@@ -120,6 +120,24 @@ def environment(
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def make_environment(python: Path, requirements: Path, folder: Path, log: Path) -> None:
+    """Make a virtual environment with locked requirements.
+
+    Raises:
+        SmokeError: it cannot be made here.
+    """
+    uv("making an environment", "venv", "--python", python, folder, log=log)
+    install = ("pip", "install", "--python", folder / "bin" / "python", "--require-hashes")
+    locked = ("--only-binary", ":all:", "-r", requirements)
+    uv("installing the locked requirements", *install, *locked, log=log)
+
+
+def uv(what: str, *arguments: str | Path, log: Path) -> None:
+    """Run uv; raises SmokeError where it fails at `what`."""
+    env = {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
+    run([find_uv_bin(), *arguments], log=log, failure=SmokeError, what=what, env=env)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Environment:
     """A virtual environment with the folders of a function; a bench.Place."""
@@ -138,21 +156,14 @@ class Environment:
 
     def install(self, wheel: Path) -> str:
         """See bench.Place."""
-        install = ("pip", "install", "--python", self.python)
-        locked = ("--require-hashes", "--only-binary", ":all:", "-r", self.requirements)
         environment = self.folder / "environment"
-        self._uv("making an environment", "venv", "--python", self.interpreter, environment)
-        self._uv("installing the locked requirements", *install, *locked)
+        make_environment(self.interpreter, self.requirements, environment, self.log)
+        install = ("pip", "install", "--python", self.python, "--no-deps", wheel)
         try:
-            self._uv("installing the wheel", *install, "--no-deps", wheel)
+            uv("installing the wheel", *install, log=self.log)
         except SmokeError as error:
             return f"expected a wheel that installs, found: {error.what.strip()}"
         return ""
-
-    def _uv(self, what: str, *arguments: str | Path) -> None:
-        command = [find_uv_bin(), *arguments]
-        env = {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
-        run(command, log=self.log, failure=SmokeError, what=what, env=env)
 
     @contextmanager
     def function(self, model: str, variables: Mapping[str, str]) -> Iterator[Function]:

@@ -1,0 +1,171 @@
+"""`./scripts/upstream-tests`: TensorFlow's own tests of its Python interpreter, on our wheels."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from builders.cache import Cache, default_root
+from builders.cli import EXIT_CODES, guarded
+from builders.errors import SmokeError, UsageError
+from builders.interpreters import Interpreter, find_interpreter
+from builders.matrix import Matrix, Target, load_matrix
+from builders.native import NativeRunner
+from builders.progress import Reporter, table_console
+from ci.publish.manifest import read_manifest
+from ci.upstream_tests.expected import load_version
+from ci.upstream_tests.report import Report
+from ci.upstream_tests.run import TESTS, run_tests
+from smoke_lambda.lock import TRAIN_PYTHON
+
+WHEELS = Path(__file__).parent.parent.parent / "wheels"
+
+DESCRIPTION = f"""\
+Run tensorflow/lite/python/interpreter_test.py of the fetched tree, byte for byte, against wheels:
+what it imports as TensorFlow's interpreter is the wheel's, all else is the real TensorFlow, in an
+environment of its own (Python {TRAIN_PYTHON}). What the tests load is made from the tree: models by
+TensorFlow's converter, libraries by our compiler. ci/upstream_tests/expected.toml names the tests
+that do not simply pass, each with its reason; anything else is an error."""
+
+EXAMPLES = f"""\
+examples:
+  upstream-tests                     the published wheels of Python {TRAIN_PYTHON}
+  upstream-tests dist/*-cp311-*.whl  those that you built
+  upstream-tests --json              the same as data
+
+The exit code is 0 if every test of every wheel did what is expected of it, and 10 if not.
+
+{EXIT_CODES}"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    return guarded(lambda: run(argv))
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command; raises UserError where `main` prints."""
+    options = _parser().parse_args(argv)
+    matrix = load_matrix()
+    wheels = options.wheels or published(WHEELS)
+    wanted = [(wheel, target_of(wheel, matrix)) for wheel in wheels]
+    versions = [load_version(target.tensorflow.version) for _, target in wanted]
+    interpreter = _interpreter()
+    reporter = Reporter(Console(stderr=True))
+    cache = Cache(default_root(), on_wait=lambda line: reporter.say(f"[yellow]![/] {line}"))
+    runner = NativeRunner(cache, reporter, cache.root / "logs")
+    reports = []
+    with reporter.showing():
+        for (wheel, target), version in zip(wanted, versions, strict=True):
+            with reporter.step(f"upstream tests {target.identifier}") as step:
+                reports.append(
+                    run_tests(
+                        wheel.absolute(),
+                        target,
+                        version,
+                        matrix=matrix,
+                        interpreter=interpreter,
+                        runner=runner,
+                        tell=partial(reporter.show, step),
+                    )
+                )
+    if options.json:
+        print(json.dumps([report.as_json() for report in reports], indent=2))
+    else:
+        for report in reports:
+            show(report, table_console())
+    return 0 if all(report.ok for report in reports) else SmokeError.exit_code
+
+
+def published(folder: Path) -> list[Path]:
+    """The current published wheels that can be tested here, one per TensorFlow version.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = [
+        folder / wheel.file
+        for wheel in read_manifest(folder).current
+        if (wheel.python, wheel.arch) == (TRAIN_PYTHON, platform.machine())
+    ]
+    if not found:
+        raise UsageError(
+            f"no wheel of Python {TRAIN_PYTHON} for {platform.machine()} is published",
+            remedy="name one that ./scripts/build made",
+        )
+    return found
+
+
+def target_of(wheel: Path, matrix: Matrix) -> Target:
+    """The target that a wheel's name says it is of.
+
+    Raises:
+        UsageError: there is no such file, or TensorFlow's environment cannot load it.
+    """
+    if not wheel.is_file():
+        raise UsageError(f"there is no wheel {wheel}", remedy="./scripts/build makes some in dist/")
+    try:
+        _, version, _, tags = parse_wheel_filename(wheel.name)
+    except InvalidWheelFilename as error:
+        raise UsageError(str(error)) from error
+    runtime, arch = matrix.runtime(TRAIN_PYTHON), platform.machine()
+    if not any(t.interpreter == runtime.tag and t.platform.endswith(arch) for t in tags):
+        raise UsageError(
+            f"{wheel.name} is not of Python {TRAIN_PYTHON} for {arch}",
+            remedy="choose one that is: the locked TensorFlow is for that Python",
+        )
+    return Target(tensorflow=matrix.tensorflow(str(version)), runtime=runtime, arch=arch)
+
+
+def show(report: Report, console: Console) -> None:
+    """Print a report: the tests that did not simply pass, the counts, then what is wrong."""
+    table = Table(title=escape(report.wheel), title_justify="left")
+    for column in ("test", "outcome", "why"):
+        table.add_column(column)
+    for test, (outcome, why) in report.reasons.items():
+        table.add_row(escape(test), outcome, escape(why))
+    console.print(table)
+    counts = ", ".join(f"{number} {outcome}" for outcome, number in report.counts.items())
+    around = ", ".join(f"{name} {version}" for name, version in report.environment.items())
+    console.print(f"{counts} (with {around})", highlight=False, soft_wrap=True)
+    version = report.version
+    data = f", data of {version.testdata}" if version.testdata != version.tensorflow else ""
+    source = f"{TESTS.name} of TensorFlow {version.tensorflow}{data}"
+    console.print(f"{source}, sha256 {report.test_sha256}", highlight=False, soft_wrap=True)
+    for fault in report.faults:
+        console.print(f"FAILED {fault}", style="red", markup=False, soft_wrap=True)
+
+
+def _interpreter() -> Interpreter:
+    found = find_interpreter(TRAIN_PYTHON)
+    if found is None:
+        raise UsageError(f"no Python {TRAIN_PYTHON} here", remedy="install it, such as with pyenv")
+    return found
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="upstream-tests",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "wheels", metavar="WHEEL", nargs="*", type=Path, help="default: the published ones"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

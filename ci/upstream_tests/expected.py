@@ -1,0 +1,99 @@
+"""What is known of upstream's tests, per TensorFlow version: expected.toml."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from builders.errors import UsageError
+from builders.matrix import Row, is_version
+
+EXPECTED_FILE = Path(__file__).with_name("expected.toml")
+
+PASSED = "passed"
+FAILED = "failed"
+SKIPPED = "skipped"
+LEFT_OUT = "left out"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """Tests that do not simply pass; see expected.toml."""
+
+    test: str
+    outcome: str
+    reason: str
+
+    def covers(self, test: str) -> bool:
+        """Whether it is about that test."""
+        return fnmatchcase(test, self.test)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """A TensorFlow version whose wheels are tested.
+
+    Attributes:
+        testdata: the version whose tree has the tests' data.
+    """
+
+    tensorflow: str
+    testdata: str
+    expected: tuple[Expectation, ...]
+
+    def of(self, test: str) -> Expectation | None:
+        """What is expected of a test; None if that it passes."""
+        return next((row for row in self.expected if row.covers(test)), None)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Patterns of the tests that are not run."""
+        return tuple(row.test for row in self.expected if row.outcome == LEFT_OUT)
+
+
+def load_version(tensorflow: str, path: Path = EXPECTED_FILE) -> Version:
+    """What is known of a TensorFlow version's tests.
+
+    Raises:
+        UsageError: nothing, or the file is malformed.
+    """
+    versions = parse_versions(tomllib.loads(path.read_text(encoding="utf-8")))
+    if tensorflow not in versions:
+        raise UsageError(
+            f"{path.name} says nothing of TensorFlow {tensorflow}",
+            remedy=f"add a [[version]] to it; it has {', '.join(versions)}",
+        )
+    return versions[tensorflow]
+
+
+def parse_versions(data: Mapping[str, Any]) -> dict[str, Version]:
+    """The versions of the file's data, by TensorFlow version; raises UsageError."""
+    top = Row(EXPECTED_FILE.name, data)
+    of_all = tuple(_expectation(row) for row in top.rows("expected", "test"))
+    found = {}
+    for row in top.rows("version", "tensorflow"):
+        version = Version(
+            tensorflow=row.take("tensorflow", str, is_version),
+            testdata=row.take("testdata", str, is_version),
+            expected=of_all + tuple(_expectation(r) for r in row.rows("expected", "test")),
+        )
+        row.done()
+        if version.tensorflow in found:
+            raise UsageError(f"{EXPECTED_FILE.name} has {version.tensorflow} twice")
+        found[version.tensorflow] = version
+    top.done()
+    return found
+
+
+def _expectation(row: Row) -> Expectation:
+    found = Expectation(
+        test=row.take("test", str, bool),
+        outcome=row.take("outcome", str, lambda o: o in (FAILED, SKIPPED, LEFT_OUT)),
+        reason=row.take("reason", str, lambda text: bool(text) and "\n" not in text),
+    )
+    row.done()
+    return found

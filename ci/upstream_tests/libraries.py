@@ -1,0 +1,127 @@
+"""The libraries of upstream's tests: a delegate and a registerer of custom operators."""
+
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from builders.cache import Cache, digest_files, key_of, recipe
+from builders.core import PUBLIC_DEFINITIONS
+from builders.errors import CompileError
+from builders.extension import Headers
+from builders.matrix import Target
+from builders.process import run
+from builders.toolchain import FLAGS, LIBRARIES, LINK_FLAGS, Toolchain
+
+TESTDATA = Path("tensorflow/lite/python/testdata")
+COMPONENTS = ("tensorflow", "absl", "flatbuffers/include", "eigen", "ruy", "gemmlowp")
+
+# What testdata/BUILD makes each of, and what of tensorflow/lite those refer to.
+SOURCES = {
+    "test_delegate.so": (("test_delegate.cc",), ("core/c/common.cc",)),
+    "_pywrap_test_registerer.so": (
+        ("test_registerer.cc", "test_registerer_wrapper.cc"),
+        (
+            "array.cc",
+            "core/c/common.cc",
+            "kernels/internal/quantization_util.cc",
+            "kernels/internal/runtime_shape.cc",
+            "kernels/internal/tensor_ctypes.cc",
+            "kernels/kernel_util.cc",
+            "mutable_op_resolver.cc",
+            "util.cc",
+        ),
+    ),
+}
+# All else stays inside: TensorFlow, which is loaded beside them, has symbols of the same names.
+EXPORTS = {
+    "test_delegate.so": "tflite_plugin_*; initialize_counters; get_*; set_destroy_callback;",
+    "_pywrap_test_registerer.so": "PyInit_*; TF_TestRegisterer;",
+}
+
+
+def libraries_inputs(
+    target: Target, trees_key: str, testdata: Path, headers: Headers, toolchain: Toolchain
+) -> dict[str, Any]:
+    """Everything that can change their bytes."""
+    return {
+        "target": target.identifier,
+        "cxx_standard": target.tensorflow.cxx_standard,
+        "trees": trees_key,
+        "testdata": digest_files(testdata),
+        "python_headers": headers.python.digest,
+        "pybind11": headers.pybind11_sha256,
+        "toolchain": toolchain.versions,
+        "flags": (FLAGS, LINK_FLAGS),
+        "recipe": recipe(Path(__file__)),
+    }
+
+
+def make_libraries(
+    target: Target,
+    trees: Path,
+    testdata: Path,
+    headers: Headers,
+    *,
+    cache: Cache,
+    toolchain: Toolchain,
+    log: Path,
+) -> Path:
+    """The libraries for a target's wheel, compiled now if the cache does not have them.
+
+    Args:
+        trees: the sources of the target's TensorFlow.
+        testdata: upstream's folder, of that TensorFlow or another.
+
+    Returns:
+        The folder that they are in.
+
+    Raises:
+        CompileError: the compiler or the linker failed.
+    """
+
+    def make(product: Path) -> None:
+        work = cache.root / "work" / f"upstream-{product.name.strip('.')}"
+        shutil.rmtree(work, ignore_errors=True)
+        shutil.copytree(testdata, work / TESTDATA)
+        includes = [*(trees / component for component in COMPONENTS), work]
+        includes += [headers.pybind11, *headers.python.folders]
+        common = [
+            *toolchain.compiler("c++", target.arch),
+            *FLAGS,
+            *LINK_FLAGS,
+            f"-std=gnu++{target.tensorflow.cxx_standard}",
+            *PUBLIC_DEFINITIONS,
+            *(f"-I{folder}" for folder in includes),
+        ]
+
+        def link(name: str) -> None:
+            exports = work / f"{name}.map"
+            exports.write_text(f"{{ global: {EXPORTS[name]} local: *; }};\n")
+            own, of_lite = SOURCES[name]
+            sources = [work / TESTDATA / source for source in own]
+            sources += [trees / "tensorflow/tensorflow/lite" / source for source in of_lite]
+            run(
+                [
+                    *common,
+                    f"-Wl,--version-script={exports}",
+                    "-o",
+                    product / name,
+                    *sources,
+                    *LIBRARIES,
+                ],
+                log=log,
+                failure=CompileError,
+                what=f"compiling {name}",
+                env=toolchain.environment,
+                keep_open=cache.held_locks,
+            )
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(link, SOURCES))
+        shutil.rmtree(work)
+
+    key = key_of(libraries_inputs(target, trees.name, testdata, headers, toolchain))
+    return cache.product("upstream-libraries", key, make)

@@ -1,0 +1,120 @@
+"""What a run of upstream's tests found, against what is known of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ci.upstream_tests.expected import FAILED, LEFT_OUT, PASSED, SKIPPED, Version
+
+STARTED = "started"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one test.
+
+    Attributes:
+        test: class and function.
+        outcome: PASSED, FAILED, SKIPPED or LEFT_OUT.
+        detail: what upstream's test said of it, in a line.
+    """
+
+    test: str
+    outcome: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """All that was found of a wheel.
+
+    Attributes:
+        test_sha256: of upstream's file of tests, as it was run.
+        environment: versions of Python, NumPy and the TensorFlow around the tests.
+    """
+
+    wheel: str
+    version: Version
+    test_sha256: str
+    environment: Mapping[str, str]
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many passed, failed and were skipped, by upstream or by us."""
+        found = Counter(SKIPPED if o.outcome == LEFT_OUT else o.outcome for o in self.outcomes)
+        return {outcome: found[outcome] for outcome in (PASSED, FAILED, SKIPPED)}
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What is not as expected, a line each."""
+        found = [*self._surprises()]
+        for row in self.version.expected:
+            if not any(row.covers(outcome.test) for outcome in self.outcomes):
+                found.append(f"{row.test}: expected to be {row.outcome}, but there is no such test")
+        if not self.counts[PASSED]:
+            found.append("no test passed")
+        return tuple(found)
+
+    def _surprises(self) -> Iterator[str]:
+        for found in self.outcomes:
+            row = self.version.of(found.test)
+            if found.outcome != (row.outcome if row else PASSED):
+                known = f"{row.outcome}: {row.reason}" if row else PASSED
+                said = f": {found.detail}" if found.detail else ""
+                yield f"{found.test} {found.outcome}{said} (expected: {known})"
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything is as expected."""
+        return not self.faults
+
+    @property
+    def reasons(self) -> dict[str, tuple[str, str]]:
+        """Outcome and reason of each test that did not simply pass: ours, else upstream's."""
+        found = {}
+        for outcome in self.outcomes:
+            if outcome.outcome != PASSED:
+                row = self.version.of(outcome.test)
+                found[outcome.test] = (outcome.outcome, row.reason if row else outcome.detail)
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        """The report in types that JSON knows, with the verdict."""
+        return {
+            "wheel": self.wheel,
+            "tensorflow": self.version.tensorflow,
+            "testdata": self.version.testdata,
+            "test_sha256": self.test_sha256,
+            "environment": dict(self.environment),
+            **self.counts,
+            "ok": self.ok,
+            "faults": list(self.faults),
+            "tests": [
+                dataclasses.asdict(o) | {"reason": self.reasons.get(o.test, ("", ""))[1]}
+                for o in self.outcomes
+            ],
+        }
+
+
+def outcomes_of(
+    tests: Iterable[str], events: Iterable[Mapping[str, str]], status: str
+) -> tuple[Outcome, ...]:
+    """The outcome of every test, also of those that the process did not live to tell.
+
+    Args:
+        tests: all that there are.
+        events: what was told, in order: test, outcome (or STARTED), detail.
+        status: how the process ended, in words.
+    """
+    found = {test: Outcome(test, FAILED, f"not run: {status}") for test in tests}
+    for event in events:
+        outcome = Outcome(event["test"], event["outcome"], event["detail"])
+        if outcome.outcome == STARTED:
+            outcome = Outcome(outcome.test, FAILED, f"the process did not survive it: {status}")
+        found[outcome.test] = outcome
+    return tuple(found.values())

@@ -1,0 +1,170 @@
+"""Runs upstream's tests against one wheel, in an environment with the real TensorFlow."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from builders.cache import Cache, key_of, sha256_of
+from builders.errors import SmokeError
+from builders.interpreters import Interpreter
+from builders.matrix import Matrix, Target
+from builders.native import NativeRunner
+from ci.upstream_tests.expected import Version
+from ci.upstream_tests.libraries import TESTDATA, make_libraries
+from ci.upstream_tests.models import make_models
+from ci.upstream_tests.report import Report, outcomes_of
+from smoke_lambda.lock import TRAIN
+from smoke_lambda.native import make_environment, uv
+from smoke_lambda.session import started
+
+# The TensorFlow that trains the models of the smoke test: its converter makes the models of
+# these tests, too, and its modules are what the tests import besides the interpreter.
+REQUIREMENTS = TRAIN.with_suffix(".txt")
+PROBE = Path(__file__).with_name("probe.py")
+TESTS = Path("tensorflow/lite/python/interpreter_test.py")
+# The one file that the tests need of another folder.
+SPARSE = Path("tensorflow/lite/testdata/sparse_tensor.bin")
+SECONDS = 300.0
+
+Tell = Callable[[str], None]
+
+
+def run_tests(
+    wheel: Path,
+    target: Target,
+    version: Version,
+    *,
+    matrix: Matrix,
+    interpreter: Interpreter,
+    runner: NativeRunner,
+    tell: Tell,
+) -> Report:
+    """Run upstream's tests against a wheel.
+
+    Args:
+        target: that the wheel is of.
+        version: what is known of the tests.
+        interpreter: of the target's Python, on this machine.
+        runner: gives the sources and headers.
+        tell: is told what happens now.
+
+    Raises:
+        SmokeError: the tests cannot be run.
+    """
+    trees = runner.trees(target.tensorflow)
+    data = runner.trees(matrix.tensorflow(version.testdata)) / "tensorflow"
+    headers = runner.headers(target)
+    log = runner.log(f"upstream tests {target.identifier}")
+    tell("TensorFlow's environment")
+    python = tensorflow_python(interpreter, runner.cache, log)
+    tell("the models of the tests")
+    models = make_models(data / TESTDATA, python, REQUIREMENTS, runner.cache, log)
+    tell("the libraries of the tests")
+    libraries = make_libraries(
+        target,
+        trees,
+        data / TESTDATA,
+        headers,
+        cache=runner.cache,
+        toolchain=runner.toolchain,
+        log=log,
+    )
+    tell("tests")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary).resolve()
+        tests = stage(folder, trees / "tensorflow", data, models, libraries)
+        site = folder / "site"
+        install = ("pip", "install", "--python", python, "--no-deps", "--target", site, wheel)
+        uv("installing the wheel", *install, log=log)
+        found, events, status = run_probe(python, site, tests, version.left_out, folder, log)
+        return Report(
+            wheel=wheel.name,
+            version=version,
+            test_sha256=sha256_of(tests),
+            environment=found["environment"],
+            outcomes=outcomes_of(found["tests"], events, status),
+        )
+
+
+def tensorflow_python(interpreter: Interpreter, cache: Cache, log: Path) -> Path:
+    """The Python of an environment with TensorFlow, made now if the cache has none."""
+    key = {
+        "requirements": sha256_of(REQUIREMENTS),
+        "python": (str(interpreter.executable), interpreter.version, interpreter.arch),
+    }
+
+    def make(folder: Path) -> None:
+        make_environment(interpreter.executable, REQUIREMENTS, folder / "environment", log)
+
+    folder = cache.product("tensorflow-environment", key_of(key), make)
+    return folder / "environment" / "bin" / "python"
+
+
+def stage(folder: Path, tree: Path, data: Path, models: Path, libraries: Path) -> Path:
+    """Lay out upstream's tests and their data as in Bazel's folder of them.
+
+    Args:
+        tree: has the tests.
+        data: has their data.
+
+    Returns:
+        The file of tests.
+    """
+    shutil.copytree(data / TESTDATA, folder / TESTDATA)
+    for made in (models, libraries):
+        shutil.copytree(made, folder / TESTDATA, dirs_exist_ok=True)
+    (folder / SPARSE).parent.mkdir()
+    shutil.copy2(data / SPARSE, folder / SPARSE)
+    shutil.copy2(tree / TESTS, folder / TESTS)
+    return folder / TESTS
+
+
+def run_probe(
+    python: Path, site: Path, tests: Path, left_out: Sequence[str], work: Path, log: Path
+) -> tuple[dict[str, Any], list[dict[str, str]], str]:
+    """Run the file of tests; gives what is there, what happened, and how it ended.
+
+    Args:
+        site: the folder that the wheel is installed in.
+        left_out: patterns of the tests that are not to run.
+        work: a folder for what is written.
+
+    Raises:
+        SmokeError: the tests could not be started, or were not the wheel's.
+    """
+    result, home = work / "result.jsonl", work / "home"
+    home.mkdir()
+    env = {"HOME": str(home), "TMPDIR": str(home), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    command: list[str | Path] = [python, "-I", "-B", PROBE, site, tests, result, *left_out]
+    status = None
+    with (
+        started(command, cwd=home, env=env, log=log) as process,
+        contextlib.suppress(subprocess.TimeoutExpired),
+    ):
+        status = process.wait(SECONDS)
+    ended = ending(status)
+    lines = result.read_text().splitlines() if result.exists() else []
+    if not lines:
+        raise SmokeError(f"upstream's tests could not be loaded: {ended}", remedy=f"see {log}")
+    found, *events = map(json.loads, lines)
+    module = Path(found["environment"].pop("interpreter"))
+    if site not in module.parents:
+        raise SmokeError(f"upstream's tests imported {module}, not the wheel")
+    return found, events, ended
+
+
+def ending(status: int | None) -> str:
+    """How a process ended, in words; None if it did not."""
+    if status is None:
+        return f"not done in {SECONDS:.0f} s"
+    if status < 0:
+        return f"ended by {signal.Signals(-status).name}"
+    return f"exit status {status}"
