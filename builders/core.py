@@ -113,7 +113,7 @@ def core_inputs(
         "cxx_standard": tensorflow.cxx_standard,
         "absl": tensorflow.absl or ABSL_TARGETS,
         "trees": trees_inputs(tensorflow.version, sources),
-        "components": [_describe(source) for source in sources],
+        "components": {source.component.name: _describe(source) for source in sources},
         "toolchain": toolchain.versions,
         "flags": FLAGS,
         "definitions": definitions_of(tensorflow.version),
@@ -160,8 +160,10 @@ def make_core(
         _Compilation(tensorflow, arch, trees(), build, cache, toolchain, log).run(
             product, jobs, progress
         )
-        inputs = core_inputs(tensorflow, arch, sources, toolchain)
-        record = {"inputs": inputs, "components": inputs["components"]}
+        record = {
+            "inputs": core_inputs(tensorflow, arch, sources, toolchain),
+            "components": [_describe(source) for source in sources],
+        }
         (product / "core.json").write_text(json.dumps(record, indent=1))
         for source in sources:
             _copy_licences(source, trees(), product / "licences")
