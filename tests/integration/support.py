@@ -62,11 +62,11 @@ def script(
     )
 
 
-def without_patches(tree: Path, folder: Path) -> Path:
-    """A copy, in a folder, of a tree of TensorFlow 2.14.1's components as upstream has it."""
+def without_patches(tree: Path, folder: Path, tensorflow: str) -> Path:
+    """A copy, in a folder, of a tree of a TensorFlow's components as upstream has it."""
     plain = folder / tree.name
     shutil.copytree(tree, plain)
-    for patch in reversed(patches_of("2.14.1", tree.name)):
+    for patch in reversed(patches_of(tensorflow, tree.name)):
         patch_set = patch_ng.PatchSet(io.BytesIO(patch.read_bytes()))
         assert patch_set.revert(strip=1, root=str(plain))
     return plain

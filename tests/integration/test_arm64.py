@@ -1,8 +1,9 @@
 """An arm64 wheel, from sources to answers: cross-compiled, and run in an emulator.
 
-Its build is killed again and again, and gives the published bytes all the same. It runs
-without the files that Lambda's arm64 sandbox lacks, with and without the patch that makes
-up for them. The emulator shows that code is right; it is no Graviton.
+It is of the newest TensorFlow, so that CI compiles that, too. Its build is killed again and
+again, and gives the published bytes all the same. It runs without the files that Lambda's
+arm64 sandbox lacks, with and without the patch that makes up for them. The emulator shows
+that code is right; it is no Graviton.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from builders.audit import audit
 from builders.cache import Cache, default_root
 from builders.core import Core
 from builders.engine import Engine
-from builders.errors import EngineError
+from builders.errors import EngineError, FetchError
 from builders.fetch import Fetcher
 from builders.matrix import load_matrix
 from builders.native import NativeRunner
@@ -41,7 +42,7 @@ from smoke_lambda.bench import FLOAT32, INT8, Bench
 pytestmark = pytest.mark.integration
 
 # Debian has this Python for arm64, and most of our runtimes are as old as it.
-TARGET = load_matrix().target("tf2.14.1-cp311-aarch64")
+TARGET = load_matrix().target("tf2.22.0.dev20260518-cp311-aarch64")
 NUMPY = TARGET.runtime.numpy.on_lambda
 
 KILLS = 10
@@ -81,7 +82,17 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> Killed:
+def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the cache has the trees."""
+    runner = native(Cache(default_root()), tmp_path_factory.mktemp("logs"))
+    try:
+        return runner.trees(TARGET.tensorflow)
+    except FetchError as error:
+        pytest.skip(f"its sources cannot be had here: {error}")
+
+
+@pytest.fixture(scope="module")
+def killed(trees: Path, tmp_path_factory: pytest.TempPathFactory) -> Killed:
     """The wheel of a build in another folder that was killed ten times."""
     folder = tmp_path_factory.mktemp("killed")
     checkout, cache = folder / "another folder's checkout", folder / "its cache"
@@ -102,7 +113,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Killed:
         if number == KILLS_WITHOUT_TREES:
             # As if the unpacking had come through: it takes longer than any of our kills.
             shutil.rmtree(cache / "trees", ignore_errors=True)
-            shutil.copytree(default_root() / "trees", cache / "trees", copy_function=os.link)
+            shutil.copytree(trees, cache / "trees" / trees.name, copy_function=os.link)
         build = subprocess.Popen(
             command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -133,7 +144,8 @@ def unpatched(runner: NativeRunner, tmp_path_factory: pytest.TempPathFactory) ->
     """The same wheel with the one object of cpuinfo as upstream has it."""
     folder = tmp_path_factory.mktemp("unpatched")
     toolchain, core = runner.toolchain, runner.core(TARGET.tensorflow, TARGET.arch)
-    tree = without_patches(runner.trees(TARGET.tensorflow) / "cpuinfo", folder)
+    tree = runner.trees(TARGET.tensorflow) / "cpuinfo"
+    tree = without_patches(tree, folder, TARGET.tensorflow.version)
     compiled = folder / "processors.c.o"
     options = [*FLAGS, "-D_GNU_SOURCE", "-DCPUINFO_LOG_LEVEL=2", f"-I{tree}/include"]
     command = [*toolchain.compiler("c", TARGET.arch), *options, f"-I{tree}/src"]

@@ -17,6 +17,7 @@ from builders.core import CMAKE
 from builders.errors import HeadersError
 from builders.interpreters import find_interpreter
 from builders.matrix import load_matrix
+from builders.plan import DEFAULT_TENSORFLOW
 from builders.pyconfig import checked_headers
 from builders.toolchain import Toolchain
 
@@ -134,7 +135,10 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Mapping[bool, Path]:
     if not place:
         pytest.skip("no sources: run ./scripts/test, or set TFLITE_TREE to TensorFlow's tree")
     patched = Path(place).parent / "cpuinfo"
-    return {True: patched, False: without_patches(patched, tmp_path_factory.mktemp("sources"))}
+    return {
+        True: patched,
+        False: without_patches(patched, tmp_path_factory.mktemp("sources"), DEFAULT_TENSORFLOW),
+    }
 
 
 def includes(tree: Path) -> list[str]:
