@@ -39,7 +39,11 @@ CONTEXT_BYTES = 1_000_000
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """Every verified wheel of the default TensorFlow, built and smoke-tested in images; the records by target."""
+    """Every verified wheel of the default TensorFlow, built and smoke-tested in images.
+
+    Returns:
+        The records by target.
+    """
     engine()
     arguments = [part for target in TARGETS for part in ("--only", target.identifier)]
     out = tmp_path_factory.mktemp("docker")
