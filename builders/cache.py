@@ -20,16 +20,33 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from builders.errors import UsageError
+
 CACHE_VARIABLE = "TFLITE_WHEELS_CACHE"
 _KEY_LENGTH = 16
 
+# XNNPACK's hands paths on between CMake and a shell as they are; a space is fine.
+UNQUOTED = frozenset("'\"`$;\\\n")
+
 
 def default_root() -> Path:
-    """`$TFLITE_WHEELS_CACHE`, else a folder below `$XDG_CACHE_HOME` or ~/.cache."""
+    """`$TFLITE_WHEELS_CACHE`, else a folder below `$XDG_CACHE_HOME` or ~/.cache.
+
+    Raises:
+        UsageError: upstream's build files cannot quote its path.
+    """
     if os.environ.get(CACHE_VARIABLE):
-        return Path(os.environ[CACHE_VARIABLE]).absolute()
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base.absolute() / "tflite-lambda-wheels"
+        root = Path(os.environ[CACHE_VARIABLE]).absolute()
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        root = base.absolute() / "tflite-lambda-wheels"
+    if special := sorted(UNQUOTED.intersection(str(root))):
+        raise UsageError(
+            f"the cache's path {str(root)!r} has {' '.join(map(repr, special))} in it, "
+            "which upstream's build files cannot quote",
+            remedy=f"set {CACHE_VARIABLE} to a folder without",
+        )
+    return root
 
 
 def key_of(inputs: object) -> str:

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 11)
@@ -35,10 +36,15 @@ def start(module: str, requirements: str = "builders/requirements.txt") -> None:
 def environment(requirements: Path) -> Path:
     """The Python of the environment, made now if need be."""
     from builders.cache import Cache, default_root
+    from builders.errors import UserError
 
+    try:
+        root = default_root()
+    except UserError as error:
+        stop(error.what, error.remedy, error.exit_code)
     identity = f"{sys.version}{platform.machine()}".encode() + requirements.read_bytes()
     name = hashlib.sha256(identity).hexdigest()[:16]
-    cache = Cache(default_root(), on_wait=lambda line: print(line, file=sys.stderr))
+    cache = Cache(root, on_wait=lambda line: print(line, file=sys.stderr))
     folder = cache.root / "environments" / name
     complete = folder / "complete"
     if not complete.exists():
@@ -94,7 +100,7 @@ def tell(text: str) -> None:
         print(text, file=sys.stderr)
 
 
-def stop(what: str, remedy: str) -> None:
+def stop(what: str, remedy: str, exit_code: int = TOOLCHAIN_EXIT_CODE) -> NoReturn:
     """End with one line that names the remedy."""
     print(f"error: {what}; {remedy}", file=sys.stderr)
-    sys.exit(TOOLCHAIN_EXIT_CODE)
+    sys.exit(exit_code)

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 import builders
 from builders.cache import Cache, default_root, digest_files, key_of, sha256_of, write_atomically
+from builders.errors import UsageError
 
 REPOSITORY = Path(builders.__file__).parents[1]
 WAIT_SECONDS = 20
@@ -373,3 +374,15 @@ def test_the_root_is_chosen_by_the_environment(
     assert default_root() == tmp_path / "xdg" / "tflite-lambda-wheels"
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     assert default_root() == tmp_path / "home/.cache/tflite-lambda-wheels"
+
+
+@pytest.mark.parametrize("name", ["Jo's", 'a "b"', "a;b", "$HOME", "back\\slash", "two\nlines"])
+def test_a_path_that_upstream_cannot_quote_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFLITE_WHEELS_CACHE", str(tmp_path / name))
+    with pytest.raises(UsageError, match="cannot quote; set TFLITE_WHEELS_CACHE"):
+        default_root()
+    assert not (tmp_path / name).exists()
+    monkeypatch.setenv("TFLITE_WHEELS_CACHE", str(tmp_path / "with a space"))
+    assert default_root() == tmp_path / "with a space"

@@ -170,6 +170,7 @@ def test_a_core_has_another_key_with_each_input(
         core_key(TENSORFLOW, "aarch64", SOURCES, toolchain),
         core_key(replace(TENSORFLOW, version="2.14.2"), "x86_64", SOURCES, toolchain),
         core_key(replace(TENSORFLOW, cxx_standard=20), "x86_64", SOURCES, toolchain),
+        core_key(replace(TENSORFLOW, absl=("strings",)), "x86_64", SOURCES, toolchain),
         core_key(TENSORFLOW, "x86_64", SOURCES[1:], toolchain),
         core_key(TENSORFLOW, "x86_64", with_source(1, archive=other_archive), toolchain),
         core_key(TENSORFLOW, "x86_64", with_source(1, folder="other"), toolchain),
