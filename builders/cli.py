@@ -47,14 +47,19 @@ def guarded(body: Callable[[], int]) -> int:
         )
 
 
-def wheels_parser(prog: str, description: str, epilog: str) -> argparse.ArgumentParser:
-    """The parser of a command about wheels: `PROG WHEEL... [--json]`."""
-    parser = argparse.ArgumentParser(
+def command_parser(prog: str, description: str, epilog: str) -> argparse.ArgumentParser:
+    """A parser whose help keeps the lines of description and examples."""
+    return argparse.ArgumentParser(
         prog=prog,
         description=description,
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def wheels_parser(prog: str, description: str, epilog: str) -> argparse.ArgumentParser:
+    """The parser of a command about wheels: `PROG WHEEL... [--json]`."""
+    parser = command_parser(prog, description, epilog)
     parser.add_argument("wheels", metavar="WHEEL", nargs="+", type=Path, help="a wheel file")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     return parser

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from builders.cache import CACHE_VARIABLE, Cache, default_root
-from builders.cli import EXIT_CODES, fail, guarded
+from builders.cli import EXIT_CODES, command_parser, fail, guarded
 from builders.errors import DiskFullError, UserError
 from builders.matrix import Matrix, Target, load_matrix
 from builders.plan import Selection, plan, select
@@ -223,11 +223,10 @@ def _check_space(root: Path) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = command_parser(
         prog="build",
         description="Build tflite_runtime wheels from source: fetch, core, wheels, audit, smoke.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     what = parser.add_argument_group("what to build")
     what.add_argument("--tensorflow", metavar="V", action="append", default=[], help="a version")

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from builders.cache import Cache, default_root
-from builders.cli import EXIT_CODES, guarded
+from builders.cli import EXIT_CODES, command_parser, guarded
 from builders.core import load_core
 from builders.errors import UsageError
 from builders.handover import CoreName, known_cores, pack_core, unpack_core
@@ -99,11 +99,10 @@ def _keys(known: dict[str, CoreName], tensorflow: str, arch: str, origin: str) -
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = command_parser(
         prog="core",
         description="Compile a core of TensorFlow Lite, or hand it to another machine.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb, what in (

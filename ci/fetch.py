@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from builders.cache import Cache, default_root
-from builders.cli import EXIT_CODES, guarded
+from builders.cli import EXIT_CODES, command_parser, guarded
 from builders.docker import DOCKERFILE, SHELF
 from builders.errors import UsageError
 from builders.headers import locked_wheel
@@ -83,11 +83,10 @@ def builder_python() -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = command_parser(
         prog="fetch",
         description="Put everything that a build in images downloads into the folder `shelf`.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--tensorflow", metavar="V", default=DEFAULT_TENSORFLOW, help="a version")
     parser.add_argument(

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from builders.cli import guarded
+from builders.cli import command_parser, guarded
 from builders.errors import UsageError, UserError
 
 VARIABLE = "NEEDS"
@@ -87,11 +87,10 @@ def _condition(text: str) -> tuple[str, list[str]]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = command_parser(
         prog="gate",
         description=f"Say whether all jobs of a workflow passed, by the results in ${VARIABLE}.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--when",

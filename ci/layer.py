@@ -15,7 +15,7 @@ from rich.table import Table
 
 from builders.audit.wheelfile import UNPACKED_LIMIT, parse_name
 from builders.cache import Cache, default_root
-from builders.cli import EXIT_CODES, guarded
+from builders.cli import EXIT_CODES, command_parser, guarded
 from builders.errors import UsageError
 from builders.matrix import Matrix, Runtime, Target, load_matrix
 from builders.progress import Reporter, describe
@@ -209,12 +209,11 @@ def show(layers: Sequence[Layer], console: Console) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = command_parser(
         prog="layer",
         description="Pack the runtime and NumPy as an AWS Lambda layer: a zip per target, "
         "the same bytes each time, within Lambda's limits.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "targets",

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from builders.cache import Cache, default_root, write_atomically
-from builders.cli import EXIT_CODES, guarded
+from builders.cli import EXIT_CODES, command_parser, guarded
 from builders.errors import ArchiveError
 from builders.fetch import Fetcher
 from builders.locking.generate import (
@@ -97,11 +97,10 @@ def _fetched_tree(tensorflow: TensorFlow, kept: Lock | None, cache: Cache) -> Pa
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = command_parser(
         prog="lock",
         description=DESCRIPTION,
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("version", metavar="VERSION", help="a TensorFlow version of the matrix")
     parser.add_argument("--tree", type=Path, metavar="DIR", help="default: fetched")

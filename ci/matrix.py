@@ -12,7 +12,7 @@ from typing import Any
 from packaging.utils import parse_wheel_filename
 
 from builders.cache import Cache, default_root
-from builders.cli import guarded
+from builders.cli import command_parser, guarded
 from builders.errors import UsageError
 from builders.handover import known_cores
 from builders.matrix import Target, load_matrix
@@ -159,12 +159,11 @@ def github_output(found: Mapping[str, Any]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = command_parser(
         prog="matrix",
         description="Print as JSON the cores and wheels that a CI service is to make. A pull "
         "request gets those that ci/rules.toml chooses by what it changed.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--changed-since", metavar="REVISION", help="the files that git says differ")

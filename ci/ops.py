@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from builders.cache import Cache, default_root, write_atomically
-from builders.cli import EXIT_CODES, guarded
+from builders.cli import EXIT_CODES, command_parser, guarded
 from builders.errors import SmokeError
 from builders.fetch import Fetcher
 from builders.progress import Reporter
@@ -103,11 +103,10 @@ def differences(old: OpsTable, new: OpsTable) -> Iterator[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = command_parser(
         prog="ops",
         description=DESCRIPTION,
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("wheels", metavar="WHEEL", nargs="+", type=Path, help="a wheel file")
     parser.add_argument("--check", action="store_true", help="compare, change nothing")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from builders.cache import Cache, default_root
-from builders.cli import EXIT_CODES, guarded
+from builders.cli import EXIT_CODES, command_parser, guarded
 from builders.errors import UsageError
 from builders.matrix import load_matrix
 from ci.publish.hosting import load_hosting
@@ -110,12 +110,11 @@ def _show(plan: Plan, *, planned: bool) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = command_parser(
         prog="publish",
         description="Publish audited and smoke-tested wheels into wheels/, with checksums, index "
         "and provenance.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "wheels", metavar="WHEEL", nargs="*", type=Path, help="default: all wheels of --from"

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from builders.cache import CACHE_VARIABLE, Cache, default_root
-from builders.cli import EXIT_CODES, guarded
+from builders.cli import EXIT_CODES, command_parser, guarded
 from builders.errors import PublishError
 from builders.matrix import Matrix, Target, load_matrix
 from builders.native import NativeRunner
@@ -84,11 +84,10 @@ def rebuild_all(manifest: Manifest, matrix: Matrix) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = command_parser(
         prog="verify",
         description="Check every file of wheels/ against the manifest and SHA256SUMS.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--rebuild",

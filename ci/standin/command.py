@@ -10,7 +10,7 @@ from functools import partial
 from rich.console import Console
 
 from builders.cache import Cache, default_root
-from builders.cli import EXIT_CODES, guarded
+from builders.cli import EXIT_CODES, command_parser, guarded
 from builders.engine import find_engine
 from builders.fetch import Fetcher
 from builders.matrix import load_matrix
@@ -65,11 +65,10 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = command_parser(
         prog="standin",
         description=DESCRIPTION,
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--python", metavar="X.Y", action="append", default=[], help="repeatable; default: all"

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from builders.cache import Cache, default_root
-from builders.cli import EXIT_CODES, guarded
+from builders.cli import EXIT_CODES, command_parser, guarded
 from builders.errors import SmokeError, UsageError
 from builders.interpreters import Interpreter, find_interpreter
 from builders.matrix import Matrix, Target, load_matrix
@@ -154,11 +154,10 @@ def _interpreter() -> Interpreter:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = command_parser(
         prog="upstream-tests",
         description=DESCRIPTION,
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "wheels", metavar="WHEEL", nargs="*", type=Path, help="default: the published ones"
