@@ -17,6 +17,8 @@ from builders.cache import default_root
 from builders.headers import runs_here
 from builders.interpreters import find_interpreter
 from builders.matrix import load_matrix
+from ci.publish.product import read_contents
+from ci.publish.rebuild import compare
 from smoke_lambda.docker import lambda_numpys
 from smoke_lambda.events import MODELS
 from smoke_lambda.lock import lock_path
@@ -40,7 +42,22 @@ def test_every_python_of_this_machine_has_a_proven_wheel() -> None:
         in_image = record["smoke"]["place"].startswith("docker ")
         wanted = lambda_numpys(runtime) if in_image else runtime.numpy.smoke_versions
         assert numpys == list(wanted)
-        assert (wheels_folder() / record["wheel"]).stat().st_size <= 2_400_000
+        limit = load_matrix().target(target).tensorflow.size_limit
+        assert (wheels_folder() / record["wheel"]).stat().st_size <= limit
+
+
+def test_the_wheels_are_the_published_ones() -> None:
+    pairs = [
+        (ROOT / "wheels" / r["wheel"], wheels_folder() / r["wheel"]) for r in records().values()
+    ]
+    published = [(theirs, ours) for theirs, ours in pairs if theirs.exists()]
+    if not published:
+        pytest.skip("these are not published yet: ./scripts/publish")
+    for theirs, ours in published:
+        if read_contents(theirs).origin != read_contents(ours).origin:
+            pytest.skip(f"{theirs.name} was built from other archives: --origin debian builds it")
+        found = compare(theirs, ours)
+        assert found.ok, found.detail
 
 
 def test_a_repeat_does_nothing_and_is_quick(tmp_path: Path) -> None:
