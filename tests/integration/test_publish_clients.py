@@ -170,12 +170,12 @@ def published(repository: Path) -> Path:
     return repository / "wheels"
 
 
-def wheel_for(folder: Path, python: str) -> Wheel:
-    """The current wheel for a Python of this machine's architecture; skips where there is none."""
-    for wheel in read_manifest(folder).current:
-        if (wheel.python, wheel.arch) == (python, platform.machine()):
-            return wheel
-    pytest.skip(f"no wheel for Python {python} (./scripts/build --python {python})")
+def wheels_for(manifest: Manifest, python: str) -> list[Wheel]:
+    """The current wheels for a Python of this machine's architecture; skips where none is."""
+    found = [w for w in manifest.current if (w.python, w.arch) == (python, platform.machine())]
+    if not found:
+        pytest.skip(f"no wheel for Python {python} (./scripts/build --python {python})")
+    return found
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def environment(tmp_path: Path, newest: Wheel) -> Environment:
 def test_every_client_installs_the_wheel_of_its_python(
     published: Path, tmp_path: Path, python: str
 ) -> None:
-    wheel = wheel_for(published, python)
+    wheel = wheels_for(read_manifest(published), python)[0]
     environment = Environment(tmp_path / "environment", python)
     environment.numpy(wheel.smoke[0].numpy)
     with serving(published.parent) as (address, asked):
@@ -323,12 +323,12 @@ def test_what_this_repository_has_published_verifies() -> None:
 def test_what_this_repository_has_published_installs_from_a_clone(
     tmp_path: Path, python: str
 ) -> None:
-    own()
-    wheel = wheel_for(ROOT / "wheels", python)
+    wheels = wheels_for(own(), python)
     environment = Environment(tmp_path / "environment", python)
-    environment.numpy(wheel.smoke[-1].numpy)
-    environment.pip("install", "--quiet", "--no-deps", ROOT / "wheels" / wheel.file)
-    assert environment.infers()
+    environment.numpy(wheels[0].smoke[-1].numpy)
+    for wheel in wheels:
+        environment.pip("install", "--quiet", "--no-deps", ROOT / "wheels" / wheel.file)
+        assert environment.infers(), wheel.file
 
 
 def test_wheels_for_the_other_architecture_are_downloaded_here(tmp_path: Path) -> None:
@@ -337,10 +337,12 @@ def test_wheels_for_the_other_architecture_are_downloaded_here(tmp_path: Path) -
         pytest.skip("this repository has published wheels for this architecture only")
     environment = Environment(tmp_path / "environment", DRIVER_PYTHON)
     with serving(ROOT / "wheels") as (address, _):
-        index = ("--index-url", f"{address}simple/", "--dest", tmp_path / "downloaded", PROJECT)
+        index = ("--index-url", f"{address}simple/", "--dest", tmp_path / "downloaded")
         for wheel in others:
             platforms = ("--platform", f"manylinux_2_17_{wheel.arch}", "--only-binary", ":all:")
             version = ("--python-version", wheel.python, "--no-deps")
-            environment.pip("download", "--quiet", *platforms, *version, *index)
+            # A pre-release is had by its version alone.
+            wanted = f"{PROJECT}=={wheel.tensorflow}"
+            environment.pip("download", "--quiet", *platforms, *version, *index, wanted)
     found = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in tmp_path.glob("down*/*")}
     assert found == {wheel.file: wheel.sha256 for wheel in others}
