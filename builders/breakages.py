@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.version import Version
 
 from builders.errors import UsageError
-from builders.matrix import Row, is_version, own_spelling
+from builders.matrix import Row, is_version, own_spelling, read_toml
 
 BREAKAGES = Path(__file__).with_name("breakages.toml")
 PATCHES = Path(__file__).with_name("patches")
@@ -44,10 +43,7 @@ def load_breakages(path: Path = BREAKAGES) -> tuple[Breakage, ...]:
     Raises:
         UsageError: the file is malformed; the message names the row.
     """
-    try:
-        top = Row(path.name, tomllib.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise UsageError(f"{path.name} is not TOML: {error}") from error
+    top = Row(path.name, read_toml(path))
     found = tuple(_breakage(row) for row in top.rows("breakage", "name"))
     top.done()
     return found

@@ -180,12 +180,7 @@ def load_matrix(path: Path = MATRIX_FILE) -> Matrix:
     Raises:
         UsageError: a row is malformed; the message names the row and the key.
     """
-    with path.open("rb") as file:
-        try:
-            data = tomllib.load(file)
-        except ValueError as error:
-            raise UsageError(f"{path.name} is not TOML: {error}") from error
-    return parse_matrix(data)
+    return parse_matrix(read_toml(path))
 
 
 def parse_matrix(data: Mapping[str, Any]) -> Matrix:
@@ -204,6 +199,18 @@ def parse_matrix(data: Mapping[str, Any]) -> Matrix:
         if len(set(names)) != len(names):
             raise UsageError(f"matrix names one {kind} twice: {', '.join(names)}")
     return Matrix(runtimes=runtimes, tensorflows=tensorflows, architectures=architectures)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The data of a file of ours.
+
+    Raises:
+        UsageError: it is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{path.name} is not TOML: {error}") from error
 
 
 class Row:

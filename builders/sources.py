@@ -7,7 +7,6 @@ of sources is only known to work together.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from packaging.licenses import InvalidLicenseExpression, canonicalize_license_ex
 from builders.cache import Cache
 from builders.errors import UnreachableError, UsageError
 from builders.fetch import Fetcher
-from builders.matrix import Row, is_sha256
+from builders.matrix import Row, is_sha256, read_toml
 
 SOURCES = Path(__file__).with_name("sources")
 ORIGINS = ("upstream", "debian")
@@ -134,11 +133,7 @@ def load_lock(tensorflow: str, folder: Path = SOURCES) -> Lock:
             f"TensorFlow {tensorflow} is declared, but its sources are not locked yet",
             remedy=f"locked are: {locked}",
         )
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(f"{path.name} is not TOML: {error}") from error
-    top = Row(path.name, data)
+    top = Row(path.name, read_toml(path))
     components = tuple(_component(row, path.name) for row in top.rows("component", "name"))
     top.done()
     names = [component.name for component in components]

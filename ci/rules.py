@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from builders.errors import UsageError
-from builders.matrix import Matrix, Row, Target
+from builders.matrix import Matrix, Row, Target, read_toml
 
 RULES_FILE = Path(__file__).with_name("rules.toml")
 NEEDS = ("none", "ends", "rows", "all")
@@ -64,11 +63,7 @@ def load_rules(matrix: Matrix, path: Path = RULES_FILE) -> Rules:
     Raises:
         UsageError: a rule is malformed; the message names it.
     """
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(f"{path.name} is not TOML: {error}") from error
-    return parse_rules(data, matrix)
+    return parse_rules(read_toml(path), matrix)
 
 
 def parse_rules(data: Mapping[str, Any], matrix: Matrix) -> Rules:

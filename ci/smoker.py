@@ -258,15 +258,16 @@ def wheel_runtime(wheel: Path) -> Runtime:
     Raises:
         UsageError: there is no such file, it has another name, or no such runtime.
     """
-    return load_matrix().runtime(next(iter(_parsed(wheel)[3])).interpreter)
+    return load_matrix().runtime(next(iter(parsed_name(wheel)[3])).interpreter)
 
 
 def wheel_tensorflow(wheel: Path) -> str:
     """The TensorFlow version that a wheel's name promises; raises UsageError as above."""
-    return str(_parsed(wheel)[1])
+    return str(parsed_name(wheel)[1])
 
 
-def _parsed(wheel: Path) -> tuple[str, Version, BuildTag, frozenset[Tag]]:
+def parsed_name(wheel: Path) -> tuple[str, Version, BuildTag, frozenset[Tag]]:
+    """What a wheel's name says: project, version, build, tags; raises UsageError as above."""
     if not wheel.is_file():
         raise UsageError(f"there is no wheel {wheel}", remedy="./scripts/build makes some in dist/")
     try:

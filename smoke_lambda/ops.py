@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 from packaging.version import Version
 
 from builders.errors import SmokeError, UsageError
-from builders.matrix import Row, is_version
+from builders.matrix import Row, is_version, read_toml
 from smoke_lambda.probing import judged
 
 DATA = Path(__file__).with_name("ops.toml")
@@ -82,10 +81,7 @@ def load_ops(path: Path = DATA) -> OpsTable:
     Raises:
         UsageError: it is malformed; the message names the place.
     """
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(f"{path.name} is not TOML: {error}") from error
+    data = read_toml(path)
     top = Row(path.name, data)
     codes = top.take("codes", dict)
     tables = Row(f"{path.name}: tensorflow", top.take("tensorflow", dict))

@@ -7,7 +7,6 @@ as they are in the lock that there is.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from packaging.version import Version
 
 from builders.errors import ArchiveError, UsageError
 from builders.locking import bazel, cmake
-from builders.matrix import Row, TensorFlow, is_sha256, is_version
+from builders.matrix import Row, TensorFlow, is_sha256, is_version, read_toml
 from builders.sources import Archive, Component, Lock, Origin
 
 COMPONENTS = Path(__file__).with_name("components.toml")
@@ -55,7 +54,7 @@ def load_components(path: Path = COMPONENTS) -> tuple[Named, ...]:
     Raises:
         UsageError: the file is malformed.
     """
-    top = Row(path.name, tomllib.loads(path.read_text(encoding="utf-8")))
+    top = Row(path.name, read_toml(path))
     found = []
     for row in top.rows("component", "name"):
         found.append(

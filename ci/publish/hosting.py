@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from builders.errors import UsageError
-from builders.matrix import Row
+from builders.matrix import Row, read_toml
 
 HOSTING_FILE = Path(__file__).parent.parent / "hosting.toml"
 INDEX = "simple/"
@@ -50,10 +49,7 @@ def load_hosting(path: Path = HOSTING_FILE) -> Hosting:
     Raises:
         UsageError: it is malformed; the message names the key.
     """
-    try:
-        row = Row(path.name, tomllib.loads(path.read_text()))
-    except ValueError as error:
-        raise UsageError(f"{path.name} is not TOML: {error}") from error
+    row = Row(path.name, read_toml(path))
     names = {key: row.take(key, str, bool) for key in ("owner", "name", "branch")}
     urls = {}
     for key in ("repository", "source", "raw", "pages"):

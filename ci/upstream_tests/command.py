@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -23,6 +22,7 @@ from builders.matrix import Matrix, Target, load_matrix
 from builders.native import NativeRunner
 from builders.progress import Reporter, table_console
 from ci.publish.manifest import read_manifest
+from ci.smoker import parsed_name
 from ci.upstream_tests.expected import load_version
 from ci.upstream_tests.report import Report
 from ci.upstream_tests.run import TESTS, run_tests
@@ -112,12 +112,7 @@ def target_of(wheel: Path, matrix: Matrix) -> Target:
     Raises:
         UsageError: there is no such file, or TensorFlow's environment cannot load it.
     """
-    if not wheel.is_file():
-        raise UsageError(f"there is no wheel {wheel}", remedy="./scripts/build makes some in dist/")
-    try:
-        _, version, _, tags = parse_wheel_filename(wheel.name)
-    except InvalidWheelFilename as error:
-        raise UsageError(str(error)) from error
+    _, version, _, tags = parsed_name(wheel)
     runtime, arch = matrix.runtime(TRAIN_PYTHON), platform.machine()
     if not any(t.interpreter == runtime.tag and t.platform.endswith(arch) for t in tags):
         raise UsageError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from builders.errors import UsageError
-from builders.matrix import Row, is_version
+from builders.matrix import Row, is_version, read_toml
 
 EXPECTED_FILE = Path(__file__).with_name("expected.toml")
 
@@ -61,7 +60,7 @@ def load_version(tensorflow: str, path: Path = EXPECTED_FILE) -> Version:
     Raises:
         UsageError: nothing, or the file is malformed.
     """
-    versions = parse_versions(tomllib.loads(path.read_text(encoding="utf-8")))
+    versions = parse_versions(read_toml(path))
     if tensorflow not in versions:
         raise UsageError(
             f"{path.name} says nothing of TensorFlow {tensorflow}",
