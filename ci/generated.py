@@ -13,21 +13,27 @@ from typing import Any
 from builders.cache import write_atomically
 from builders.docker import DOCKERFILE, PLATFORMS
 from builders.matrix import Matrix, Target
-from ci.marked import between
 from ci.ops_page import PAGE, operators_page
 from smoke_lambda.ops import load_ops
 
 ROOT = Path(__file__).parent.parent
-README = ROOT / "README.md"
+RUNTIMES_PAGE = ROOT / "docs/runtimes.md"
 BAKE_FILE = DOCKERFILE.with_name("docker-bake.json")
-RUNTIMES_BEGIN = "<!-- runtimes: written by ./scripts/update -->\n"
-RUNTIMES_END = "<!-- /runtimes -->"
+RUNTIMES_HEAD = """\
+<!-- Written by ./scripts/update; not to be edited. -->
+
+# Lambda's Python runtimes
+
+For each runtime: its system, the day on which AWS deprecates it, the NumPy that a wheel for it
+accepts, and the targets that are *verified*: this repository builds, audits and smoke-tests
+them. The same commands build a *declared* target, if its sources and headers can be had.
+"""
 
 
 def generated(matrix: Matrix) -> Mapping[Path, str]:
     """The text of every such file as it should be."""
     return {
-        README: with_runtimes(README.read_text(), matrix),
+        RUNTIMES_PAGE: runtimes_page(matrix),
         BAKE_FILE: bake_file(matrix),
         PAGE: operators_page(load_ops()),
     }
@@ -40,9 +46,9 @@ def write_generated(matrix: Matrix) -> None:
             write_atomically(path, text.encode())
 
 
-def with_runtimes(readme: str, matrix: Matrix) -> str:
-    """The README with the table of runtimes that the matrix gives."""
-    lines = ["", "| Lambda runtime | OS, glibc | AWS deprecates it | NumPy | verified |"]
+def runtimes_page(matrix: Matrix) -> str:
+    """The page of Lambda's runtimes."""
+    lines = [RUNTIMES_HEAD, "| Lambda runtime | OS, glibc | AWS deprecates it | NumPy | verified |"]
     lines.append("| --- | --- | --- | --- | --- |")
     for runtime in matrix.runtimes:
         verified = [
@@ -55,7 +61,7 @@ def with_runtimes(readme: str, matrix: Matrix) -> str:
             f"| {'not released yet' if runtime.upcoming else runtime.deprecated} "
             f"| `{runtime.numpy.requirement}` | {', '.join(verified) or 'declared'} |"
         )
-    return between(readme, RUNTIMES_BEGIN, RUNTIMES_END, "\n".join([*lines, "", ""]))
+    return "\n".join([*lines, ""])
 
 
 def bake_file(matrix: Matrix) -> str:

@@ -24,8 +24,8 @@ def source_state(tensorflow: TensorFlow, root: Path = ROOT) -> dict[str, Any]:
         `modified`: whether builders/ differs from it, or None where that is not known;
         `files`: the SHA-256 of the files that name all inputs, by path.
     """
-    commit = _git(root, "rev-parse", "HEAD")
-    changes = _git(root, "status", "--porcelain", "--", BUILDERS.name) if commit else None
+    commit = ask_git(root, "rev-parse", "HEAD")
+    changes = ask_git(root, "status", "--porcelain", "--", BUILDERS.name) if commit else None
     locks = (MATRIX_FILE, BUILDERS / "requirements.txt", LOCK_FILE)
     files = (*locks, SOURCES / f"{tensorflow.version}.toml")
     return {
@@ -35,7 +35,7 @@ def source_state(tensorflow: TensorFlow, root: Path = ROOT) -> dict[str, Any]:
     }
 
 
-def _git(root: Path, *arguments: str) -> str | None:
+def ask_git(root: Path, *arguments: str) -> str | None:
     """What git says; None where there is no git, or no repository of its own at the root."""
     if not (root / ".git").exists():
         return None

@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="update",
         description="Rewrite every file of pins, the only way that they change, and all text "
-        "that the matrix gives (a table in README.md, builders/docker-bake.json).",
+        "that the matrix gives (docs/runtimes.md, builders/docker-bake.json).",
     )
     parser.add_argument("--text", action="store_true", help="only the text; needs no network")
     return parser

@@ -11,7 +11,7 @@ from builders.cache import Cache, default_root
 from builders.cli import EXIT_CODES, command_parser, guarded
 from builders.errors import UsageError
 from builders.matrix import load_matrix
-from ci.publish.hosting import load_hosting
+from ci.publish.finding import find_hosting
 from ci.publish.manifest import State
 from ci.publish.publisher import Decision, Plan, Publisher
 
@@ -26,7 +26,7 @@ examples:
   publish --plan                       what would change
   publish --yank x.whl --reason "crashes on arm64"
                                        pip takes it only for who pins it (PEP 592)
-  publish --refresh                    after ci/hosting.toml or the matrix was edited
+  publish --refresh                    after the matrix, or where it is hosted, changed
 
 A published file never changes. To publish a rebuild, raise `build` of its TensorFlow in
 builders/matrix.toml; the wheel that it replaces is retired.
@@ -44,7 +44,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     decisions = _decisions(options)
     wheels = _wheels(options, decisions)
-    publisher = Publisher(WHEELS, README, load_matrix(), load_hosting())
+    publisher = Publisher(WHEELS, README, load_matrix(), find_hosting())
     cache = Cache(default_root(), on_wait=_wait)
     with publisher.lock(cache):
         if publisher.tree.interrupted:
@@ -97,7 +97,7 @@ def _show(plan: Plan, *, planned: bool) -> None:
         print(line)
     writes = [f"write   {WHEELS.name}/{path}" for path in plan.files]
     writes += [f"delete  {WHEELS.name}/{path}" for path in plan.gone]
-    writes += [f"write   {README.name}"] if plan.readme is not None else []
+    writes += [f"write   {path.name}" for path in plan.documents]
     if planned:
         print(*writes, sep="\n", end="\n" if writes else "")
     if plan.empty:
@@ -128,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a folder of wheels with their records (default: dist/)",
     )
     for name, help_text in (
-        ("retire", "keep it in the index, off page and README; repeatable"),
+        ("retire", "keep it in the index, off the page and WHEELS.md; repeatable"),
         ("yank", "mark it as yanked; repeatable"),
         ("remove", "delete it for good; its name is never used again; repeatable"),
     ):

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 
 from builders.matrix import load_matrix
-from ci.publish.hosting import Hosting
+from ci.publish.hosting import HOSTING, Hosting
 from ci.publish.manifest import MANIFEST, SCHEMA, SCHEMA_FILE, SUMS, Manifest
 from ci.publish.page import PAGE, page
 from ci.publish.product import stored_files
@@ -17,6 +17,7 @@ Generator = Callable[[Manifest, Hosting], dict[str, bytes]]
 
 GENERATORS: tuple[Generator, ...] = (
     lambda manifest, _hosting: {MANIFEST: manifest.encode()},
+    lambda _manifest, hosting: {HOSTING: hosting.encode()},
     lambda _manifest, _hosting: {SCHEMA: SCHEMA_FILE.read_bytes()},
     lambda manifest, _hosting: index_files(manifest),
     lambda manifest, hosting: {PAGE: page(manifest, load_matrix(), hosting)},

@@ -1,67 +1,158 @@
-"""Where the repository is hosted: reads ci/hosting.toml."""
+"""The addresses of this repository on its host, and how each kind of host spells them."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
-from builders.errors import UsageError
-from builders.matrix import Row, read_toml
+from builders.errors import PublishError
 
-HOSTING_FILE = Path(__file__).parent.parent / "hosting.toml"
 INDEX = "simple/"
+HOSTING = "hosting.json"
+"""The file of wheels/ that says with which addresses the generated files were written."""
+
+WHEELS = "wheels/"
+# Where `python3 -m http.server` serves by default.
+LOCAL = "http://localhost:8000/"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hosting:
-    """Base addresses; all but the repository's end with a slash.
+    """Base addresses, or None for those that are not known; all but the first end with a slash.
 
     Attributes:
         repository: the project's page.
         source: before the path of a file that people read.
-        raw: before a path below wheels/, for its bytes.
-        pages: the same on a host that serves it as a site.
+        raw: before the path of a file as bytes.
+        pages: before a path below wheels/ on a host that serves this folder as a site.
     """
 
-    repository: str
-    source: str
-    raw: str
-    pages: str
+    repository: str | None = None
+    source: str | None = None
+    raw: str | None = None
+    pages: str | None = None
 
     def raw_url(self, path: str) -> str:
-        """The address of a file below wheels/ that pip can install from."""
-        return self.raw + quote(path)
+        """What pip installs a file of wheels/ from: an address, or its path in a clone."""
+        return self.raw_base + quote(path)
 
-    def source_url(self, path: str) -> str:
-        """The address of a file of the repository, for people."""
-        return self.source + quote(path)
+    def source_url(self, path: str) -> str | None:
+        """The address of a file of the repository for people, where there is one."""
+        return None if self.source is None else self.source + quote(path)
+
+    @property
+    def raw_base(self) -> str:
+        """What stands before the path of a file of wheels/ in `raw_url`."""
+        return (self.raw or "") + WHEELS
+
+    @property
+    def site(self) -> str:
+        """The address that serves wheels/ as a site; one of this machine if none is known."""
+        return self.pages or LOCAL
 
     @property
     def index_url(self) -> str:
         """The address for `pip install --index-url`."""
-        return self.pages + INDEX
+        return self.site + INDEX
+
+    def encode(self) -> bytes:
+        """The bytes of the file `HOSTING`."""
+        return (json.dumps(dataclasses.asdict(self), indent=1) + "\n").encode()
 
 
-def load_hosting(path: Path = HOSTING_FILE) -> Hosting:
-    """Read and validate the setting.
+NOWHERE = Hosting()
+"""A repository without a host: links are relative, and wheels are installed from a clone."""
+
+
+def read_hosting(folder: Path) -> Hosting:
+    """The addresses with which the generated files of a folder were written.
 
     Raises:
-        UsageError: it is malformed; the message names the key.
+        PublishError: the file that says so is damaged.
     """
-    row = Row(path.name, read_toml(path))
-    names = {key: row.take(key, str, bool) for key in ("owner", "name", "branch")}
-    urls = {}
-    for key in ("repository", "source", "raw", "pages"):
-        template = row.take(key, str)
-        try:
-            urls[key] = template.format(**names)
-        except (KeyError, IndexError, ValueError) as error:
-            raise UsageError(f"{path.name}: '{key}' has an unknown placeholder: {error}") from error
-        parts = urlsplit(urls[key])
-        if parts.scheme != "https" or not parts.netloc or parts.query or parts.fragment:
-            raise UsageError(f"{path.name}: '{key}' must be an https address, not {urls[key]!r}")
-        if key != "repository" and not urls[key].endswith("/"):
-            raise UsageError(f"{path.name}: '{key}' must end with a slash: {urls[key]!r}")
-    row.done()
-    return Hosting(**urls)
+    path = folder / HOSTING
+    if not path.is_file():
+        return NOWHERE
+    try:
+        data: dict[str, Any] = json.loads(path.read_bytes())
+        found = Hosting(**data)
+        for name, url in data.items():
+            check_address(name, url)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise PublishError(
+            f"{HOSTING} is damaged: {error}", remedy="`./scripts/publish --refresh` writes it anew"
+        ) from error
+    return found
+
+
+def check_address(name: str, url: str | None) -> None:
+    """Check one value of `Hosting`.
+
+    Raises:
+        ValueError: it is not what the class says; the message begins with its name.
+    """
+    if url is None:
+        return
+    parts = urlsplit(url)
+    if parts.scheme != "https" or not parts.netloc or parts.query or parts.fragment:
+        raise ValueError(f"'{name}' must be an https address, not {url!r}")
+    if name != "repository" and not url.endswith("/"):
+        raise ValueError(f"'{name}' must end with a slash: {url!r}")
+
+
+
+
+def _github_pages(host: str, owner: str, name: str) -> str | None:
+    site = f"{owner.lower()}.github.io"
+    if host != "github.com":
+        return None
+    return f"https://{site}/" if name.lower() == site else f"https://{site}/{name}/"
+
+
+def _gitlab_pages(host: str, owner: str, name: str) -> str | None:
+    group, *subgroups = owner.split("/")
+    path = "/".join([*subgroups, name])
+    return f"https://{group.lower()}.gitlab.io/{path}/" if host == "gitlab.com" else None
+
+
+def _gitea_pages(host: str, owner: str, name: str) -> str | None:
+    return f"https://{owner.lower()}.codeberg.page/{name}/" if host == "codeberg.org" else None
+
+
+# By kind of host: a file for people, a file as bytes, and the site of a repository.
+# Sources: docs.github.com, docs.gitlab.com, docs.gitea.com, docs.codeberg.org.
+KINDS: dict[str, tuple[str, str, Callable[[str, str, str], str | None]]] = {
+    "github": ("{repository}/blob/{branch}/", "{repository}/raw/{branch}/", _github_pages),
+    "gitlab": ("{repository}/-/blob/{branch}/", "{repository}/-/raw/{branch}/", _gitlab_pages),
+    "gitea": (
+        "{repository}/src/branch/{branch}/",
+        "{repository}/raw/branch/{branch}/",
+        _gitea_pages,
+    ),
+}
+
+
+def spelled(kind: str | None, host: str, owner: str, name: str, branch: str) -> Hosting:
+    """The addresses of a repository on a host of that kind.
+
+    Args:
+        kind: one of `KINDS`; of a host of no known kind, only the project's page is known.
+        host: its name, with a port if it has one.
+        owner: a user or an organisation; on GitLab also `group/subgroup`.
+    """
+    repository = f"https://{host}/{quote(owner)}/{quote(name)}"
+    if kind is None:
+        return Hosting(repository=repository)
+    source, raw, pages = KINDS[kind]
+    values = {"repository": repository, "branch": quote(branch)}
+    return Hosting(
+        repository=repository,
+        source=source.format(**values),
+        raw=raw.format(**values),
+        pages=pages(host, owner, name),
+    )

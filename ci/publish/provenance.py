@@ -17,6 +17,10 @@ from ci.publish.product import Contents
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://slsa.dev/provenance/v1"
+# SLSA wants an address of both; a repository without a host can only name them.
+HOSTLESS = "urn:tflite-lambda-wheels:"
+BUILD_TYPE = "docs/architecture.md"
+BUILDER = "scripts/build"
 
 
 def make_statement(
@@ -35,7 +39,7 @@ def make_statement(
     """
     predicate = {
         "buildDefinition": {
-            "buildType": hosting.source_url("README.md") + "#how-it-works",
+            "buildType": _address(BUILD_TYPE, hosting),
             "externalParameters": {
                 "target": target,
                 "origin": contents.origin,
@@ -46,7 +50,7 @@ def make_statement(
                 *(_dependency(part) for part in contents.parts),
             ],
         },
-        "runDetails": {"builder": {"id": hosting.source_url("scripts/build")}},
+        "runDetails": {"builder": {"id": _address(BUILDER, hosting)}},
     }
     statement = {
         "_type": STATEMENT,
@@ -78,14 +82,19 @@ def statement_faults(data: bytes, subject: Mapping[str, str], contents: Contents
         yield f"is no statement of provenance: {error!r}"
 
 
+def _address(path: str, hosting: Hosting) -> str:
+    return hosting.source_url(path) or HOSTLESS + path
+
+
 def _subject(subject: Mapping[str, str]) -> list[dict[str, Any]]:
     return [{"name": file, "digest": {"sha256": sha256}} for file, sha256 in subject.items()]
 
 
 def _repository(source: Mapping[str, Any], hosting: Hosting) -> Iterator[dict[str, Any]]:
     if source.get("commit"):
+        named = {"uri": f"git+{hosting.repository}"} if hosting.repository else {"name": "git"}
         yield {
-            "uri": f"git+{hosting.repository}",
+            **named,
             "digest": {"gitCommit": source["commit"]},
             # With changes that were not committed, the commit alone is not the source.
             "annotations": {"modified": source["modified"]},

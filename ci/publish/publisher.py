@@ -12,11 +12,11 @@ from builders.cache import Cache, key_of, write_atomically
 from builders.errors import PublishError
 from builders.matrix import Matrix
 from ci.publish.changes import add, refresh, set_state
+from ci.publish.documents import documents
 from ci.publish.generated import decode_sums, generate, stored
 from ci.publish.hosting import Hosting
 from ci.publish.intake import take_in
 from ci.publish.manifest import SUMS, Manifest, State, read_manifest
-from ci.publish.readme import with_wheels
 from ci.publish.tree import Tree
 
 
@@ -38,23 +38,23 @@ class Plan:
         news: a line for each wheel that comes, or whose state changes.
         files: the bytes to write, by path below the folder.
         gone: the paths to delete.
-        readme: its text, where it changes.
+        documents: the text of those beside the folder that change.
     """
 
     manifest: Manifest
     news: tuple[str, ...]
     files: Mapping[str, bytes]
     gone: tuple[str, ...]
-    readme: str | None
+    documents: Mapping[Path, str]
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to do."""
-        return not self.files and not self.gone and self.readme is None
+        return not self.files and not self.gone and not self.documents
 
 
 class Publisher:
-    """Publishes into one folder, and says so in one README."""
+    """Publishes into one folder, and says so in the documents beside a README."""
 
     def __init__(self, folder: Path, readme: Path, matrix: Matrix, hosting: Hosting) -> None:
         self.tree = Tree(folder)
@@ -87,8 +87,8 @@ class Publisher:
         """Carry out a plan; the caller holds the lock since before it was made."""
         if plan.files or plan.gone:
             self.tree.change(plan.files, plan.gone)
-        if plan.readme is not None:
-            write_atomically(self.readme, plan.readme.encode())
+        for path, text in plan.documents.items():
+            write_atomically(path, text.encode())
 
     def lock(self, cache: Cache) -> AbstractContextManager[None]:
         """A context in which no other publishes into the folder."""
@@ -108,8 +108,6 @@ class Publisher:
         wanted |= generated
         # Besides removed wheels, what a generator made once and no longer does.
         ours = {*stored(before), *decode_sums(self.tree.read(SUMS) or b"")}
-        text = self.readme.read_text()
-        updated = with_wheels(text, after, self.hosting)
         return Plan(
             manifest=after,
             news=tuple(_news(before, after)),
@@ -119,7 +117,11 @@ class Publisher:
                 for path in sorted(self.tree.paths())
                 if path in ours and path not in keep and path not in generated
             ),
-            readme=updated if updated != text else None,
+            documents={
+                path: text
+                for path, text in documents(self.readme, after, self.hosting).items()
+                if not path.is_file() or path.read_text() != text
+            },
         )
 
     def _check_stored(self, sums: Mapping[str, str]) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from builders.errors import PublishError
+from ci.publish.documents import documents
 from ci.publish.generated import decode_sums, generate, stored
 from ci.publish.hosting import Hosting
 from ci.publish.manifest import MANIFEST, SUMS, Manifest, Wheel, decode
 from ci.publish.product import metadata_path, provenance_path, read_contents, stored_files
 from ci.publish.provenance import statement_faults
-from ci.publish.readme import with_wheels
 from ci.publish.tree import Tree
 
 RESTORE = "bring it back with `git checkout`"
@@ -48,12 +48,13 @@ def faults(folder: Path, hosting: Hosting) -> list[str]:
     return found
 
 
-def readme_faults(readme: Path, manifest: Manifest, hosting: Hosting) -> list[str]:
-    """Whether the README's table is the manifest's."""
-    text = readme.read_text()
-    if text == with_wheels(text, manifest, hosting):
-        return []
-    return [f"{readme.name}: its table of wheels is not that of {MANIFEST}; {REFRESH}"]
+def document_faults(readme: Path, manifest: Manifest, hosting: Hosting) -> list[str]:
+    """Documents beside wheels/ that say something else than the manifest."""
+    return [
+        f"{path.name}: is not what {MANIFEST} gives; {REFRESH}"
+        for path, text in documents(readme, manifest, hosting).items()
+        if not path.is_file() or path.read_text() != text
+    ]
 
 
 def _differences(

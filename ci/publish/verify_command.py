@@ -18,11 +18,11 @@ from builders.matrix import Matrix, Target, load_matrix
 from builders.native import NativeRunner
 from builders.progress import Reporter
 from ci.publish.command import README, WHEELS
-from ci.publish.hosting import load_hosting
+from ci.publish.hosting import read_hosting
 from ci.publish.manifest import Manifest, read_manifest
 from ci.publish.rebuild import rebuild
 from ci.publish.tree import Tree
-from ci.publish.verify import faults, readme_faults
+from ci.publish.verify import faults, document_faults
 
 EXAMPLES = f"""\
 examples:
@@ -43,10 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; raises UserError where `main` prints."""
     options = _parser().parse_args(argv)
-    hosting = load_hosting()
+    hosting = read_hosting(WHEELS)
     found = faults(WHEELS, hosting)
     if not found:
-        found = readme_faults(README, read_manifest(WHEELS), hosting)
+        found = document_faults(README, read_manifest(WHEELS), hosting)
     if found:
         raise PublishError("\n  ".join([f"{WHEELS.name}/ is not what was published:", *found]))
     manifest = read_manifest(WHEELS)

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from axe_core_python.selenium import Axe
+from publish_samples import HOSTING
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -27,10 +28,9 @@ from support import records, wheels_folder
 from test_publish_clients import Environment, client, serving
 
 from builders.matrix import load_matrix
-from ci.publish.hosting import load_hosting
+from ci.publish.documents import BEGIN, END
 from ci.publish.manifest import Manifest, State, Wheel, read_manifest
 from ci.publish.publisher import Decision, Publisher
-from ci.publish.readme import BEGIN, END
 
 pytestmark = pytest.mark.integration
 
@@ -149,7 +149,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     readme.write_text(f"{BEGIN}\n{END}\n")
     folder.mkdir()
     proven = [wheels_folder() / r["wheel"] for r in records().values() if r["smoke"]]
-    publisher = Publisher(folder, readme, load_matrix(), load_hosting())
+    publisher = Publisher(folder, readme, load_matrix(), HOSTING)
     publisher.publish(publisher.plan(proven, ()))
     current = read_manifest(folder).current
     if len(current) > 1:
@@ -321,7 +321,7 @@ def test_without_script_all_wheels_are_there(page: Page) -> None:
             assert link.get_attribute("href") == page.address + wheel.file
         # Only a script knows where the page is served.
         line = page.driver.find_element(By.ID, f"{page.manifest.current[0].target}-pip").text
-        assert load_hosting().raw_url(page.manifest.current[0].file) in line
+        assert HOSTING.raw_url(page.manifest.current[0].file) in line
     finally:
         page.command("Emulation.setScriptExecutionDisabled", value=False)
 
@@ -350,9 +350,9 @@ def test_at_home_the_lines_have_raw_addresses(page: Page, published: Path) -> No
     file = published / "index.html"
     original = file.read_text()
     wheel = page.newest
-    line = f"pip install --no-deps {load_hosting().raw_url(wheel.file)}"
+    line = f"pip install --no-deps {HOSTING.raw_url(wheel.file)}"
     assert not shows(page, wheel.target, line)
-    file.write_text(original.replace(load_hosting().pages, page.address))
+    file.write_text(original.replace(str(HOSTING.pages), page.address))
     try:
         page.open()
         assert shows(page, wheel.target, line)
@@ -365,7 +365,7 @@ def test_a_file_of_a_clone_has_raw_addresses(page: Page, published: Path) -> Non
     page.driver.get((published / "index.html").as_uri())
     wheel = page.newest
     assert page.shown() == [wheel.target]
-    line = f"pip install --no-deps {load_hosting().raw_url(wheel.file)}"
+    line = f"pip install --no-deps {HOSTING.raw_url(wheel.file)}"
     assert shows(page, wheel.target, line)
     page.driver.find_element(By.CSS_SELECTOR, f"[data-copies='{wheel.target}-pip']").click()
     assert page.status() == "Copied the pip line"

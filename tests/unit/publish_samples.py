@@ -18,9 +18,9 @@ from builders.audit import AuditReport
 from builders.audit.report import Check as AuditCheck
 from builders.matrix import Target, load_matrix
 from ci.prove import Proof
+from ci.publish.documents import BEGIN, END, WHEELS_PAGE
 from ci.publish.hosting import Hosting
 from ci.publish.publisher import Decision, Plan, Publisher
-from ci.publish.readme import BEGIN, END
 from smoke_lambda.report import Check, SmokeRun
 
 MATRIX = load_matrix()
@@ -29,7 +29,7 @@ CP39 = MATRIX.target("tf2.14.1-cp39-x86_64")
 HOSTING = Hosting(
     repository="https://git.example/ada/wheels",
     source="https://git.example/ada/wheels/blob/main/",
-    raw="https://git.example/ada/wheels/raw/main/wheels/",
+    raw="https://git.example/ada/wheels/raw/main/",
     pages="https://ada.pages.example/wheels/",
 )
 SOURCE = {"commit": "c" * 40, "modified": False, "files": {"builders/matrix.toml": "d" * 64}}
@@ -109,6 +109,7 @@ class Place:
         self.dist = root / "dist"
         self.wheels = root / "wheels"
         self.readme = root / "README.md"
+        self.page = root / WHEELS_PAGE
         self.wheels.mkdir(parents=True)
         self.readme.write_text(f"# Wheels\n\n{BEGIN}{END}\n\nMore.\n")
 

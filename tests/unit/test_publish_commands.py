@@ -23,7 +23,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     for module in (command, verify_command):
         monkeypatch.setattr(module, "WHEELS", place.wheels)
         monkeypatch.setattr(module, "README", place.readme)
-        monkeypatch.setattr(module, "load_hosting", lambda: HOSTING)
+    monkeypatch.setattr(command, "find_hosting", lambda: HOSTING)
     return place
 
 
@@ -59,7 +59,8 @@ def test_a_plan_says_what_would_be_done(place: Place, capsys: pytest.CaptureFixt
     assert publish(write_wheel(place.dist, CP312), "--plan") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"publish {NAME}"
-    assert {f"write   wheels/{NAME}", "write   wheels/SHA256SUMS", "write   README.md"} < set(lines)
+    written = {f"wheels/{NAME}", "wheels/SHA256SUMS", "wheels/hosting.json", "WHEELS.md", "README.md"}
+    assert {f"write   {path}" for path in written} < set(lines)
     assert place.snapshot() == before
 
 
@@ -119,16 +120,16 @@ def test_a_damaged_file_fails_verifying_and_is_named(
     assert f"  {NAME}: is not what was published: SHA-256" in capsys.readouterr().err
 
 
-def test_a_readme_that_lags_behind_fails_verifying_until_it_is_refreshed(
+def test_a_document_that_lags_behind_fails_verifying_until_it_is_refreshed(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
     publish(write_wheel(place.dist, CP312))
-    text = place.readme.read_text()
-    place.readme.write_text(text.replace("2.17", "2.99"))
+    text = place.page.read_text()
+    place.page.write_text(text.replace("2.17", "2.99"))
     assert verify_command.main([]) == PublishError.exit_code
     assert "--refresh` writes it anew" in capsys.readouterr().err
     assert publish("--refresh") == 0
-    assert place.readme.read_text() == text
+    assert place.page.read_text() == text
 
 
 def test_an_interrupted_publish_is_finished_first(

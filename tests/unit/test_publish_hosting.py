@@ -1,64 +1,174 @@
-"""Where the repository is hosted: one setting."""
+"""Where the repository is hosted: found out, overridden in one file, recorded beside the wheels."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from builders.errors import UsageError
-from ci.publish.hosting import HOSTING_FILE, load_hosting
+from builders.errors import PublishError, UsageError
+from ci.publish.finding import (
+    HOSTING_FILE,
+    Place,
+    find_hosting,
+    remote_place,
+    service_place,
+)
+from ci.publish.hosting import HOSTING, NOWHERE, Hosting, read_hosting, spelled
+
+GITHUB = "https://github.com/ada/wheels.git"
+ADA = Hosting(
+    repository="https://github.com/ada/wheels",
+    source="https://github.com/ada/wheels/blob/main/",
+    raw="https://github.com/ada/wheels/raw/main/",
+    pages="https://ada.github.io/wheels/",
+)
 
 
-def edited(folder: Path, old: str, new: str) -> Path:
-    text = HOSTING_FILE.read_text()
-    assert old in text
-    path = folder / "hosting.toml"
-    path.write_text(text.replace(old, new))
-    return path
+def found(
+    remote: str | None = None,
+    head: str | None = None,
+    environment: dict[str, str] | None = None,
+    file: Path = Path("none.toml"),
+) -> Hosting:
+    answers = {"remote": remote, "symbolic-ref": head}
+    return find_hosting(environment or {}, lambda *arguments: answers[arguments[0]], file)
 
 
-def test_the_repositorys_own_setting_is_valid() -> None:
-    hosting = load_hosting()
-    assert hosting.raw_url("a-1.whl") == f"{hosting.raw}a-1.whl"
-    assert hosting.index_url == f"{hosting.pages}simple/"
-    for url in (hosting.repository, hosting.source, hosting.raw, hosting.pages):
-        assert url.startswith("https://")
-        assert "{" not in url
-
-
-def test_a_maintainer_edits_owner_and_name(tmp_path: Path) -> None:
-    path = edited(tmp_path, '"OWNER"', '"ada"')
-    assert load_hosting(path).raw == "https://github.com/ada/NAME/raw/main/wheels/"
-    assert load_hosting(path).pages == "https://ada.github.io/NAME/"
-
-
-def test_another_host_is_another_template(tmp_path: Path) -> None:
-    path = tmp_path / "hosting.toml"
-    lines = [
-        line if not line.startswith("raw") else 'raw = "https://wheels.example/{branch}/"'
-        for line in HOSTING_FILE.read_text().splitlines()
-    ]
-    path.write_text("\n".join(lines))
-    url = load_hosting(path).raw_url("a b#c.whl")
-    assert url == "https://wheels.example/main/a%20b%23c.whl"
+def test_the_repositorys_own_file_sets_nothing() -> None:
+    assert found(file=HOSTING_FILE) == NOWHERE
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    "url",
     [
-        ("owner =", "owner", "hosting.toml is not TOML"),
-        ("owner =", "proprietor =", "'owner' is missing"),
-        ('"OWNER"', '""', "'owner' has the unusable value"),
-        ('"OWNER"', "1", "'owner' must be a str"),
-        ("{branch}/wheels/", "{commit}/wheels/", "'raw' has an unknown placeholder"),
-        ("{branch}/wheels/", "{branch/wheels/", "'raw' has an unknown placeholder"),
-        ("{branch}/wheels/", "{branch}/wheels", "'raw' must end with a slash"),
-        ('pages = "https:', 'pages = "http:', "'pages' must be an https address"),
-        ('branch = "main"', 'branch = "main"\ntag = "v1"', "unknown key 'tag'"),
+        GITHUB,
+        "https://github.com/ada/wheels/",
+        "https://ada:secret@github.com/ada/wheels.git",
+        "ssh://git@github.com:22/ada/wheels.git",
+        "git@github.com:ada/wheels.git",
+        "git://github.com/ada/wheels",
     ],
 )
-def test_a_wrong_setting_names_its_key(tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_every_spelling_of_a_remote_names_the_same_place(url: str) -> None:
+    assert remote_place(url) == Place(host="github.com", owner="ada", name="wheels", kind="github")
+    assert found(url) == ADA
+
+
+@pytest.mark.parametrize(
+    "url", ["", "/srv/wheels", "../wheels", "file:///srv/a/wheels", "server:wheels", "c:/ada/wheels"]
+)
+def test_a_remote_on_this_machine_is_no_host(url: str) -> None:
+    assert remote_place(url) is None
+    assert found(url) == NOWHERE
+
+
+def test_a_repository_without_a_host_has_relative_links_that_work() -> None:
+    assert NOWHERE.raw_url("a b.whl") == "wheels/a%20b.whl"
+    assert NOWHERE.source_url("README.md") is None
+    assert NOWHERE.index_url == "http://localhost:8000/simple/"
+
+
+@pytest.mark.parametrize(
+    ("url", "source", "raw", "pages"),
+    [
+        (
+            "git@gitlab.com:group/sub/wheels.git",
+            "https://gitlab.com/group/sub/wheels/-/blob/main/",
+            "https://gitlab.com/group/sub/wheels/-/raw/main/",
+            "https://group.gitlab.io/sub/wheels/",
+        ),
+        (
+            "https://codeberg.org/ada/wheels.git",
+            "https://codeberg.org/ada/wheels/src/branch/main/",
+            "https://codeberg.org/ada/wheels/raw/branch/main/",
+            "https://ada.codeberg.page/wheels/",
+        ),
+        (
+            "https://gitea.example:3000/ada/wheels",
+            "https://gitea.example:3000/ada/wheels/src/branch/main/",
+            "https://gitea.example:3000/ada/wheels/raw/branch/main/",
+            None,
+        ),
+        ("https://git.example/ada/wheels", None, None, None),
+    ],
+)
+def test_each_kind_of_host_spells_addresses_its_way(
+    url: str, source: str | None, raw: str | None, pages: str | None
+) -> None:
+    hosting = found(url)
+    assert (hosting.source, hosting.raw, hosting.pages) == (source, raw, pages)
+    assert hosting.repository is not None
+    assert hosting.repository.endswith("/wheels")
+
+
+def test_a_users_own_site_has_no_folder() -> None:
+    assert spelled("github", "github.com", "Ada", "ada.github.io", "main").pages == (
+        "https://ada.github.io/"
+    )
+
+
+def test_the_remotes_branch_is_the_one_that_links_lead_to() -> None:
+    assert found(GITHUB, "origin/trunk").raw == "https://github.com/ada/wheels/raw/trunk/"
+
+
+def test_a_ci_service_counts_before_the_remote() -> None:
+    actions = {"GITHUB_REPOSITORY": "ada/wheels", "GITHUB_SERVER_URL": "https://github.com"}
+    assert found("https://gitlab.com/x/y", environment=actions) == ADA
+    gitea = {**actions, "GITHUB_SERVER_URL": "https://git.example:8443", "GITEA_ACTIONS": "true"}
+    assert found(environment=gitea).raw == "https://git.example:8443/ada/wheels/raw/branch/main/"
+    enterprise = {**actions, "GITHUB_SERVER_URL": "https://git.example"}
+    assert found(environment=enterprise).raw == "https://git.example/ada/wheels/raw/main/"
+    assert service_place({"GITHUB_REPOSITORY": "wheels"}) is None
+
+
+def test_the_file_overrides_single_values(tmp_path: Path) -> None:
+    file = tmp_path / "hosting.toml"
+    file.write_text('pages = "https://wheels.example/"\nbranch = "trunk"\n')
+    assert found(GITHUB, file=file) == replace(
+        ADA,
+        source="https://github.com/ada/wheels/blob/trunk/",
+        raw="https://github.com/ada/wheels/raw/trunk/",
+        pages="https://wheels.example/",
+    )
+    file.write_text('kind = "gitea"\n')
+    assert found("https://git.example/ada/wheels", file=file).raw == (
+        "https://git.example/ada/wheels/raw/branch/main/"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("pages", "hosting.toml is not TOML"),
+        ('owner = "ada"', "hosting.toml: unknown key 'owner'"),
+        ('kind = "sourceforge"', "'kind' has the unusable value"),
+        ("branch = 1", "'branch' must be a str"),
+        ('raw = "https://x.example/raw"', "hosting.toml: 'raw' must end with a slash"),
+        ('pages = "http://x.example/"', "'pages' must be an https address"),
+        ('repository = "https://x.example/?a"', "'repository' must be an https address"),
+    ],
+)
+def test_a_wrong_setting_names_its_key(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "hosting.toml"
+    file.write_text(text)
     with pytest.raises(UsageError, match=re.escape(message)):
-        load_hosting(edited(tmp_path, old, new))
+        found(GITHUB, file=file)
+
+
+@pytest.mark.parametrize("hosting", [ADA, NOWHERE])
+def test_what_files_were_written_with_is_recorded(tmp_path: Path, hosting: Hosting) -> None:
+    assert read_hosting(tmp_path) == NOWHERE
+    (tmp_path / HOSTING).write_bytes(hosting.encode())
+    assert read_hosting(tmp_path) == hosting
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"owner": "ada"}', '{"raw": 1}', '{"raw": "javascript:alert(1)"}']
+)
+def test_a_damaged_record_names_its_remedy(tmp_path: Path, text: str) -> None:
+    (tmp_path / HOSTING).write_text(text)
+    with pytest.raises(PublishError, match="hosting.json is damaged: .*--refresh` writes it anew"):
+        read_hosting(tmp_path)

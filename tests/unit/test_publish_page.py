@@ -22,6 +22,7 @@ from publish_samples import HOSTING, MATRIX
 from test_publish_manifest import REBUILT, RETIRED, WHEEL
 
 from ci.publish.generated import generate, stored
+from ci.publish.hosting import NOWHERE
 from ci.publish.manifest import LambdaRuntime, Manifest, NumPy, State, Wheel
 from ci.publish.page import page
 
@@ -246,6 +247,24 @@ def test_it_loads_nothing() -> None:
     (script,) = (found for found in root.iter("script") if "type" not in found.attrib)
     requests = r"fetch\(|XMLHttp|WebSocket|EventSource|sendBeacon|import\(|\bImage\b"
     assert not re.search(requests, text(script))
+
+
+def test_without_a_host_the_lines_install_from_a_clone() -> None:
+    root = parse(page(SAMPLE, MATRIX, NOWHERE))
+    for wheel in SAMPLE.current:
+        assert text(by_id(root, f"{wheel.target}-pip")) == (
+            f"pip install --no-deps wheels/{wheel.file}"
+        )
+        dockerfile = text(by_id(root, f"{wheel.target}-dockerfile")).splitlines()
+        assert f"ADD wheels/{wheel.file} /tmp/" in dockerfile
+        assert f"RUN pip install --no-deps /tmp/{wheel.file}" in dockerfile
+    files = {*generate(SAMPLE, NOWHERE), *stored(SAMPLE), "simple/"}
+    links = [found.attrib["href"] for found in root.iter("a")]
+    assert all(link.startswith("#") or unquote(link) in files for link in links)
+    assert [found.attrib["rel"] for found in root.iter("link")] == ["icon"]
+    (data,) = root.findall(".//script[@type='application/ld+json']")
+    assert "url" not in json.loads(text(data))
+    assert "localhost:8000/simple/" in text(by_id(root, "index-line"))
 
 
 def test_its_policy_allows_its_own_style_and_script_alone() -> None:

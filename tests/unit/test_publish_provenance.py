@@ -12,6 +12,7 @@ from publish_samples import CP312, HOSTING, MATRIX, SOURCE, write_wheel
 
 from builders.cache import sha256_of
 from ci.publish.intake import take_in
+from ci.publish.hosting import NOWHERE
 from ci.publish.product import provenance_path, read_contents
 from ci.publish.provenance import make_statement
 from ci.source_state import ROOT, source_state
@@ -39,6 +40,19 @@ def test_it_says_what_was_typed_and_who_built(tmp_path: Path) -> None:
     }
     assert predicate["runDetails"]["builder"]["id"] == f"{HOSTING.source}scripts/build"
     assert predicate["buildDefinition"]["buildType"].startswith(HOSTING.source)
+
+
+def test_a_repository_without_a_host_is_named_without_an_address(tmp_path: Path) -> None:
+    found = take_in(write_wheel(tmp_path, CP312), MATRIX, NOWHERE)
+    predicate = json.loads(found.files[provenance_path(found.wheel.file)])["predicate"]
+    assert predicate["runDetails"]["builder"]["id"] == "urn:tflite-lambda-wheels:scripts/build"
+    definition = predicate["buildDefinition"]
+    assert definition["buildType"] == "urn:tflite-lambda-wheels:docs/architecture.md"
+    assert definition["resolvedDependencies"][0] == {
+        "name": "git",
+        "digest": {"gitCommit": SOURCE["commit"]},
+        "annotations": {"modified": False},
+    }
 
 
 def test_its_inputs_are_the_repository_the_locks_and_the_sboms_parts(tmp_path: Path) -> None:

@@ -19,12 +19,13 @@ from builders.cache import Cache
 from builders.errors import PublishError, UsageError
 from ci.publish import generated
 from ci.publish.generated import decode_sums
-from ci.publish.hosting import Hosting
+from ci.publish.hosting import HOSTING as HOSTING_RECORD
+from ci.publish.hosting import Hosting, read_hosting
 from ci.publish.manifest import MANIFEST, SCHEMA, SUMS, Manifest, State, read_manifest
 from ci.publish.page import PAGE
 from ci.publish.publisher import Decision, Publisher
 from ci.publish.tree import Tree
-from ci.publish.verify import faults, readme_faults
+from ci.publish.verify import faults, document_faults
 
 NAME312, DATA312 = wheel_of(CP312)
 NAME39, _ = wheel_of(CP39)
@@ -57,7 +58,7 @@ def test_what_is_published_is_whole(published: Place) -> None:
         *(f"provenance/{name}.json" for name in (NAME312, NAME39)),
         *("simple/index.html", "simple/index.json"),
         *("simple/tflite-runtime/index.html", "simple/tflite-runtime/index.json"),
-        *(MANIFEST, SCHEMA, SUMS, PAGE),
+        *(MANIFEST, SCHEMA, SUMS, PAGE, HOSTING_RECORD),
     }
     assert (published.wheels / NAME312).read_bytes() == DATA312
 
@@ -75,24 +76,22 @@ def test_the_manifest_names_its_schema(published: Place) -> None:
     assert (published.wheels / data["$schema"]).is_file()
 
 
-def test_the_readme_has_a_row_with_the_raw_url_of_each_wheel(published: Place) -> None:
-    text = published.readme.read_text()
-    assert "| python3.12 | 2.14.1 x86_64 | `numpy>=1.26.0,<3` | 2.17 |" in text
-    assert f"<{HOSTING.raw}{NAME312}>" in text
-    assert f"<{HOSTING.raw}{NAME39}>" in text
+def test_the_page_of_wheels_has_a_row_with_the_raw_url_of_each(published: Place) -> None:
+    text = published.page.read_text()
+    assert "| python3.12 | x86_64 | 2.14.1 | `numpy>=1.26.0,<3` | 2.17 |" in text
+    assert f"<{HOSTING.raw}wheels/{NAME312}>" in text
+    assert f"<{HOSTING.raw}wheels/{NAME39}>" in text
     assert f"--index-url {HOSTING.pages}simple/ tflite-runtime" in text
-    assert readme_faults(published.readme, read_manifest(published.wheels), HOSTING) == []
+    assert document_faults(published.readme, read_manifest(published.wheels), HOSTING) == []
     assert text.index("| python3.9 ") < text.index("| python3.12 ")
 
 
-def test_the_readme_has_a_dockerfile_of_five_lines_for_the_newest_wheel(published: Place) -> None:
+def test_the_readme_has_a_dockerfile_of_three_lines_for_the_newest_wheel(published: Place) -> None:
     (block,) = re.findall(r"```dockerfile\n(.*?)```", published.readme.read_text(), re.S)
     assert block.splitlines() == [
         "FROM public.ecr.aws/lambda/python:3.12",
-        'RUN pip install "numpy>=1.26.0,<3" pillow',
-        f"RUN pip install --no-deps {HOSTING.raw}{NAME312}",
-        "COPY app.py models/ ./",
-        'CMD ["app.handler"]',
+        'RUN pip install "numpy>=1.26.0,<3"',
+        f"RUN pip install --no-deps {HOSTING.raw}wheels/{NAME312}",
     ]
 
 
@@ -129,8 +128,8 @@ def test_a_rebuild_retires_the_old_wheel_which_stays_in_the_index(place: Place) 
     index = (place.wheels / "simple/tflite-runtime/index.html").read_text()
     assert NAME312 in index
     assert name in index
-    assert name in place.readme.read_text()
-    assert NAME312 not in place.readme.read_text()
+    assert name in place.page.read_text()
+    assert NAME312 not in place.page.read_text()
     assert faults(place.wheels, HOSTING) == []
 
 
@@ -158,7 +157,8 @@ def test_a_wheel_that_is_not_recommended_stays_installable(place: Place, state: 
     assert (place.wheels / NAME312).read_bytes() == DATA312
     files = json.loads((place.wheels / "simple/tflite-runtime/index.json").read_bytes())["files"]
     assert files[0]["yanked"] == ("it crashes" if state is State.YANKED else False)
-    assert "None is published yet" in place.readme.read_text()
+    assert "No wheel is published yet" in place.readme.read_text()
+    assert "No wheel is published yet" in place.page.read_text()
     assert faults(place.wheels, HOSTING) == []
 
 
@@ -219,7 +219,7 @@ def test_a_file_of_somebody_else_is_not_overwritten(place: Place) -> None:
 
 
 def page(_manifest: Manifest, hosting: Hosting) -> dict[str, bytes]:
-    return {"index.html": hosting.raw.encode()}
+    return {"index.html": hosting.encode()}
 
 
 def test_what_a_generator_no_longer_makes_goes(
@@ -228,16 +228,17 @@ def test_what_a_generator_no_longer_makes_goes(
     with monkeypatch.context() as patch:
         page = (
             *generated.GENERATORS,
-            lambda _manifest, hosting: {"extra.html": hosting.raw.encode()},
+            lambda _manifest, hosting: {"extra.html": hosting.encode()},
         )
         patch.setattr(generated, "GENERATORS", page)
         place.publish(CP312)
         assert faults(place.wheels, HOSTING) == []
-        assert (place.wheels / "extra.html").read_text() == HOSTING.raw
+        assert (place.wheels / "extra.html").read_bytes() == HOSTING.encode()
         elsewhere = replace(HOSTING, raw="https://other.example/")
         assert [line.split(":")[0] for line in faults(place.wheels, elsewhere)] == [
             SUMS,
             "extra.html",
+            HOSTING_RECORD,
             PAGE,
         ]
     assert place.publish().gone == ("extra.html",)
@@ -249,9 +250,10 @@ def test_a_refresh_follows_hosting_and_touches_no_published_file(place: Place) -
     elsewhere = replace(HOSTING, raw="https://other.example/")
     publisher = Publisher(place.wheels, place.readme, MATRIX, elsewhere)
     plan = publisher.plan([], [])
-    assert (set(plan.files), plan.gone) == ({PAGE, SUMS}, ())
+    assert (set(plan.files), plan.gone) == ({PAGE, SUMS, HOSTING_RECORD}, ())
     publisher.publish(plan)
-    assert f"<https://other.example/{NAME312}>" in place.readme.read_text()
+    assert f"<https://other.example/wheels/{NAME312}>" in place.page.read_text()
+    assert read_hosting(place.wheels) == elsewhere
     assert "https://other.example/" in (place.wheels / PAGE).read_text()
 
 
@@ -382,13 +384,13 @@ def test_a_link_is_no_published_file(published: Place, tmp_path: Path) -> None:
         assert faults(published.wheels, HOSTING)[0].startswith(f"{NAME312}: is a link")
 
 
-def test_a_readme_that_says_otherwise_is_named(published: Place) -> None:
+def test_a_document_that_says_otherwise_is_named(published: Place) -> None:
     manifest = read_manifest(published.wheels)
-    with restored(published.readme) as good:
-        published.readme.write_bytes(good.replace(b"2.17", b"2.18"))
-        (line,) = readme_faults(published.readme, manifest, HOSTING)
-    assert line.startswith("README.md: its table of wheels is not that of manifest.json; `./")
-    assert readme_faults(published.readme, manifest, HOSTING) == []
+    with restored(published.page) as good:
+        published.page.write_bytes(good.replace(b"2.17", b"2.18"))
+        (line,) = document_faults(published.readme, manifest, HOSTING)
+    assert line.startswith("WHEELS.md: is not what manifest.json gives; `./")
+    assert document_faults(published.readme, manifest, HOSTING) == []
 
 
 def forged(place: Place, **changes: object) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -10,21 +11,27 @@ from builders.errors import PublishError
 from builders.matrix import load_matrix
 from ci.publish.changes import refresh
 from ci.publish.command import README, ROOT, WHEELS
-from ci.publish.hosting import load_hosting
+from ci.publish.documents import BEGIN, END, with_install, wheels_page
+from ci.publish.hosting import NOWHERE, read_hosting
 from ci.publish.manifest import Manifest, read_manifest
-from ci.publish.readme import BEGIN, END, with_wheels
-from ci.publish.verify import faults, readme_faults
+from ci.publish.verify import faults, document_faults
 
 
 def test_every_file_is_what_was_published() -> None:
-    assert faults(WHEELS, load_hosting()) == []
+    assert faults(WHEELS, read_hosting(WHEELS)) == []
 
 
-def test_the_readme_has_the_table_of_published_wheels() -> None:
-    manifest = read_manifest(WHEELS)
-    assert readme_faults(README, manifest, load_hosting()) == []
+def test_the_documents_are_those_of_the_published_wheels() -> None:
+    manifest, hosting = read_manifest(WHEELS), read_hosting(WHEELS)
+    assert document_faults(README, manifest, hosting) == []
     for wheel in manifest.current:
-        assert load_hosting().raw_url(wheel.file) in README.read_text()
+        assert hosting.raw_url(wheel.file) in README.with_name("WHEELS.md").read_text()
+
+
+def test_nothing_names_a_host_that_is_made_up() -> None:
+    documents = [README, *WHEELS.glob("*.*ml"), WHEELS / "hosting.json", ROOT / "ci/hosting.toml"]
+    for path in documents:
+        assert not re.search(r"\bOWNER\b|\bNAME\b", path.read_text()), path
 
 
 def test_the_manifest_says_of_runtimes_what_the_matrix_does() -> None:
@@ -38,25 +45,25 @@ def test_git_leaves_published_bytes_alone() -> None:
 
 def test_the_rest_of_a_readme_is_left_alone() -> None:
     text = f"before\n{BEGIN}old\n{END}\nafter\n"
-    found = with_wheels(text, Manifest(), load_hosting())
+    found = with_install(text, Manifest(), NOWHERE)
     assert found.startswith(f"before\n{BEGIN}\n")
     assert found.endswith(f"\n\n{END}\nafter\n")
     assert "old" not in found
-    assert with_wheels(found, Manifest(), load_hosting()) == found
+    assert with_install(found, Manifest(), NOWHERE) == found
 
 
 def test_a_pre_release_is_no_example_and_is_named_with_pips_option() -> None:
     wheel = next(w for w in read_manifest(WHEELS).current if not w.is_pre_release)
     early = replace(wheel, tensorflow="2.99.0.dev1", file="early.whl")
-    found = with_wheels(f"{BEGIN}{END}", Manifest((early, wheel)), load_hosting())
+    found = with_install(f"{BEGIN}{END}", Manifest((early, wheel)), NOWHERE)
     dockerfile = found.partition("```dockerfile")[2].partition("```")[0]
     assert wheel.file in dockerfile
     assert "early.whl" not in dockerfile
-    assert "(2.99.0.dev1) with `--pre`" in found
-    assert "--pre" not in with_wheels(f"{BEGIN}{END}", Manifest((wheel,)), load_hosting())
+    assert "(2.99.0.dev1) with `--pre`" in wheels_page(Manifest((early, wheel)), NOWHERE)
+    assert "--pre" not in wheels_page(Manifest((wheel,)), NOWHERE)
 
 
 @pytest.mark.parametrize("text", ["", BEGIN, END, END + BEGIN])
 def test_a_readme_that_lost_its_marks_is_not_touched(text: str) -> None:
     with pytest.raises(PublishError, match="put the two marks back"):
-        with_wheels(text, Manifest(), load_hosting())
+        with_install(text, Manifest(), NOWHERE)

@@ -103,7 +103,7 @@
 
   // From a mirror or a folder of one's own, what is beside the page is what users mean.
   const here = new URL(".", location.href).href;
-  const home = document.querySelector("link[rel=canonical]").href;
+  const home = document.querySelector("link[rel=canonical]")?.href;
   if (location.protocol.startsWith("http") && here !== home) {
     for (const base of all("[data-base], [data-here]")) base.textContent = here;
     document.getElementById("elsewhere").hidden = false;

@@ -1,0 +1,132 @@
+"""The documents that name published wheels: all of WHEELS.md, and a part of the README."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from packaging.version import Version
+
+from builders.errors import PublishError
+from ci.marked import between
+from ci.publish.hosting import Hosting
+from ci.publish.manifest import PROJECT, Manifest, Wheel
+
+BEGIN = "<!-- install: written by ./scripts/publish -->\n"
+END = "<!-- /install -->"
+WHEELS_PAGE = "WHEELS.md"
+
+TITLE = f"""\
+<!-- Written by ./scripts/publish; not to be edited. -->
+
+# Published wheels of `{PROJECT}`
+"""
+NONE = "No wheel is published yet: [build one](docs/building.md), and install it from `dist/`."
+
+
+def documents(readme: Path, manifest: Manifest, hosting: Hosting) -> Mapping[Path, str]:
+    """The text of each document as it should be.
+
+    Raises:
+        PublishError: the README has lost the marks between which its part stands.
+    """
+    return {
+        readme: with_install(readme.read_text(), manifest, hosting),
+        readme.with_name(WHEELS_PAGE): wheels_page(manifest, hosting),
+    }
+
+
+def with_install(readme: str, manifest: Manifest, hosting: Hosting) -> str:
+    """The README with the lines that install the wheel for the newest Lambda runtime.
+
+    Raises:
+        PublishError: it has lost the marks between which they stand.
+    """
+    try:
+        return between(readme, BEGIN, END, "\n".join(["", *_install(manifest, hosting), "", ""]))
+    except ValueError as error:
+        raise PublishError(f"the README has {error}", remedy="put the two marks back") from error
+
+
+def wheels_page(manifest: Manifest, hosting: Hosting) -> str:
+    """All of WHEELS.md."""
+    return "\n".join([TITLE, *_wheels(manifest, hosting), ""])
+
+
+def example(manifest: Manifest) -> Wheel | None:
+    """The wheel that examples install: the newest, of a runtime that AWS has an image for."""
+    released = [wheel for wheel in manifest.current if wheel.runtime.deprecated]
+    return max(
+        released or manifest.current,
+        key=lambda w: (w.verified, not w.is_pre_release, w.arch, w.order),
+        default=None,
+    )
+
+
+def _install(manifest: Manifest, hosting: Hosting) -> Iterator[str]:
+    wheel = example(manifest)
+    if wheel is None:
+        yield NONE
+        return
+    yield "```dockerfile"
+    yield f"FROM public.ecr.aws/lambda/python:{wheel.python}"
+    yield from dockerfile_lines(wheel, hosting)
+    yield "```"
+
+
+def dockerfile_lines(wheel: Wheel, hosting: Hosting) -> Iterator[str]:
+    """What installs NumPy and a wheel in an image; without a host, in the clone's root."""
+    yield f'RUN pip install "{wheel.numpy.requirement}"'
+    if hosting.raw:
+        yield f"RUN pip install --no-deps {hosting.raw_url(wheel.file)}"
+    else:
+        yield f"ADD {hosting.raw_url(wheel.file)} /tmp/"
+        yield f"RUN pip install --no-deps /tmp/{wheel.file}"
+
+
+def _wheels(manifest: Manifest, hosting: Hosting) -> Iterator[str]:
+    if not manifest.current:
+        yield NONE
+        return
+    yield "Choose the row of your Lambda runtime and architecture (`aarch64` is what AWS calls"
+    yield "arm64). Install its NumPy first, then the wheel:"
+    yield ""
+    shown = example(manifest) or manifest.current[-1]
+    yield "```"
+    yield f'pip install "{shown.numpy.requirement}"'
+    yield f"pip install --no-deps {hosting.raw_url(shown.file)}"
+    yield "```"
+    yield ""
+    yield "| Lambda runtime | architecture | TensorFlow | NumPy | glibc | size | wheel |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for wheel in manifest.current:
+        yield (
+            f"| {wheel.runtime.name} | {wheel.arch} | {wheel.tensorflow} "
+            f"| `{wheel.numpy.requirement}` | {wheel.glibc} | {wheel.size / 1e6:.2f} MB "
+            f"| {_link(wheel, hosting)} |"
+        )
+    yield ""
+    yield "`pip` needs the *raw* address of a file. The address of its page on the host"
+    yield "(`…/blob/…`) gives HTML, and pip then says `BadZipFile`."
+    yield ""
+    yield "## As a package index"
+    yield ""
+    yield "`wheels/` is a static package index: where it is served as a site, pip finds the wheel"
+    yield "for its Python by itself."
+    if not hosting.pages:
+        yield "In a clone, `python3 -m http.server --directory wheels` serves it."
+    yield ""
+    yield "```"
+    yield f"pip install --no-deps --index-url {hosting.index_url} {PROJECT}"
+    yield "```"
+    if early := {wheel.tensorflow for wheel in manifest.current if wheel.is_pre_release}:
+        yield ""
+        yield (
+            f"pip takes a pre-release ({', '.join(sorted(early, key=Version))}) with `--pre`, "
+            f"or if you name it: `{PROJECT}=={max(early, key=Version)}`."
+        )
+
+
+def _link(wheel: Wheel, hosting: Hosting) -> str:
+    url = hosting.raw_url(wheel.file)
+    return f"<{url}>" if hosting.raw else f"[{wheel.file}]({url})"
