@@ -13,12 +13,17 @@ from typing import Any
 from builders.cache import write_atomically
 from builders.docker import DOCKERFILE, PLATFORMS
 from builders.matrix import Matrix, Target
+from ci.house import house_map
+from ci.marked import between
 from ci.ops_page import PAGE, operators_page
 from smoke_lambda.ops import load_ops
 
 ROOT = Path(__file__).parent.parent
 RUNTIMES_PAGE = ROOT / "docs/runtimes.md"
 BAKE_FILE = DOCKERFILE.with_name("docker-bake.json")
+ARCHITECTURE = ROOT / "docs/architecture.md"
+MAP_BEGIN = "<!-- map: written by ./scripts/update -->\n"
+MAP_END = "<!-- /map -->"
 RUNTIMES_HEAD = """\
 <!-- Written by ./scripts/update; not to be edited. -->
 
@@ -34,6 +39,7 @@ def generated(matrix: Matrix) -> Mapping[Path, str]:
     """The text of every such file as it should be."""
     return {
         RUNTIMES_PAGE: runtimes_page(matrix),
+        ARCHITECTURE: with_map(ARCHITECTURE.read_text(), ROOT),
         BAKE_FILE: bake_file(matrix),
         PAGE: operators_page(load_ops()),
     }
@@ -44,6 +50,11 @@ def write_generated(matrix: Matrix) -> None:
     for path, text in generated(matrix).items():
         if not path.is_file() or path.read_text() != text:
             write_atomically(path, text.encode())
+
+
+def with_map(text: str, root: Path) -> str:
+    """The page of the architecture with the map that the tree gives."""
+    return between(text, MAP_BEGIN, MAP_END, f"\n{house_map(root)}\n")
 
 
 def runtimes_page(matrix: Matrix) -> str:

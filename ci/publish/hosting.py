@@ -105,8 +105,6 @@ def check_address(name: str, url: str | None) -> None:
         raise ValueError(f"'{name}' must end with a slash: {url!r}")
 
 
-
-
 def _github_pages(host: str, owner: str, name: str) -> str | None:
     site = f"{owner.lower()}.github.io"
     if host != "github.com":

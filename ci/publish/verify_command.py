@@ -22,7 +22,7 @@ from ci.publish.hosting import read_hosting
 from ci.publish.manifest import Manifest, read_manifest
 from ci.publish.rebuild import rebuild
 from ci.publish.tree import Tree
-from ci.publish.verify import faults, document_faults
+from ci.publish.verify import document_faults, faults
 
 EXAMPLES = f"""\
 examples:

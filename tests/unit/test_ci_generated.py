@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from builders.docker import DOCKERFILE
+from builders.errors import UsageError
 from builders.matrix import load_matrix
-from ci.generated import BAKE_FILE, bake_name, generated, runtimes_page
+from ci.generated import ARCHITECTURE, BAKE_FILE, ROOT, bake_name, generated, runtimes_page
+from ci.house import FOLDERS, PACKAGES, house_map
 from ci.marked import between
 
 
@@ -42,3 +45,39 @@ def test_bake_builds_what_is_verified_with_arguments_that_the_dockerfile_has() -
         assert set(built["args"]) <= known
         assert built["args"]["PYTHON"] == target.runtime.python
         assert re.fullmatch(r"[A-Za-z0-9_-]+", bake_name(target))
+
+
+def test_the_map_names_every_folder_and_module() -> None:
+    text = ARCHITECTURE.read_text()
+    for package in PACKAGES:
+        for module in (ROOT / package).rglob("*.py"):
+            folder = module.parent
+            if (folder / "__init__.py").exists():
+                named = folder if module.name == "__init__.py" else module
+                path = named.relative_to(ROOT).as_posix()
+                assert f"`{path}" in text, "run ./scripts/update --text"
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    for folder in ROOT.iterdir():
+        if (
+            folder.is_dir()
+            and not folder.name.startswith(".")
+            and f"/{folder.name}/" not in ignored
+        ):
+            assert folder.name == "__pycache__" or f"- `{folder.name}/`:" in text
+
+
+def test_the_map_has_words_for_what_is_there_alone() -> None:
+    for folder in FOLDERS:
+        assert (ROOT / folder).is_dir(), f"ci/house.py names {folder}, which is not there"
+    for path in re.findall(r"^ *- `([^`]+)`: (?=\S)", ARCHITECTURE.read_text(), re.MULTILINE):
+        assert (ROOT / path).exists(), path
+
+
+def test_a_folder_without_words_is_named(tmp_path: Path) -> None:
+    for package in PACKAGES:
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text('"""A package."""\n')
+    (tmp_path / "builders/unknown").mkdir()
+    (tmp_path / "builders/unknown/file").touch()
+    with pytest.raises(UsageError, match="no words for builders/unknown/; add them to ci/house"):
+        house_map(tmp_path)

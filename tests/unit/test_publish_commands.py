@@ -59,7 +59,13 @@ def test_a_plan_says_what_would_be_done(place: Place, capsys: pytest.CaptureFixt
     assert publish(write_wheel(place.dist, CP312), "--plan") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"publish {NAME}"
-    written = {f"wheels/{NAME}", "wheels/SHA256SUMS", "wheels/hosting.json", "WHEELS.md", "README.md"}
+    written = {
+        f"wheels/{NAME}",
+        "wheels/SHA256SUMS",
+        "wheels/hosting.json",
+        "WHEELS.md",
+        "README.md",
+    }
     assert {f"write   {path}" for path in written} < set(lines)
     assert place.snapshot() == before
 

@@ -58,7 +58,8 @@ def test_every_spelling_of_a_remote_names_the_same_place(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "/srv/wheels", "../wheels", "file:///srv/a/wheels", "server:wheels", "c:/ada/wheels"]
+    "url",
+    ["", "/srv/wheels", "../wheels", "file:///srv/a/wheels", "server:wheels", "c:/ada/wheels"],
 )
 def test_a_remote_on_this_machine_is_no_host(url: str) -> None:
     assert remote_place(url) is None
@@ -170,5 +171,5 @@ def test_what_files_were_written_with_is_recorded(tmp_path: Path, hosting: Hosti
 )
 def test_a_damaged_record_names_its_remedy(tmp_path: Path, text: str) -> None:
     (tmp_path / HOSTING).write_text(text)
-    with pytest.raises(PublishError, match="hosting.json is damaged: .*--refresh` writes it anew"):
+    with pytest.raises(PublishError, match=r"hosting\.json is damaged: .*--refresh` writes it anew"):
         read_hosting(tmp_path)

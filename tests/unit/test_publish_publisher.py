@@ -25,7 +25,7 @@ from ci.publish.manifest import MANIFEST, SCHEMA, SUMS, Manifest, State, read_ma
 from ci.publish.page import PAGE
 from ci.publish.publisher import Decision, Publisher
 from ci.publish.tree import Tree
-from ci.publish.verify import faults, document_faults
+from ci.publish.verify import document_faults, faults
 
 NAME312, DATA312 = wheel_of(CP312)
 NAME39, _ = wheel_of(CP39)

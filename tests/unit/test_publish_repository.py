@@ -11,10 +11,10 @@ from builders.errors import PublishError
 from builders.matrix import load_matrix
 from ci.publish.changes import refresh
 from ci.publish.command import README, ROOT, WHEELS
-from ci.publish.documents import BEGIN, END, with_install, wheels_page
+from ci.publish.documents import BEGIN, END, wheels_page, with_install
 from ci.publish.hosting import NOWHERE, read_hosting
 from ci.publish.manifest import Manifest, read_manifest
-from ci.publish.verify import faults, document_faults
+from ci.publish.verify import document_faults, faults
 
 
 def test_every_file_is_what_was_published() -> None:

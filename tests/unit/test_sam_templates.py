@@ -38,12 +38,12 @@ def test_a_template_is_right(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sam.TEMPLATES, ids=lambda path: path.name)
-def test_the_readme_has_the_templates_commands(path: Path) -> None:
-    readme = (sam.ROOT / "README.md").read_text()
+def test_the_documents_have_the_templates_commands(path: Path) -> None:
+    text = (sam.ROOT / "docs/lambda.md").read_text()
     commands = re.findall(r"^#  +(.+)$", path.read_text(), re.MULTILINE)
     assert len(commands) >= 2
     for command in commands:
-        assert command in readme
+        assert command in text
 
 
 @pytest.mark.usefixtures("allow_subprocess")

@@ -1,0 +1,67 @@
+"""The map of the house in docs/architecture.md: every folder and module, with its own words."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from builders.errors import UsageError
+
+# Whose modules the map names; the others it names as a whole.
+PACKAGES = ("builders", "ci", "smoke_lambda")
+# What a folder holds that is no Python package.
+FOLDERS = {
+    "builders/cmake": "The CMake build of the core.",
+    "builders/locking/cmake": "CMake modules that tell what a source tree would download.",
+    "builders/patches": "Our patches of upstream's sources, by component.",
+    "builders/shim": "Headers that upstream's sources ask for and need little of.",
+    "builders/sources": "The locks: every source archive by SHA-256, by TensorFlow version.",
+    "ci/publish/templates": "Page, style and script of `wheels/index.html`.",
+    "docs": "What people read.",
+    "scripts": "What people type: each enters its locked environment and starts a module.",
+    "smoke_lambda/images": "Digits, for the events.",
+    "smoke_lambda/models": "Small models with known answers.",
+    "smoke_lambda/requirements": "Locks of the environments in which wheels are tried.",
+    "smoke_lambda/sam": "Templates of a function for SAM.",
+    "tests": "`unit/`: no network, no program; `integration/`: the real thing.",
+    "wheels": "What is published. Only `./scripts/publish` writes here.",
+}
+
+
+def house_map(root: Path) -> str:
+    """The lines of the map, a list item per folder and module.
+
+    Raises:
+        UsageError: nobody said what a folder holds.
+    """
+    tops = sorted({*PACKAGES, *(path for path in FOLDERS if "/" not in path)})
+    return "".join(f"{line}\n" for top in tops for line in _lines(root, root / top))
+
+
+def _lines(root: Path, folder: Path) -> Iterator[str]:
+    path = folder.relative_to(root)
+    indent = "  " * (len(path.parts) - 1)
+    yield f"{indent}- `{path.as_posix()}/`: {_folder_words(root, folder)}"
+    if path.parts[0] not in PACKAGES or not (folder / "__init__.py").is_file():
+        return
+    for child in sorted(folder.iterdir()):
+        if child.is_dir() and child.name != "__pycache__" and any(child.iterdir()):
+            yield from _lines(root, child)
+        elif child.suffix == ".py" and child.name != "__init__.py":
+            yield f"{indent}  - `{child.relative_to(root).as_posix()}`: {_words(child)}"
+
+
+def _folder_words(root: Path, folder: Path) -> str:
+    if (folder / "__init__.py").is_file():
+        return _words(folder / "__init__.py")
+    path = folder.relative_to(root).as_posix()
+    if path not in FOLDERS:
+        raise UsageError(f"the map has no words for {path}/", remedy="add them to ci/house.py")
+    return FOLDERS[path]
+
+
+def _words(module: Path) -> str:
+    """The first line of a module's docstring."""
+    docstring = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0]

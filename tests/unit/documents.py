@@ -1,0 +1,90 @@
+"""Reads this repository's Markdown: its links, its headings, and the commands that it shows."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob(".github/**/*.md")])
+
+FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+SPAN = re.compile(r"`([^`\n]+)`")
+LINK = re.compile(r"\[[^\]]*\]\(<?([^)>\s]+)>?\)")
+HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
+# A block of commands has no language; others are code, text or a Dockerfile.
+COMMANDS = ""
+SEPARATORS = {"|", "&&", "||", ";", "(", ")"}
+REDIRECTIONS = {">", ">>", "<"}
+SUBSTITUTION = re.compile(r"\$\(([^()]*)\)")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that a document shows.
+
+    Attributes:
+        words: program and arguments.
+        whole: whether it stands in a block to be pasted, and not within a sentence.
+    """
+
+    document: str
+    words: tuple[str, ...]
+    whole: bool
+
+    def __str__(self) -> str:
+        return f"{self.document}: {shlex.join(self.words)}"
+
+
+def links(text: str) -> list[str]:
+    """Where a document's links lead."""
+    return LINK.findall(SPAN.sub("", FENCE.sub("", text)))
+
+
+def anchors(text: str) -> set[str]:
+    """The names of a document's headings in a link, as GitHub, GitLab and Gitea make them."""
+    found: set[str] = set()
+    for heading in HEADING.findall(FENCE.sub("", text)):
+        words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
+        slug = re.sub(r"[^\w\- ]", "", words).replace(" ", "-")
+        count = 1
+        while slug in found:
+            slug = f"{slug}-{count}"
+            count += 1
+        found.add(slug)
+    return found
+
+
+def commands(document: Path) -> Iterator[Command]:
+    """Every command of a document: all of its blocks, and those of its sentences and tables."""
+    text = document.read_text()
+    name = document.relative_to(ROOT).as_posix()
+    for block in FENCE.finditer(text):
+        if block["language"] == COMMANDS:
+            for line in block["code"].replace("\\\n", " ").splitlines():
+                yield from (Command(name, words, True) for words in split(line))
+    for span in SPAN.findall(FENCE.sub("", text)):
+        if re.match(r"(\./scripts/|aws |docker |pip |sam )", span) and "→" not in span:
+            yield from (Command(name, words, False) for words in split(span))
+
+
+def split(line: str) -> Iterator[tuple[str, ...]]:
+    """The commands of a line of shell, also those whose output others take."""
+    for inner in SUBSTITUTION.findall(line):
+        yield from split(inner)
+    lexer = shlex.shlex(SUBSTITUTION.sub("output", line), posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    words: list[str] = []
+    skip = False
+    for word in [*lexer, ";"]:
+        if word in SEPARATORS:
+            if words:
+                yield tuple(words)
+            words = []
+        elif word in REDIRECTIONS or skip:
+            skip = word in REDIRECTIONS
+        else:
+            words.append(word)
