@@ -21,6 +21,12 @@ PROGRAMS = Path(sys.executable).parent
 CHECKED = ("builders", "smoke_lambda", "ci", "tests", "scripts")
 TEMPLATES = sorted(str(path) for path in (ROOT / "smoke_lambda/sam").glob("*.yaml"))
 WORKFLOWS = sorted(str(path) for path in (ROOT / ".github/workflows").glob("*.yml"))
+DEPENDABOT = str(ROOT / ".github/dependabot.yml")
+FORMS = sorted(
+    str(path)
+    for path in (ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml")
+    if path.name != "config.yml"
+)
 
 CHECKS = (
     ("lint", ["ruff", "check", "--no-cache", *CHECKED]),
@@ -30,8 +36,10 @@ CHECKS = (
     ("workflows", ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS]),
     (
         "workflows' security",
-        ["zizmor", "--offline", "--quiet", "--persona", "pedantic", *WORKFLOWS],
+        ["zizmor", "--offline", "--quiet", "--persona", "pedantic", *WORKFLOWS, DEPENDABOT],
     ),
+    ("dependabot", ["check-jsonschema", "--builtin-schema", "vendor.dependabot", DEPENDABOT]),
+    ("issue forms", ["check-jsonschema", "--builtin-schema", "vendor.github-issue-forms", *FORMS]),
 )
 
 LONGEST = "test_docker_build.py"

@@ -1,0 +1,40 @@
+"""What a contributor or a reporter meets first asks for what it should."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from ci.publish.manifest import read_manifest
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_a_commit_runs_the_unit_tests_command() -> None:
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    (hook,) = repository["hooks"]
+    assert (repository["repo"], hook["language"]) == ("local", "system")
+    assert hook["entry"] == "./scripts/test --unit"
+
+
+def test_the_form_of_a_failing_wheel_asks_for_both_reports() -> None:
+    text = (ROOT / ".github/ISSUE_TEMPLATE/wheel.yml").read_text()
+    assert "./scripts/compat WHEEL" in text
+    assert "./scripts/smoke --model my.tflite WHEEL" in text
+
+
+def test_dependabot_looks_at_actions_and_at_every_requirements_file() -> None:
+    updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
+    by_ecosystem = {update["package-ecosystem"]: update for update in updates}
+    assert set(by_ecosystem) == {"github-actions", "pip"}
+    folders = {f"/{path.parent.relative_to(ROOT)}" for path in ROOT.glob("*/requirements.in")}
+    assert set(by_ecosystem["pip"]["directories"]) == folders
+
+
+def test_the_changelog_has_every_published_build() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert "## Unreleased" in text
+    for wheel in read_manifest(ROOT / "wheels").wheels:
+        build = wheel.file.split("-")[2]
+        assert f"\n## {wheel.tensorflow} build {build}" in text, wheel.file
