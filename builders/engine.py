@@ -365,7 +365,7 @@ def _store_full(what: str) -> DiskFullError:
 
 
 def _is_older(version: str, oldest: str) -> bool:
-    """Whether it is; a version that is no version, such as a distribution's, is not."""
+    """True if older than `oldest`; an unparsable version counts as new."""
     try:
         return Version(version.partition("+")[0].partition("-")[0]) < Version(oldest)
     except InvalidVersion:

@@ -238,7 +238,7 @@ class Row:
                 raise UsageError(f"{self.name}: '{key}' is missing")
             return default
         value = self._data.pop(key)
-        # Not a subclass: a flag is no number, and a moment is no date.
+        # Exact types: bool subclasses int, datetime subclasses date.
         if type(value) is not kind:
             raise UsageError(f"{self.name}: '{key}' must be a {kind.__name__}, not {value!r}")
         if check is not None and not check(value):

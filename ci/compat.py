@@ -22,10 +22,10 @@ from smoke_lambda.compat import OK
 TABLE_WIDTH = 150
 
 DESCRIPTION = """\
-Try wheels of tflite_runtime, ours or a stranger's: on which Lambda runtimes, with which
-NumPys and models does each work? What this machine has a Python for is run, each model with
-and without the default delegate; the rest is said not to have been. Whether it loads on the
-runtime's own Linux is the audit's word, since this machine's is newer."""
+Try wheels of tflite_runtime, ours or anybody's: on which Lambda runtimes, with which NumPy
+versions and models does each work? If this machine has the Python of a wheel, each model runs
+with and without the default delegate; the report names what was not tried. The audit decides
+whether a wheel loads on the runtime's own Linux: the Linux of this machine is newer."""
 
 EXAMPLES = f"""\
 examples:

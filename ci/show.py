@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from smoke_lambda.limits import MEMORY_MB
+
 MEGABYTE = 1_000_000
 
 Row = dict[str, Callable[[dict[str, Any]], str]]
@@ -87,7 +89,7 @@ def _show_measures(run: dict[str, Any], console: Console) -> None:
     least = measures["least_mb"]
     console.print(
         f"image {measures['image']}: {_bytes(measures['image_bytes'])}; least memory "
-        f"{'none will do' if least is None else f'{least} MB'}",
+        f"{f'more than {MEMORY_MB} MB' if least is None else f'{least} MB'}",
         soft_wrap=True,
         highlight=False,
     )

@@ -112,7 +112,7 @@ class Survey:
 
     @property
     def ok(self) -> bool:
-        """Whether something was shown to work, and nothing not to."""
+        """At least one combination works and none fails."""
         return any(row.works for row in self.rows) and not self.faults
 
     def as_json(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from packaging.version import Version
 
 from builders.errors import PublishError
 from ci.marked import between
+from ci.publish.choice import example
 from ci.publish.hosting import Hosting
 from ci.publish.manifest import PROJECT, Manifest, Wheel
 
@@ -51,16 +52,6 @@ def with_install(readme: str, manifest: Manifest, hosting: Hosting) -> str:
 def wheels_page(manifest: Manifest, hosting: Hosting) -> str:
     """All of WHEELS.md."""
     return "\n".join([TITLE, *_wheels(manifest, hosting), ""])
-
-
-def example(manifest: Manifest) -> Wheel | None:
-    """The wheel that examples install: the newest, of a runtime that AWS has an image for."""
-    released = [wheel for wheel in manifest.current if wheel.runtime.deprecated]
-    return max(
-        released or manifest.current,
-        key=lambda w: (w.verified, not w.is_pre_release, w.arch, w.order),
-        default=None,
-    )
 
 
 def _install(manifest: Manifest, hosting: Hosting) -> Iterator[str]:

@@ -21,6 +21,7 @@ from packaging.version import Version
 from builders.docker import PLATFORMS
 from builders.matrix import Matrix
 from ci.layer_zip import AWS_ARCH
+from ci.publish.choice import example
 from ci.publish.hosting import INDEX, Hosting
 from ci.publish.intake import NATIVE, lambda_runtime
 from ci.publish.manifest import (
@@ -130,25 +131,13 @@ def _tag(python: str) -> str:
 def _first(manifest: Manifest, matrix: Matrix) -> tuple[str, str, str]:
     """What is chosen at first, as TensorFlow, Python tag, architecture.
 
-    The newest verified wheel of the matrix's first architecture, of a TensorFlow that
-    was released, and of a runtime that AWS has; without any, the first row of each.
+    The wheel that examples install; without any, the first row of each.
     """
-    first = matrix.architectures[0]
-    wheel = max(
-        manifest.current,
-        key=lambda wheel: (
-            wheel.arch == first,
-            wheel.verified,
-            not wheel.is_pre_release,
-            wheel.runtime.deprecated is not None,
-            wheel.order,
-        ),
-        default=None,
-    )
+    wheel = example(manifest)
     if wheel is not None:
         return wheel.tensorflow, _tag(wheel.python), wheel.arch
     released = [runtime for runtime in matrix.runtimes if not runtime.upcoming]
-    return matrix.tensorflows[0].version, released[-1].tag, first
+    return matrix.tensorflows[0].version, released[-1].tag, matrix.architectures[0]
 
 
 @functools.cache

@@ -261,4 +261,4 @@ def test_a_table_of_measures(tmp_path: Path) -> None:
         assert words in text
     assert "?" in text
     show_smoke(report(RUN | {"measures": MEASURES | {"least_mb": None}}), console)
-    assert "none will do" in console.export_text()
+    assert "least memory more than 512 MB" in console.export_text()

@@ -171,7 +171,5 @@ def test_what_files_were_written_with_is_recorded(tmp_path: Path, hosting: Hosti
 )
 def test_a_damaged_record_names_its_remedy(tmp_path: Path, text: str) -> None:
     (tmp_path / HOSTING).write_text(text)
-    with pytest.raises(
-        PublishError, match=r"hosting\.json is damaged: .*--refresh` writes"
-    ):
+    with pytest.raises(PublishError, match=r"hosting\.json is damaged: .*--refresh` writes"):
         read_hosting(tmp_path)
