@@ -11,7 +11,7 @@ import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.generator import Generator
 from importlib import metadata
 from io import StringIO
@@ -31,11 +31,19 @@ from builders.audit import PACKAGE as PROJECT
 from builders.breakages import warnings_of
 from builders.cache import Cache, key_of, recipe, sha256_of
 from builders.core import Core
-from builders.matrix import Target
+from builders.core_metadata import (
+    canonical,
+    python_classifiers,
+    requires_dist,
+    requires_python,
+)
+from builders.matrix import Matrix, Target, load_matrix
 from builders.sbom import Part, make_sbom, parts_of
 from builders.toolchain import GLIBC_FLOOR, Toolchain
 
 SUMMARY = "TensorFlow Lite interpreter for AWS Lambda: NumPy 1 and 2, XNNPACK, no other dependency"
+# What decides on a wheel's bytes besides its inputs.
+RECIPE = ("wheel.py", "core_metadata.py", "sbom.py")
 # The earliest time that a zip can hold (https://reproducible-builds.org/specs/source-date-epoch/).
 SOURCE_DATE_EPOCH = 315532800
 INIT = '"""The TensorFlow Lite runtime."""\n\n__version__ = "{version}"\n'
@@ -76,6 +84,7 @@ class WheelInputs:
     extension: Path
     compiled_with: Sequence[Part]
     upstream_warnings: bool = False
+    matrix: Matrix = field(default_factory=load_matrix)
 
     @property
     def hidden_warnings(self) -> tuple[str, ...]:
@@ -123,9 +132,9 @@ def make_wheel(inputs: WheelInputs, cache: Cache, toolchain: Toolchain) -> Path:
             "core": inputs.core.path.name,
             "extension": sha256_of(inputs.extension),
             "compiled_with": [str(part) for part in inputs.compiled_with],
-            "numpy": inputs.target.runtime.numpy.requirement,
+            "requires": [str(r) for r in requires_dist(inputs.matrix)],
             "hidden_warnings": inputs.hidden_warnings,
-            "recipe": recipe(Path(__file__), Path(__file__).with_name("sbom.py")),
+            "recipe": recipe(*(Path(__file__).with_name(name) for name in RECIPE)),
             "wheel": metadata.version("wheel"),
         }
     )
@@ -166,13 +175,14 @@ def _members(inputs: WheelInputs, toolchain: Toolchain) -> Iterator[tuple[str, b
     ]
     sbom = make_sbom(PROJECT, version, target.identifier, parts)
     yield f"{info}/sboms/{PROJECT}.cdx.json", sbom.encode()
-    yield f"{info}/METADATA", _metadata(target, parts, sorted(licences)).encode()
+    yield f"{info}/METADATA", _metadata(target, inputs.matrix, parts, sorted(licences)).encode()
     yield f"{info}/WHEEL", _wheel_file(target).encode()
 
 
-def _metadata(target: Target, parts: Sequence[Part], licence_files: list[str]) -> str:
-    runtime, version = target.runtime, target.tensorflow.version
-    minor = int(runtime.python.split(".")[1])
+def _metadata(
+    target: Target, matrix: Matrix, parts: Sequence[Part], licence_files: list[str]
+) -> str:
+    version = target.tensorflow.version
     status = "4 - Beta" if Version(version).is_prerelease else "5 - Production/Stable"
     licences = dict.fromkeys(
         f"({part.licence})" if " " in part.licence else part.licence for part in parts
@@ -185,8 +195,8 @@ def _metadata(target: Target, parts: Sequence[Part], licence_files: list[str]) -
             "summary": SUMMARY,
             "description": DESCRIPTION.format(version=version, glibc=GLIBC_FLOOR[target.arch]),
             "description_content_type": "text/markdown",
-            "requires_python": f">=3.{minor},<3.{minor + 1}",
-            "requires_dist": [runtime.numpy.requirement],
+            "requires_python": str(requires_python(matrix)),
+            "requires_dist": list(map(str, requires_dist(matrix))),
             "license_expression": canonicalize_license_expression(" AND ".join(licences)),
             "license_files": licence_files,
             "keywords": ["tflite", "tensorflow lite", "aws lambda", "inference"],
@@ -195,13 +205,13 @@ def _metadata(target: Target, parts: Sequence[Part], licence_files: list[str]) -
                 "Intended Audience :: Developers",
                 "Operating System :: POSIX :: Linux",
                 "Programming Language :: C++",
-                f"Programming Language :: Python :: {runtime.python}",
+                *python_classifiers(matrix),
                 "Programming Language :: Python :: Implementation :: CPython",
                 "Topic :: Scientific/Engineering :: Artificial Intelligence",
             ],
         }
     )
-    return str(fields.as_rfc822())
+    return str(canonical(fields.as_rfc822()))
 
 
 def _wheel_file(target: Target) -> str:

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from packaging.licenses import canonicalize_license_expression
 from packaging.metadata import Metadata
-from packaging.requirements import Requirement
 from packaging.utils import parse_wheel_filename
 from test_audit_samples import Elf
 from test_builders_toolchain import fake_toolchain
@@ -22,6 +21,7 @@ from test_builders_toolchain import fake_toolchain
 from builders import wheel as wheel_module
 from builders.audit import audit, extension_name
 from builders.core import Core
+from builders.core_metadata import FIELDS, requires_dist
 from builders.matrix import Target, load_matrix
 from builders.sbom import Part
 from builders.wheel import WheelInputs, make_wheel, platform_tag, toolchain_parts, wheel_name
@@ -190,13 +190,25 @@ def test_the_package_is_upstreams_files_and_the_extension(wheel: Path) -> None:
 def test_metadata_is_valid_and_of_this_target(wheel: Path) -> None:
     found = Metadata.from_email(read(wheel, f"{INFO}/METADATA"))
     assert (found.name, str(found.version)) == ("tflite_runtime", "2.14.1")
-    assert found.requires_python is not None
-    assert found.requires_python.contains("3.12.0")
-    assert not found.requires_python.contains("3.11.9")
-    assert not found.requires_python.contains("3.13.0")
-    assert found.requires_dist == [Requirement(TARGET.runtime.numpy.requirement)]
+    assert str(found.requires_python) == ">=3.8"
+    assert found.requires_dist == requires_dist(MATRIX)
     assert "Programming Language :: Python :: 3.12" in (found.classifiers or [])
     assert "2.17" in (found.description or "")
+
+
+@pytest.mark.parametrize("version", ["2.14.1", "2.22.0.dev20260518"])
+def test_every_wheel_of_a_version_has_the_same_metadata(version: str, tmp_path: Path) -> None:
+    targets = [t for t in MATRIX.targets() if t.tensorflow.version == version]
+    name = f"tflite_runtime-{version}.dist-info/METADATA"
+    found = {read(build(tmp_path / t.identifier, t), name) for t in targets}
+    assert len(targets) == 16
+    assert len(found) == 1
+
+
+def test_metadata_has_the_canonical_names_of_its_fields(wheel: Path) -> None:
+    message = message_from_bytes(read(wheel, f"{INFO}/METADATA"))
+    assert set(message.keys()) == set(FIELDS)
+    assert str(message.get_payload()).startswith("# tflite_runtime 2.14.1\n")
 
 
 def test_every_licence_is_in_the_expression_and_every_text_in_the_wheel(wheel: Path) -> None:
@@ -276,12 +288,12 @@ def test_a_wheel_that_is_there_is_not_written_again(
 def test_what_changes_a_wheel_changes_its_place(tmp_path: Path) -> None:
     toolchain = fake_toolchain(tmp_path)
     inputs = inputs_in(tmp_path)
-    numpy = replace(TARGET.runtime.numpy, below="2.6")
+    other = replace(MATRIX, runtimes=MATRIX.runtimes[:-1])
     changed = [
         inputs,
         replace(inputs, compiled_with=COMPILED_WITH[:1]),
         replace(inputs, core=replace(inputs.core, path=tmp_path / "core" / "other")),
-        replace(inputs, target=replace(TARGET, runtime=replace(TARGET.runtime, numpy=numpy))),
+        replace(inputs, matrix=other),
     ]
     (tmp_path / "core" / "0123456789abcdef").replace(tmp_path / "core" / "other")
     (tmp_path / "core" / "0123456789abcdef").symlink_to("other")
