@@ -7,6 +7,7 @@ time, sorted members, and nothing of the machine.
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from email.generator import Generator
 from importlib import metadata
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from zipfile import ZIP_DEFLATED, ZipInfo
 
 from auditwheel.architecture import Architecture
@@ -28,8 +30,8 @@ from packaging.version import Version
 from wheel.wheelfile import WheelFile
 
 from builders.audit import PACKAGE as PROJECT
-from builders.breakages import warnings_of
-from builders.cache import Cache, key_of, recipe, sha256_of
+from builders.breakages import python_patches_of
+from builders.cache import Cache, digest_files, key_of, recipe, sha256_of
 from builders.core import Core
 from builders.core_metadata import (
     canonical,
@@ -38,27 +40,17 @@ from builders.core_metadata import (
     requires_python,
 )
 from builders.matrix import Matrix, Target, load_matrix
+from builders.patching import apply_patch
 from builders.sbom import Part, make_sbom, parts_of
+from builders.stubs import typing_files
 from builders.toolchain import GLIBC_FLOOR, Toolchain
 
 SUMMARY = "TensorFlow Lite interpreter for AWS Lambda: NumPy 1 and 2, XNNPACK, no other dependency"
 # What decides on a wheel's bytes besides its inputs.
-RECIPE = ("wheel.py", "core_metadata.py", "sbom.py")
+RECIPE = ("wheel.py", "core_metadata.py", "sbom.py", "stubs")
 # The earliest time that a zip can hold (https://reproducible-builds.org/specs/source-date-epoch/).
 SOURCE_DATE_EPOCH = 315532800
 INIT = '"""The TensorFlow Lite runtime."""\n\n__version__ = "{version}"\n'
-HIDE = """
-import warnings
-
-# Upstream's interpreter prints this of itself; a filter of your own counts first. Wheels
-# that are built with --upstream-warnings leave it alone.
-warnings.filterwarnings(
-    "ignore",
-    message=r"{start}",
-    module=r"tflite_runtime\\.interpreter",
-    append=True,
-)
-"""
 DESCRIPTION = """\
 # tflite_runtime {version}
 
@@ -87,9 +79,10 @@ class WheelInputs:
     matrix: Matrix = field(default_factory=load_matrix)
 
     @property
-    def hidden_warnings(self) -> tuple[str, ...]:
-        """How the warnings begin that upstream's files print and the wheel hides."""
-        return () if self.upstream_warnings else warnings_of(self.target.tensorflow.version)
+    def patches(self) -> list[Path]:
+        """Ours of upstream's Python files."""
+        version = self.target.tensorflow.version
+        return python_patches_of(version, upstream_warnings=self.upstream_warnings)
 
 
 def wheel_name(target: Target) -> str:
@@ -133,7 +126,7 @@ def make_wheel(inputs: WheelInputs, cache: Cache, toolchain: Toolchain) -> Path:
             "extension": sha256_of(inputs.extension),
             "compiled_with": [str(part) for part in inputs.compiled_with],
             "requires": [str(r) for r in requires_dist(inputs.matrix)],
-            "hidden_warnings": inputs.hidden_warnings,
+            "patches": [digest_files(patch) for patch in inputs.patches],
             "recipe": recipe(*(Path(__file__).with_name(name) for name in RECIPE)),
             "wheel": metadata.version("wheel"),
         }
@@ -152,11 +145,10 @@ def _members(inputs: WheelInputs, toolchain: Toolchain) -> Iterator[tuple[str, b
     version = target.tensorflow.version
     info = f"{PROJECT}-{version}.dist-info"
     init = INIT.format(version=version)
-    init += "".join(HIDE.format(start=start) for start in inputs.hidden_warnings)
     yield f"{PROJECT}/__init__.py", init.encode()
     yield f"{PROJECT}/{inputs.extension.name}", inputs.extension.read_bytes()
-    for file in (core.path / "python").iterdir():
-        yield f"{PROJECT}/{file.name}", file.read_bytes()
+    for name, data in (_python_files(inputs) | typing_files(version)).items():
+        yield f"{PROJECT}/{name}", data
 
     licences = {
         f"{path.parent.name}/{path.name}": path.read_bytes()
@@ -177,6 +169,17 @@ def _members(inputs: WheelInputs, toolchain: Toolchain) -> Iterator[tuple[str, b
     yield f"{info}/sboms/{PROJECT}.cdx.json", sbom.encode()
     yield f"{info}/METADATA", _metadata(target, inputs.matrix, parts, sorted(licences)).encode()
     yield f"{info}/WHEEL", _wheel_file(target).encode()
+
+
+def _python_files(inputs: WheelInputs) -> dict[str, bytes]:
+    """Upstream's Python files with our patches."""
+    with TemporaryDirectory() as folder:
+        files = Path(folder) / "python"
+        shutil.copytree(inputs.core.path / "python", files)
+        for patch in inputs.patches:
+            version = inputs.target.tensorflow.version
+            apply_patch(patch, files, f"the Python files of TensorFlow {version}")
+        return {file.name: file.read_bytes() for file in files.iterdir()}
 
 
 def _metadata(

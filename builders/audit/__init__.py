@@ -24,6 +24,7 @@ from builders.audit.packaging_checks import (
 from builders.audit.report import AuditReport, Check, RuntimeVerdict
 from builders.audit.runtimes import verdicts
 from builders.audit.sbom_check import check_sbom
+from builders.audit.types_check import check_types
 from builders.audit.wheelfile import (
     PACKAGE,
     Archive,
@@ -95,6 +96,7 @@ def _inspect(
         check_metadata(wheel),
         check_record(wheel),
         check_files(wheel),
+        check_types(wheel),
         check_sbom(wheel),
         check_reproducible(wheel),
     ]

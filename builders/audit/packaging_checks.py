@@ -26,7 +26,15 @@ from builders.core_metadata import (
 )
 from builders.matrix import Matrix
 
-MODULES = ("__init__.py", "interpreter.py", "metrics_interface.py", "metrics_portable.py")
+MODULES = (
+    "__init__.py",
+    "py.typed",
+    *(
+        f"{name}.{suffix}"
+        for name in ("interpreter", "metrics_interface", "metrics_portable")
+        for suffix in ("py", "pyi")
+    ),
+)
 LISTED = 4  # names shown of a long list
 
 # Ours has 2,300 bytes and 45 fields, the longest of 160 characters.

@@ -254,9 +254,12 @@ class WheelSample:
         self.extension = f"tflite_runtime/{extension_name(runtime, self.target.arch)}"
         self.files = {
             "tflite_runtime/__init__.py": b"",
-            "tflite_runtime/interpreter.py": b"# code\n",
-            "tflite_runtime/metrics_interface.py": b"# code\n",
-            "tflite_runtime/metrics_portable.py": b"# code\n",
+            "tflite_runtime/py.typed": b"",
+            **{
+                f"tflite_runtime/{name}.{suffix}": b"# code\n"
+                for name in ("interpreter", "metrics_interface", "metrics_portable")
+                for suffix in ("py", "pyi")
+            },
             f"{self.dist_info}/METADATA": metadata.encode(),
             f"{self.dist_info}/WHEEL": wheel.encode(),
             f"{self.dist_info}/licenses/tensorflow/LICENSE": b"Apache\n",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-import warnings
 import zipfile
 from dataclasses import replace
 from email import message_from_bytes
@@ -20,10 +19,13 @@ from test_builders_toolchain import fake_toolchain
 
 from builders import wheel as wheel_module
 from builders.audit import audit, extension_name
+from builders.breakages import python_patches_of
 from builders.core import Core
 from builders.core_metadata import FIELDS, requires_dist
+from builders.errors import ArchiveError
 from builders.matrix import Target, load_matrix
 from builders.sbom import Part
+from builders.stubs import typing_files
 from builders.wheel import WheelInputs, make_wheel, platform_tag, toolchain_parts, wheel_name
 
 MATRIX = load_matrix()
@@ -57,12 +59,25 @@ COMPILED_WITH = [
 ]
 
 
+def upstream_files(version: str) -> dict[str, bytes]:
+    """Python files that take the parameters of upstream's, with the lines that we patch."""
+    hunks = [patch.read_text().partition("\n@@")[2] for patch in python_patches_of(version)]
+    lines = [line[1:] for hunk in hunks for line in hunk.splitlines()[1:] if line[0] in " -"]
+    found = {
+        name.replace(".pyi", ".py"): data
+        for name, data in typing_files(version).items()
+        if name.endswith(".pyi")
+    }
+    found["interpreter.py"] += "\n".join(["TEXT = r'''", *lines, "'''\n"]).encode()
+    return found
+
+
 def inputs_in(folder: Path, target: Target = TARGET, *, backwards: bool = False) -> WheelInputs:
     """A core and an extension below a folder, their files written in one order or the other."""
     core = folder / "core" / "0123456789abcdef"
     files = {
-        core / "python" / name: f"# {name}\n".encode()
-        for name in ("interpreter.py", "metrics_interface.py", "metrics_portable.py")
+        core / "python" / name: data
+        for name, data in upstream_files(target.tensorflow.version).items()
     }
     for component in COMPONENTS:
         name = component["name"]
@@ -110,37 +125,39 @@ def test_every_target_has_a_name_of_its_own() -> None:
 WARNED = MATRIX.target("tf2.22.0.dev20260518-cp312-x86_64")
 
 
-@pytest.mark.parametrize(
-    ("target", "asked_for", "printed"),
-    [
-        # None of its files prints one.
-        (TARGET, False, ["Warning: tf.lite.Interpreter is deprecated and", "another"]),
-        (WARNED, False, ["another"]),
-        (WARNED, True, ["Warning: tf.lite.Interpreter is deprecated and", "another"]),
-    ],
-)
-def test_upstreams_warning_is_hidden_unless_it_is_asked_for(
-    target: Target, asked_for: bool, printed: list[str], tmp_path: Path
-) -> None:
-    inputs = replace(inputs_in(tmp_path, target), upstream_warnings=asked_for)
-    toolchain = fake_toolchain(tmp_path)
-    package = read(make_wheel(inputs, toolchain.cache, toolchain), "tflite_runtime/__init__.py")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.resetwarnings()
-        exec(package, {})
-        for text in ("\n  Warning: tf.lite.Interpreter is deprecated and", "another"):
-            warnings.warn_explicit(text, UserWarning, "x.py", 1, "tflite_runtime.interpreter")
-    assert [str(warning.message).strip() for warning in caught] == printed
+def interpreter_of(inputs: WheelInputs, folder: Path) -> str:
+    toolchain = fake_toolchain(folder)
+    made = make_wheel(inputs, toolchain.cache, toolchain)
+    return read(made, "tflite_runtime/interpreter.py").decode()
 
 
-def test_a_filter_of_the_user_counts_before_ours(tmp_path: Path) -> None:
-    package = read(build(tmp_path, WARNED), "tflite_runtime/__init__.py")
-    text = "Warning: tf.lite.Interpreter is deprecated"
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        exec(package, {})
-        with pytest.raises(UserWarning, match="deprecated"):
-            warnings.warn_explicit(text, UserWarning, "x.py", 1, "tflite_runtime.interpreter")
+def test_upstreams_warning_is_not_there_unless_it_is_asked_for(tmp_path: Path) -> None:
+    warning = "warnings.warn(_INTERPRETER_DELETION_WARNING)"
+    inputs = inputs_in(tmp_path, WARNED)
+    assert warning in (inputs.core.path / "python/interpreter.py").read_text()
+    assert warning not in interpreter_of(inputs, tmp_path)
+    assert warning in interpreter_of(replace(inputs, upstream_warnings=True), tmp_path)
+    assert b"warnings" not in read(build(tmp_path, WARNED), "tflite_runtime/__init__.py")
+
+
+def test_paths_and_numbers_of_threads_are_taken_by_every_version(tmp_path: Path) -> None:
+    for number, asked_for in enumerate((False, True)):
+        inputs = replace(inputs_in(tmp_path / str(number)), upstream_warnings=asked_for)
+        text = interpreter_of(inputs, tmp_path)
+        assert "os.fspath(model_path)" in text
+        assert "num_threads < -1" in text
+
+
+def test_a_patch_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
+    inputs = inputs_in(tmp_path)
+    (inputs.core.path / "python/interpreter.py").write_text("# another\n")
+    with pytest.raises(ArchiveError, match=r"does not apply to the Python files of TensorFlow 2"):
+        interpreter_of(inputs, tmp_path)
+
+
+def test_the_wheel_has_types(wheel: Path) -> None:
+    for name, data in typing_files("2.14.1").items():
+        assert read(wheel, f"tflite_runtime/{name}") == data
 
 
 @pytest.mark.parametrize(
@@ -181,7 +198,8 @@ def test_members_are_sorted_plain_and_of_one_time(wheel: Path) -> None:
 
 
 def test_the_package_is_upstreams_files_and_the_extension(wheel: Path) -> None:
-    assert read(wheel, "tflite_runtime/interpreter.py") == b"# interpreter.py\n"
+    upstream = upstream_files("2.14.1")["metrics_portable.py"]
+    assert read(wheel, "tflite_runtime/metrics_portable.py") == upstream
     namespace: dict[str, object] = {}
     exec(read(wheel, "tflite_runtime/__init__.py"), namespace)
     assert namespace["__version__"] == "2.14.1"
