@@ -150,13 +150,7 @@ def _members(inputs: WheelInputs, toolchain: Toolchain) -> Iterator[tuple[str, b
     for name, data in (_python_files(inputs) | typing_files(version)).items():
         yield f"{PROJECT}/{name}", data
 
-    licences = {
-        f"{path.parent.name}/{path.name}": path.read_bytes()
-        for path in (core.path / "licences").glob("*/*")
-    }
-    for folder in ("libcxx", "libcxxabi", "libunwind"):
-        text = toolchain.zig.parent / "lib" / folder / "LICENSE.TXT"
-        licences[f"{folder}/LICENSE.TXT"] = text.read_bytes()
+    licences = _licences(core, toolchain)
     for name, data in licences.items():
         yield f"{info}/licenses/{name}", data
 
@@ -169,6 +163,22 @@ def _members(inputs: WheelInputs, toolchain: Toolchain) -> Iterator[tuple[str, b
     yield f"{info}/sboms/{PROJECT}.cdx.json", sbom.encode()
     yield f"{info}/METADATA", _metadata(target, inputs.matrix, parts, sorted(licences)).encode()
     yield f"{info}/WHEEL", _wheel_file(target).encode()
+
+
+def _licences(core: Core, toolchain: Toolchain) -> dict[str, bytes]:
+    """Each licence text once, in a folder that names all components that have it."""
+    texts = list((core.path / "licences").glob("*/*"))
+    texts += [
+        toolchain.zig.parent / "lib" / folder / "LICENSE.TXT"
+        for folder in ("libcxx", "libcxxabi", "libunwind")
+    ]
+    shared: dict[bytes, list[Path]] = {}
+    for path in sorted(texts, key=lambda path: (path.parent.name, path.name)):
+        shared.setdefault(path.read_bytes(), []).append(path)
+    return {
+        f"{'+'.join(dict.fromkeys(p.parent.name for p in paths))}/{paths[0].name}": data
+        for data, paths in shared.items()
+    }
 
 
 def _python_files(inputs: WheelInputs) -> dict[str, bytes]:

@@ -246,6 +246,20 @@ def test_every_licence_is_in_the_expression_and_every_text_in_the_wheel(wheel: P
     assert read(wheel, f"{INFO}/licenses/libcxx/LICENSE.TXT") == b"The licence of libcxx.\n"
 
 
+def test_a_text_that_components_share_is_there_once(tmp_path: Path) -> None:
+    inputs = inputs_in(tmp_path)
+    folder = inputs.core.path / "licences"
+    for name in ("ruy", "gemmlowp"):
+        (folder / name).mkdir()
+        (folder / name / "LICENSE").write_bytes((folder / "fft2d/LICENSE").read_bytes())
+    toolchain = fake_toolchain(tmp_path)
+    made = make_wheel(inputs, toolchain.cache, toolchain)
+    found = Metadata.from_email(read(made, f"{INFO}/METADATA")).license_files or []
+    assert "fft2d+gemmlowp+ruy/LICENSE" in found
+    assert read(made, f"{INFO}/licenses/fft2d+gemmlowp+ruy/LICENSE").startswith(b"The licence of f")
+    assert audit(made, MATRIX).ok
+
+
 def test_the_wheel_file_has_every_tag_and_the_build_number(wheel: Path) -> None:
     message = message_from_bytes(read(wheel, f"{INFO}/WHEEL"))
     tags = {
