@@ -64,7 +64,7 @@ def upstream_files(version: str) -> dict[str, bytes]:
     hunks = [patch.read_text().partition("\n@@")[2] for patch in python_patches_of(version)]
     lines = [line[1:] for hunk in hunks for line in hunk.splitlines()[1:] if line[0] in " -"]
     found = {
-        name.replace(".pyi", ".py"): data
+        name.replace(".pyi", ".py"): data + b"# As upstream has it.\n"
         for name, data in typing_files(version).items()
         if name.endswith(".pyi")
     }
