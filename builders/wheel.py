@@ -124,6 +124,8 @@ def make_wheel(inputs: WheelInputs, cache: Cache, toolchain: Toolchain) -> Path:
             "name": name,
             "core": inputs.core.path.name,
             "extension": sha256_of(inputs.extension),
+            # The core's key does not cover all that its record says of them.
+            "components": inputs.core.record["components"],
             "compiled_with": [str(part) for part in inputs.compiled_with],
             "requires": [str(r) for r in requires_dist(inputs.matrix)],
             "patches": [digest_files(patch) for patch in inputs.patches],
