@@ -98,11 +98,15 @@ def sentence(version: str, facts: Mapping[str, str]) -> str:
     Args:
         facts: as `told` gives them.
     """
-    relation = facts.get("relation", "not known")
+    return f"{facts.get('relation', 'not known')}: {stand_in(version, facts)}"
+
+
+def stand_in(version: str, facts: Mapping[str, str]) -> str:
+    """A version in words, and of a substitute the pin that it stands in for."""
     named = _dated(version, facts.get("date"))
-    if relation != Relation.SUBSTITUTED or "pin" not in facts:
-        return f"{relation}: {named}"
-    text = f"{relation}: {named} for {_dated(facts['pin'], facts.get('pin_date'))}"
+    if "pin" not in facts:
+        return named
+    text = f"{named} for {_dated(facts['pin'], facts.get('pin_date'))}"
     days = days_from_pin(facts)
     if days is None:
         return text

@@ -30,6 +30,7 @@ from builders.matrix import (
 
 SAMPLE: dict[str, Any] = {
     "architectures": ["x86_64", "aarch64"],
+    "recommended": "2.14.1",
     "runtime": [
         {
             "python": "3.12",
@@ -235,6 +236,11 @@ MALFORMED = [
     (changed((), runtime={}), "matrix: 'runtime'"),
     (changed((), tensorflow=[2]), "matrix: 'tensorflow'"),
     (changed((), tensorflow=None), "matrix: 'tensorflow' is missing"),
+    (changed((), recommended=None), "matrix: 'recommended' is missing"),
+    (changed((), recommended="2.15.1"), "names '2.15.1', which has no verified target"),
+    (changed(TENSORFLOW, verified=[]), "names '2.14.1', which has no verified target"),
+    (changed(TENSORFLOW, version="2.15.0.dev1"), "tensorflow 2.15.0.dev1: 'about' is missing"),
+    (changed(TENSORFLOW, about=""), "tensorflow 2.14.1: 'about'"),
     (changed((), colour="red"), "matrix: unknown key 'colour'"),
     (changed((), runtime=SAMPLE["runtime"] * 2), "one runtime twice"),
     (changed((), tensorflow=SAMPLE["tensorflow"] * 2), "one tensorflow twice"),
