@@ -99,10 +99,12 @@ def as_data(matrix: Matrix) -> dict[str, Any]:
 
     return {
         "architectures": list(matrix.architectures),
+        "recommended": matrix.recommended.version,
         "runtime": [runtime_data(runtime) for runtime in matrix.runtimes],
         "tensorflow": [
             {
                 "version": row.version,
+                **({"about": row.about} if Version(row.version).is_prerelease else {}),
                 **({"sha256": row.sha256} if row.sha256 else {}),
                 "cxx_standard": row.cxx_standard,
                 **({"absl": list(row.absl)} if row.absl else {}),
