@@ -16,7 +16,9 @@ from builders.audit import PACKAGE
 from builders.audit.wheelfile import Archive, DamagedWheelError, read_archive
 from builders.core_metadata import requirement_of
 from builders.errors import PublishError
+from builders.locking.coherence import stand_in
 from builders.sbom import PROPERTIES, Part
+from builders.sources import Relation
 from ci.publish.manifest import NumPy, Wheel
 
 # Of components that come as wheels; all others of a build share one origin.
@@ -63,6 +65,20 @@ class Contents:
         if len(origins) != 1:
             raise PublishError(f"its SBOM names the origins {sorted(origins)}, expected one")
         return origins.pop()
+
+    @property
+    def substituted(self) -> dict[str, str] | None:
+        """Its components that are substitutes, each with what it stands in for.
+
+        None where no component says how it belongs, as of wheels from before it was recorded.
+        """
+        if not any(part.relation for part in self.parts):
+            return None
+        return {
+            part.name: stand_in(part.version, part.belonging)
+            for part in self.parts
+            if part.relation == Relation.SUBSTITUTED
+        }
 
 
 def read_contents(path: Path) -> Contents:
