@@ -21,7 +21,7 @@ def test_pip_knows_the_options_of_a_zip() -> None:
     options, wanted = create_command(command).parse_args(arguments)
     assert (program, command) == ("pip", "install")
     assert options.platforms == ["manylinux2014_x86_64", "manylinux_2_28_x86_64"]
-    assert MATRIX.runtime(options.python_version)
+    assert MATRIX.runtime(".".join(map(str, options.python_version)))
     check_version(*wanted)
 
 
