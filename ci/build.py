@@ -285,7 +285,7 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument(
         "--upstream-warnings",
         action="store_true",
-        help="leave alone the warning of TensorFlow 2.19 and later, for each Interpreter, that it "
+        help="leave alone the warning of TensorFlow 2.18 and later, for each Interpreter, that it "
         "moves to another package; wheels hide it otherwise",
     )
     how.add_argument(
