@@ -24,8 +24,8 @@ from ci.publish.readme import BEGIN, END
 from smoke_lambda.report import Check, SmokeRun
 
 MATRIX = load_matrix()
-CP312 = MATRIX.target("tf2.14.1-cp312-x86_64")
-CP39 = MATRIX.target("tf2.14.1-cp39-x86_64")
+CP312 = test_builders_wheel.first_build("tf2.14.1-cp312-x86_64")
+CP39 = test_builders_wheel.first_build("tf2.14.1-cp39-x86_64")
 HOSTING = Hosting(
     repository="https://git.example/ada/wheels",
     source="https://git.example/ada/wheels/blob/main/",

@@ -29,7 +29,15 @@ from builders.stubs import typing_files
 from builders.wheel import WheelInputs, make_wheel, platform_tag, toolchain_parts, wheel_name
 
 MATRIX = load_matrix()
-TARGET = MATRIX.target("tf2.14.1-cp312-x86_64")
+
+
+def first_build(identifier: str) -> Target:
+    """A target of the matrix with build number 1, whatever the matrix has by now."""
+    target = MATRIX.target(identifier)
+    return replace(target, tensorflow=replace(target.tensorflow, build=1))
+
+
+TARGET = first_build("tf2.14.1-cp312-x86_64")
 INFO = "tflite_runtime-2.14.1.dist-info"
 COMPONENTS = [
     {
