@@ -212,7 +212,7 @@ def test_what_each_version_is_is_said_once_and_at_its_wheels() -> None:
     root = document(of)
     told = text(root.find(".//section[@aria-labelledby='versions']"))
     assert told.index(RECOMMENDED.tensorflow) < told.index(OLD.tensorflow)
-    assert f"recommended {MATRIX.recommended.about}." in told
+    assert f"{MATRIX.recommended.version} recommended{MATRIX.recommended.about}." in told
     assert "Not what it pins, but substituted: ruy (6ffa93a for 3286a34)." in told
     ours, other = (text(articles(root)[w.target]) for w in (RECOMMENDED, OLD))
     assert f"{MATRIX.recommended.about}. {OLDER}" in ours
@@ -341,7 +341,6 @@ def test_the_same_bytes_in_another_process() -> None:
         from ci.publish.hosting import Hosting
         from ci.publish.manifest import decode
         from ci.publish.page import page
-from ci.publish.versions import OLDER
         manifest = decode(sys.stdin.buffer.read())
         hosting = Hosting(**dict(argument.split("=") for argument in sys.argv[1:]))
         sys.stdout.buffer.write(page(manifest, load_matrix(), hosting))
