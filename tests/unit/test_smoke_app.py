@@ -230,7 +230,7 @@ def test_too_many_pixels(load: Load, pixels: int) -> None:
     file = io.BytesIO()
     Image.new("L", (pixels, 1)).save(file, "PNG")
     answer = app.handler({"image": base64.b64encode(file.getvalue()).decode()}, None)
-    assert "decompression bomb" in answer["error"]
+    assert answer["error"] == "the image is too large: send at most 99 pixels, and 20000 per side"
 
 
 @pytest.mark.parametrize(
@@ -262,6 +262,32 @@ def test_too_many_pixels(load: Load, pixels: int) -> None:
         ("fe80::1%eth0", False),
         ("fec0::1", False),
         ("ff02::1", False),
+        ("192.0.0.8", False),
+        ("192.0.0.171", False),
+        ("192.0.2.1", False),
+        ("192.88.99.1", False),
+        ("198.19.0.1", False),
+        ("198.51.100.7", False),
+        ("203.0.113.7", False),
+        ("3fff::1", False),
+        ("3fff:fff::1", False),
+        ("4000::1", False),
+        ("5f00::1", False),
+        ("100::1", False),
+        ("2001:db8::1", False),
+        ("2001:2::1", False),
+        ("2001:10::1", False),
+        ("2002:5db8:d822::1", False),
+        ("::93.184.216.34", False),
+        ("::ffff:0:93.184.216.34", False),
+        ("64:ff9b:1::1", False),
+        ("64:ff9b::10.0.0.1", False),
+        ("64:ff9b::93.184.216.34", True),
+        ("2001:200::1", True),
+        ("2620:fe::fe", True),
+        ("192.0.1.1", True),
+        ("192.88.98.1", True),
+        ("223.255.255.255", True),
     ],
 )
 def test_which_addresses_are_public(load: Load, address: str, public: bool) -> None:
@@ -334,9 +360,17 @@ def test_a_relative_redirect(load: Load, internet: Callable[..., Internet]) -> N
 def test_too_many_redirects(load: Load, internet: Callable[..., Internet]) -> None:
     app = load()
     moved = reply(status="302 Found", Location="/")
-    net = internet({"host.example": [PUBLIC]}, *[moved] * 9)
-    assert "redirects more than 3" in app.handler({"url": "http://host.example/"}, None)["error"]
-    assert len(net.connected) == 4
+    net = internet({"host.example": [PUBLIC]}, *[moved] * 30)
+    assert "redirects more than 20" in app.handler({"url": "http://host.example/"}, None)["error"]
+    assert len(net.connected) == 21
+
+
+def test_as_many_redirects_as_a_browser_takes(
+    load: Load, internet: Callable[..., Internet]
+) -> None:
+    moved = reply(status="302 Found", Location="/")
+    internet({"host.example": [PUBLIC]}, *[moved] * 20, reply(PNG))
+    assert "class" in load().handler({"url": "http://host.example/"}, None)
 
 
 @pytest.mark.parametrize(
@@ -347,8 +381,10 @@ def test_too_many_redirects(load: Load, internet: Callable[..., Internet]) -> No
         (reply(status="204 No Content"), "status 204"),
         (b"no HTTP at all", "cannot be fetched"),
         (b"", "cannot be fetched"),
-        (reply(PNG[:50]), "not a readable"),
-        (reply(b""), "not a readable"),
+        (reply(status="302 Found"), "status 302"),
+        (reply(status="999 <script>"), "status 999"),
+        (reply(PNG[:50]), "the PNG is damaged"),
+        (reply(b""), "send PNG"),
     ],
 )
 def test_bad_answers(
