@@ -206,7 +206,7 @@ FAULTS: tuple[tuple[type[Exception], str], ...] = (
     (socket.gaierror, "its host is not known"),
     (ssl.SSLError, "its host has no valid certificate"),
     (OSError, "its host does not answer"),
-    (ValueError, "it is not valid"),
+    (ValueError, "it, or what its host answers, is not valid"),
     (http.client.HTTPException, "its host does not speak HTTP"),
 )
 
