@@ -131,5 +131,5 @@ def _round(name: str, target: Target, campaign: Campaign, number: int, end: floa
         if not failed:
             raise
     if failed:
-        case, fault = min(failed, key=lambda pair: len(json.dumps(pair[0])))
+        case, fault = min(reversed(failed), key=lambda pair: len(json.dumps(pair[0])))
         campaign.finding = Finding(target=name, seed=number, fault=fault, case=case)
