@@ -139,7 +139,7 @@ def parse_json(text: bytes) -> object:
 
 def file_of_form(data: bytes) -> bytes:
     """The first file of a form (multipart/form-data, RFC 7578)."""
-    boundary = data.partition(b"\r\n")[0]
+    boundary = data[:100].partition(b"\r\n")[0]  # it has at most 72 bytes
     for part in data.split(b"\r\n" + boundary, MAX_PARTS):
         head, _, content = part.partition(b"\r\n\r\n")
         if b"filename" in head.lower() and content:
@@ -429,7 +429,7 @@ def essence_of_png(data: bytes) -> tuple[bytes, bytes]:
 
 def essence_of_jpeg(data: bytes) -> tuple[bytes, bytes]:
     """The same JPEG without comments and applications' segments, and its Exif data."""
-    marker = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd7])")  # those are parts of scans
+    marker = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])")  # those are parts of scans
     kept, exif, scans, end = [data[:2]], b"", 0, 2
     for _ in range(MAX_PARTS):
         found = marker.search(data, end)
@@ -445,7 +445,7 @@ def essence_of_jpeg(data: bytes) -> tuple[bytes, bytes]:
             end = following.start() if following else len(data)
         # Of the applications' segments, JFIF's and Adobe's tell what the colours are.
         if kind in (0xE0, 0xEE) or not (0xE1 <= kind <= 0xEF or kind == 0xFE):
-            kept.append(b"\xff" + data[start - 1 : end])
+            kept.append(data[found.start() : end])
         if scans > MAX_SCANS:
             raise RequestError(f"the JPEG has more than {MAX_SCANS} scans")
     raise RequestError("the JPEG has too many segments")

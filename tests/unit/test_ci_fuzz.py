@@ -169,7 +169,7 @@ def test_a_seed_gives_the_same_cases() -> None:
 
 def test_rounds_until_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter(range(10_000))
-    monkeypatch.setattr(campaign.time, "monotonic", lambda: float(next(now)))
+    monkeypatch.setattr("ci.fuzz.campaign.time.monotonic", lambda: float(next(now)))
     target = Numbers()
     monkeypatch.setattr(target, "fault", lambda _case: "")
     ran = campaign.run("numbers", target, seconds=120, first_seed=1)
