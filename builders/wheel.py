@@ -122,6 +122,8 @@ def make_wheel(inputs: WheelInputs, cache: Cache, toolchain: Toolchain) -> Path:
             "name": name,
             "core": inputs.core.path.name,
             "extension": sha256_of(inputs.extension),
+            # The core's key does not cover all that its record says of them.
+            "components": inputs.core.record["components"],
             "compiled_with": [str(part) for part in inputs.compiled_with],
             "numpy": inputs.target.runtime.numpy.requirement,
             "hidden_warnings": inputs.hidden_warnings,

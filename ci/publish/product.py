@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from builders.audit import PACKAGE
 from builders.audit.wheelfile import DamagedWheelError, read_archive
 from builders.errors import PublishError
-from builders.sbom import Part
+from builders.sbom import PROPERTIES, Part
 from ci.publish.manifest import NumPy, Wheel
 
 # Of components that come as wheels; all others of a build share one origin.
@@ -101,7 +101,8 @@ def _part(component: dict[str, Any]) -> Part:
         name=component["name"],
         version=component["version"],
         licence=licence["expression"],
-        origin=properties["origin"],
         location=source["url"],
         sha256=hashed["content"],
+        # What was published before how it belongs was recorded does not say it.
+        **{name: value for name, value in properties.items() if name in PROPERTIES},
     )

@@ -234,6 +234,19 @@ def test_the_sbom_names_all_that_is_compiled_in(wheel: Path) -> None:
     }
 
 
+def test_how_a_component_belongs_is_in_the_wheel_and_in_its_key(tmp_path: Path) -> None:
+    inputs, toolchain = inputs_in(tmp_path), fake_toolchain(tmp_path)
+    belongs = {"relation": "substituted", "pin": "b9d4073"}
+    components = [COMPONENTS[0], COMPONENTS[1] | belongs, COMPONENTS[2]]
+    core = replace(inputs.core, record={"components": components})
+    told = make_wheel(replace(inputs, core=core), toolchain.cache, toolchain)
+    assert told.parent != make_wheel(inputs, toolchain.cache, toolchain).parent
+    bom = json.loads(read(told, f"{INFO}/sboms/tflite_runtime.cdx.json"))
+    [xnnpack] = [part for part in bom["components"] if part["name"] == "xnnpack"]
+    found = {item["name"]: item["value"] for item in xnnpack["properties"]}
+    assert found == {"origin": "debian", **belongs}
+
+
 def test_the_compilers_libraries_are_known_by_the_compiler(tmp_path: Path) -> None:
     toolchain = fake_toolchain(tmp_path)
     for part in toolchain_parts(toolchain):
