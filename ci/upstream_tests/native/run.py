@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -151,10 +151,11 @@ class Place:
                 "GTEST_FILTER": tests,
                 "GTEST_LIST_TESTS": "1" if listing else "0",
             }
+            status = None
             with (
                 started([self.program], cwd=folder, env=env, log=log) as process,
                 contextlib.suppress(subprocess.TimeoutExpired),
             ):
-                process.wait(SECONDS)
+                status = process.wait(SECONDS)
             result = json.loads(account.read_bytes()) if account.is_file() else None
-            return Ended(process.returncode, result, log.read_text(errors="replace"))
+            return Ended(status, result, log.read_text(errors="replace"))
