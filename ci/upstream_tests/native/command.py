@@ -83,7 +83,7 @@ def test_core(
         found = outcomes_of_programs(programs, compiled, workshop, runner.jobs)
     return Report(
         wheel=f"core tf{tensorflow.version}-{ARCH} {core.path.name}",
-        version=plan.about(programs),
+        version=plan.about(programs, [outcome.test for outcome in found]),
         test_sha256=digest_files(*(tree.root / program.source for program in programs)),
         environment={"googletest": sources[0].origin.version, **components(core)},
         outcomes=tuple(found),

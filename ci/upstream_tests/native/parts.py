@@ -196,5 +196,4 @@ class Parts:
             failure=CompileError,
             what=what,
             env=self.toolchain.environment,
-            keep_open=self.cache.held_locks,
         )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 from builders.errors import UsageError
 from builders.matrix import Row, is_version, read_toml
-from ci.upstream_tests.expected import LEFT_OUT, Expectation, Version, read_expectation
+from ci.upstream_tests.expected import LEFT_OUT, Version, read_expectation
 
 TESTS_FILE = Path(__file__).with_name("tests.toml")
 SOURCES = Path(__file__).with_name("sources")
@@ -84,11 +84,19 @@ class Plan:
         row = self.version.of(program.whole)
         return row is not None and row.outcome == LEFT_OUT
 
-    def about(self, programs: tuple[Program, ...]) -> Version:
-        """What is expected of these programs alone."""
-        rows = tuple(r for r in self.version.expected if any(_concerns(r, p) for p in programs))
-        found = self.version
-        return Version(tensorflow=found.tensorflow, testdata=found.testdata, expected=rows)
+    def about(self, programs: Sequence[Program], tests: Collection[str]) -> Version:
+        """What is expected of these programs alone.
+
+        Args:
+            tests: their names: a row that is not of one program may be about none of them.
+        """
+        names = {program.name for program in programs}
+        rows = tuple(
+            row
+            for row in self.version.expected
+            if row.test.partition(":")[0] in names or any(map(row.covers, tests))
+        )
+        return replace(self.version, expected=rows)
 
 
 def load_plan(tensorflow: str, path: Path = TESTS_FILE) -> Plan:
@@ -140,11 +148,6 @@ def _suite(row: Row) -> Suite:
     if not found.precompiled:
         raise UsageError(f"{row.name}: needs a header to precompile")
     return found
-
-
-def _concerns(row: Expectation, program: Program) -> bool:
-    """Whether a row can be about a test of the program."""
-    return fnmatchcase(program.name, row.test.partition(":")[0])
 
 
 @dataclass(frozen=True)
