@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -377,7 +378,7 @@ def test_each_program_has_an_outcome(
 def test_another_architecture_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command.platform, "machine", lambda: "riscv64")
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     assert whole.main(["--native"]) == UsageError.exit_code
     assert "run them on such a machine" in capsys.readouterr().err
 
