@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from builders.breakages import definitions_of
-from builders.cache import Cache, key_of, recipe
+from builders.cache import Cache, digest_files, key_of, recipe, sha256_of
 from builders.core import PUBLIC_DEFINITIONS
 from builders.errors import CompileError
 from builders.matrix import TensorFlow
@@ -56,6 +56,8 @@ INCLUDES = (
 GOOGLETEST = ("googletest/src/gtest-all.cc", "googlemock/src/gmock-all.cc")
 MAIN = "googlemock/src/gmock_main.cc"
 # Of FlatBuffers' compiler, what writes C++.
+FLATBUFFERS = ("src", "include")
+GENERATED_BY = ("toolchain", "target", "flags", "schemas", "recipe")
 FLATC = ("code_generators.cpp", "idl_gen_cpp.cpp", "idl_parser.cpp", "util.cpp")
 
 
@@ -132,7 +134,14 @@ class Parts:
                 self.tool(f"reading {schema}", [generator, source, f"{product / folder}/"])
             generator.unlink()
 
-        return self.cache.product("upstream-native-schemas", key_of(self.inputs), make)
+        # Of the trees, only this counts: most changes of them leave it alone.
+        read = [self.tree.root / schema for schema in self.tree.plan.schemas]
+        inputs = {
+            "flatbuffers": digest_files(*(self.trees / "flatbuffers" / n for n in FLATBUFFERS)),
+            "read": [sha256_of(schema) for schema in read],
+            **{name: value for name, value in self.inputs.items() if name in GENERATED_BY},
+        }
+        return self.cache.product("upstream-native-schemas", key_of(inputs), make)
 
     def googletest_objects(self) -> list[Path]:
         """Googletest with its main function."""
@@ -141,8 +150,14 @@ class Parts:
         return [self.object(own / name, folders) for name in (*GOOGLETEST, MAIN)]
 
     def helper(self, source: str) -> Path:
-        """The object of a helper."""
-        return self.object(self.tree.root / source, [])
+        """The object of a helper; one that lies among a suite's tests begins as they do."""
+        folder = str(Path(source).parent)
+        suites = [suite for suite in self.tree.plan.suites if suite.folder == folder]
+        return self.object(self.tree.root / source, self.beginning(*suites))
+
+    def beginning(self, *suites: Suite) -> list[str]:
+        """The options that begin a source with the precompiled headers of its suite, if any."""
+        return [part for suite in suites for part in ("-include-pch", str(self.precompiled(suite)))]
 
     def again(self, suite: Suite) -> list[Path]:
         """The objects of the core's sources that a suite wants compiled with its own macros."""

@@ -53,16 +53,8 @@ class Workshop:
             CompileError: something that they all need cannot be compiled.
         """
         parts = self.parts
-        # First, since everything else includes it, or waits for it.
-        _ = parts.schemas
         suites = dict.fromkeys(program.suite for program in programs)
         helpers = sorted({h for p in programs for h in parts.tree.helpers_of(p)})
-        shared: list[Work] = [partial(parts.precompiled, suite) for suite in suites]
-        shared += [lambda: self.library, parts.googletest_objects]
-        shared += [partial(parts.again, suite) for suite in suites]
-        shared += [partial(self._helper, helper) for helper in helpers]
-        total = len(shared) + len(programs)
-        done = 0
         found = Compiled({}, {})
 
         def one(program: Program) -> None:
@@ -71,11 +63,22 @@ class Workshop:
             except CompileError as error:
                 found.faults[program] = first_line(error)
 
+        # What includes something waits for it.
+        steps: list[list[Work]] = [
+            [lambda: parts.schemas, lambda: self.library],
+            [*(partial(parts.precompiled, suite) for suite in suites), parts.googletest_objects],
+            [
+                *(partial(parts.again, suite) for suite in suites),
+                *(partial(self._helper, helper) for helper in helpers),
+            ],
+            [partial(one, program) for program in programs],
+        ]
+        done = 0
         with ThreadPoolExecutor(jobs) as pool:
-            for step in (shared, [partial(one, program) for program in programs]):
+            for step in steps:
                 for _ in pool.map(lambda work: work(), step):
                     done += 1
-                    progress(done, total)
+                    progress(done, sum(map(len, steps)))
         return found
 
     def _helper(self, source: str) -> None:
@@ -115,7 +118,7 @@ class Workshop:
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir(parents=True)
             compiled = work / "test.o"
-            command = parts.command(["-include-pch", str(parts.precompiled(program.suite))])
+            command = parts.command(parts.beginning(program.suite))
             source = parts.tree.root / program.source
             parts.tool(f"compiling {program.name}", [*command, "-c", source, "-o", compiled])
             objects = [compiled, *parts.again(program.suite), *map(parts.helper, helpers)]
