@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from builders.errors import UsageError
 from builders.matrix import Matrix, Runtime, Target
 
-DEFAULT_TENSORFLOW = "2.14.1"
 # AWS's names, for those who type them.
 ARCH_ALIASES = {"arm64": "aarch64", "amd64": "x86_64"}
 
@@ -52,7 +51,7 @@ def select(
         return [target for target in matrix.targets() if target.identifier in wanted]
     versions = {
         matrix.tensorflow(version).version
-        for version in selection.tensorflow or (DEFAULT_TENSORFLOW,)
+        for version in selection.tensorflow or (matrix.recommended.version,)
     }
     pythons = {matrix.runtime(python).python for python in selection.python}
     architectures = {architecture(matrix, arch) for arch in selection.arch or (machine,)}

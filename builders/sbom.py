@@ -25,7 +25,8 @@ from cyclonedx.output.json import JsonV1Dot6
 
 NAMESPACE = uuid.UUID("6ac4f4c8-52a5-5a0e-9a7c-5d9d3a3f9d0b")
 # Of a part, what CycloneDX has no field for.
-PROPERTIES = ("origin", "relation", "date", "pin", "pin_date")
+BELONGING = ("relation", "date", "pin", "pin_date")
+PROPERTIES = ("origin", *BELONGING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +51,9 @@ class Part:
     pin_date: str = ""
 
     @property
-    def properties(self) -> dict[str, str]:
-        """What a reader of the SBOM finds as its properties; nothing that is empty."""
-        found = {name: getattr(self, name) for name in PROPERTIES}
+    def belonging(self) -> dict[str, str]:
+        """What is known of how it belongs to the TensorFlow."""
+        found = {name: getattr(self, name) for name in BELONGING}
         return {name: value for name, value in found.items() if value}
 
 
@@ -84,7 +85,10 @@ def _component(part: Part) -> Component:
         bom_ref=part.name,
         licenses=[LicenseExpression(part.licence)],
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=part.sha256)],
-        properties=[Property(name=name, value=value) for name, value in part.properties.items()],
+        properties=[
+            Property(name=name, value=value)
+            for name, value in {"origin": part.origin, **part.belonging}.items()
+        ],
     )
     kind = ExternalReferenceType.SOURCE_DISTRIBUTION
     component.external_references.add(ExternalReference(type=kind, url=XsUri(part.location)))

@@ -32,11 +32,15 @@ ROOT = Path(__file__).parent.parent
 NEEDED_BYTES = 4_000_000_000
 KEPT_LOGS = 10
 
+RECOMMENDED = load_matrix().recommended.version
+
 EXAMPLES = f"""\
 examples:
-  build                                   TensorFlow 2.14.1, every Python that runs here
+  build                                   TensorFlow {RECOMMENDED}, every Python that
+                                          runs here
   build --python 3.12 --python 3.13       two Pythons
   build --only tf2.14.1-cp314-x86_64      one target, by its name in --list
+  build --tensorflow 2.14.1               another TensorFlow version
   build --arch arm64 --python 3.12        cross-compiled; audited, not smoke-tested here
   build --runner docker                   in images: every Python that has, or may have, one
   build --plan                            what would run, and what is there already
@@ -281,7 +285,7 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument(
         "--upstream-warnings",
         action="store_true",
-        help="leave alone the warning of TensorFlow 2.19 and later, for each Interpreter, that it "
+        help="leave alone the warning of TensorFlow 2.18 and later, for each Interpreter, that it "
         "moves to another package; wheels hide it otherwise",
     )
     how.add_argument(

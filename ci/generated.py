@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,11 @@ from smoke_lambda.ops import load_ops
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 BAKE_FILE = DOCKERFILE.with_name("docker-bake.json")
+# Files in which any TensorFlow version of the matrix means the recommended one; and how the
+# README names it, where it names others, too: as a part of a target's name.
+SAM = ROOT / "smoke_lambda/sam"
+NAMING = (DOCKERFILE, *sorted(SAM.glob("*.yaml")), SAM / "Dockerfile")
+ANYWHERE, TARGET_NAME = r"(?<![\d.])({})(?![\w.])", r"\btf({})-cp"
 RUNTIMES_BEGIN = "<!-- runtimes: written by ./scripts/update -->\n"
 RUNTIMES_END = "<!-- /runtimes -->"
 
@@ -27,7 +33,8 @@ RUNTIMES_END = "<!-- /runtimes -->"
 def generated(matrix: Matrix) -> Mapping[Path, str]:
     """The text of every such file as it should be."""
     return {
-        README: with_runtimes(README.read_text(), matrix),
+        README: with_recommended(with_runtimes(README.read_text(), matrix), matrix, TARGET_NAME),
+        **{path: with_recommended(path.read_text(), matrix, ANYWHERE) for path in NAMING},
         BAKE_FILE: bake_file(matrix),
         PAGE: operators_page(load_ops()),
     }
@@ -56,6 +63,20 @@ def with_runtimes(readme: str, matrix: Matrix) -> str:
             f"| `{runtime.numpy.requirement}` | {', '.join(verified) or 'declared'} |"
         )
     return between(readme, RUNTIMES_BEGIN, RUNTIMES_END, "\n".join([*lines, "", ""]))
+
+
+def with_recommended(text: str, matrix: Matrix, pattern: str) -> str:
+    """A text with the recommended version in the place of any other of the matrix.
+
+    Args:
+        pattern: where; `{}` in it stands for all versions.
+    """
+    versions = "|".join(re.escape(row.version) for row in matrix.tensorflows)
+    return re.sub(
+        pattern.format(versions),
+        lambda found: found[0].replace(found[1], matrix.recommended.version),
+        text,
+    )
 
 
 def bake_file(matrix: Matrix) -> str:

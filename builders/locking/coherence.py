@@ -9,24 +9,17 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from builders.locking.cmake import Pin
 from builders.sources import Component, Lock, Origin, Relation, Source
 
 TENSORFLOW = "tensorflow"
-PINNER = "upstream"
+UPSTREAM = "upstream"
 """The origin whose rows are the pins of the tree's Bazel files."""
 
 # The shortest name of a commit that Git and Debian write.
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class OtherPin:
-    """What the tree's CMake files pin: a commit or release, or the checksum of an archive."""
-
-    version: str = ""
-    sha256: str = ""
 
 
 def is_same_version(one: str, other: str) -> bool:
@@ -39,7 +32,7 @@ def is_same_version(one: str, other: str) -> bool:
 
 
 def relation_of(
-    component: Component, origin: Origin, tensorflow: Origin | None, pin: OtherPin
+    component: Component, origin: Origin, tensorflow: Origin | None, pin: Pin
 ) -> Relation:
     """How a component of one origin belongs to its TensorFlow.
 
@@ -47,11 +40,10 @@ def relation_of(
         tensorflow: where TensorFlow itself comes from, in the same set of sources.
         pin: CMake's; Bazel's is the component's origin `upstream`.
     """
-    bazel = component.origins.get(PINNER)
-    pinned = [bazel.version] if bazel is not None else []
-    pinned += [pin.version] if pin.version else []
+    bazel = component.origins.get(UPSTREAM)
+    pinned = (bazel.version if bazel is not None else "", pin.version)
     if origin.archive.sha256 == pin.sha256 or any(
-        is_same_version(origin.version, version) for version in pinned
+        version and is_same_version(origin.version, version) for version in pinned
     ):
         return Relation.PINNED
     if tensorflow is not None and origin.archive == tensorflow.archive:
@@ -59,7 +51,7 @@ def relation_of(
     return Relation.SUBSTITUTED
 
 
-def with_relations(lock: Lock, pins: Mapping[str, OtherPin]) -> Lock:
+def with_relations(lock: Lock, pins: Mapping[str, Pin]) -> Lock:
     """The lock with the relation of each component and origin.
 
     Args:
@@ -68,7 +60,7 @@ def with_relations(lock: Lock, pins: Mapping[str, OtherPin]) -> Lock:
     own = next((c.origins for c in lock.components if c.name == TENSORFLOW), {})
 
     def related(component: Component) -> Component:
-        pin = pins.get(component.name, OtherPin())
+        pin = pins.get(component.name, Pin(name=component.name))
         origins = {
             name: replace(origin, relation=relation_of(component, origin, own.get(name), pin).value)
             for name, origin in component.origins.items()
@@ -85,7 +77,7 @@ def told(source: Source) -> dict[str, str]:
         `relation`; `date`, the day that the version is of; of a substitute also `pin`, the
         version that TensorFlow pins, and `pin_date`.
     """
-    origin, pin = source.origin, source.component.origins.get(PINNER)
+    origin, pin = source.origin, source.component.origins.get(UPSTREAM)
     facts = {"relation": str(origin.relation), "date": _day(origin)}
     if origin.relation == Relation.SUBSTITUTED and pin is not None:
         facts |= {"pin": pin.version, "pin_date": _day(pin)}
@@ -106,15 +98,20 @@ def sentence(version: str, facts: Mapping[str, str]) -> str:
     Args:
         facts: as `told` gives them.
     """
-    relation = facts.get("relation", "not known")
+    return f"{facts.get('relation', 'not known')}: {stand_in(version, facts)}"
+
+
+def stand_in(version: str, facts: Mapping[str, str]) -> str:
+    """A version in words, and of a substitute the pin that it stands in for."""
     named = _dated(version, facts.get("date"))
-    if relation != Relation.SUBSTITUTED or "pin" not in facts:
-        return f"{relation}: {named}"
-    text = f"{relation}: {named} for {_dated(facts['pin'], facts.get('pin_date'))}"
+    if "pin" not in facts:
+        return named
+    text = f"{named} for {_dated(facts['pin'], facts.get('pin_date'))}"
     days = days_from_pin(facts)
-    return (
-        text if days is None else f"{text}, {abs(days)} days {'after' if days >= 0 else 'before'}"
-    )
+    if days is None:
+        return text
+    unit = "day" if abs(days) == 1 else "days"
+    return f"{text}, {abs(days)} {unit} {'after' if days >= 0 else 'before'}"
 
 
 def days_from_pin(facts: Mapping[str, str]) -> int | None:

@@ -78,6 +78,7 @@ def take_in(path: Path, matrix: Matrix, hosting: Hosting) -> Candidate:
         verified=target.verified,
         audit_checks=audit_checks,
         smoke=smoke,
+        substituted=contents.substituted,
     )
     files = {
         path.name: data,

@@ -106,6 +106,8 @@ class Wheel:
         verified: built, audited and smoke-tested by this repository, by its matrix.
         audit_checks: how many there were; all passed.
         smoke: one per NumPy, the oldest first.
+        substituted: which of its components are not what TensorFlow pins, nor shipped
+            together with it, and for what; None of a wheel that does not say it.
         reason: why it is not current; empty if it is.
     """
 
@@ -126,6 +128,7 @@ class Wheel:
     verified: bool
     audit_checks: int
     smoke: tuple[Smoke, ...]
+    substituted: Mapping[str, str] | None = None
     state: State = State.CURRENT
     reason: str = ""
 
@@ -177,7 +180,7 @@ class Manifest:
             "$schema": SCHEMA,
             "format": FORMAT,
             "project": PROJECT,
-            "wheels": [dataclasses.asdict(wheel) for wheel in self.wheels],
+            "wheels": [_data(wheel) for wheel in self.wheels],
         }
         text = json.dumps(data, indent=1) + "\n"
         _validate(json.loads(text))
@@ -218,6 +221,13 @@ def _validate(data: object) -> None:
         raise PublishError(
             f"{MANIFEST} does not fit its schema: {error.json_path}: {error.message}"
         )
+
+
+def _data(wheel: Wheel) -> dict[str, Any]:
+    data = dataclasses.asdict(wheel)
+    if wheel.substituted is None:
+        del data["substituted"]
+    return data
 
 
 def _wheel(data: Mapping[str, Any]) -> Wheel:

@@ -34,6 +34,8 @@ from ci.publish.manifest import (
     Wheel,
 )
 from ci.publish.product import provenance_path
+from ci.publish.versions import OLDER, requirement
+from ci.publish.versions import published as published_versions
 
 PAGE = "index.html"
 TEMPLATES = Path(__file__).with_name("templates")
@@ -78,6 +80,10 @@ def page(manifest: Manifest, matrix: Matrix, hosting: Hosting) -> bytes:
         pythons=_pythons(manifest, matrix),
         architectures=dict.fromkeys([*matrix.architectures, *published["architectures"]]),
         first=_first(manifest, matrix),
+        versions={version.version: version for version in published_versions(manifest, matrix)},
+        older=OLDER,
+        recommended=matrix.recommended.version,
+        requirement=requirement(manifest, matrix),
         style=Markup(style),
         script=Markup(script),
         style_digest=_csp_digest(style),
@@ -130,14 +136,16 @@ def _tag(python: str) -> str:
 def _first(manifest: Manifest, matrix: Matrix) -> tuple[str, str, str]:
     """What is chosen at first, as TensorFlow, Python tag, architecture.
 
-    The newest verified wheel of the matrix's first architecture, of a TensorFlow that
-    was released, and of a runtime that AWS has; without any, the first row of each.
+    The newest verified wheel of the matrix's first architecture, of the recommended
+    TensorFlow, else of one that was released, and of a runtime that AWS has; without any,
+    the recommended one and the first row of each.
     """
     first = matrix.architectures[0]
     wheel = max(
         manifest.current,
         key=lambda wheel: (
             wheel.arch == first,
+            wheel.tensorflow == matrix.recommended.version,
             wheel.verified,
             not wheel.is_pre_release,
             wheel.runtime.deprecated is not None,
@@ -148,7 +156,7 @@ def _first(manifest: Manifest, matrix: Matrix) -> tuple[str, str, str]:
     if wheel is not None:
         return wheel.tensorflow, _tag(wheel.python), wheel.arch
     released = [runtime for runtime in matrix.runtimes if not runtime.upcoming]
-    return matrix.tensorflows[0].version, released[-1].tag, first
+    return matrix.recommended.version, released[-1].tag, first
 
 
 @functools.cache

@@ -109,7 +109,7 @@ class Publisher:
         # Besides removed wheels, what a generator made once and no longer does.
         ours = {*stored(before), *decode_sums(self.tree.read(SUMS) or b"")}
         text = self.readme.read_text()
-        updated = with_wheels(text, after, self.hosting)
+        updated = with_wheels(text, after, self.matrix, self.hosting)
         return Plan(
             manifest=after,
             news=tuple(_news(before, after)),

@@ -4,45 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from packaging.version import Version
-
 from builders.errors import PublishError
+from builders.matrix import Matrix
 from ci.marked import between
 from ci.publish.hosting import Hosting
 from ci.publish.manifest import PROJECT, Manifest, Wheel
+from ci.publish.versions import OLDER, published, requirement
 
 BEGIN = "<!-- wheels: written by ./scripts/publish -->\n"
 END = "<!-- /wheels -->"
 
 
-def with_wheels(readme: str, manifest: Manifest, hosting: Hosting) -> str:
+def with_wheels(readme: str, manifest: Manifest, matrix: Matrix, hosting: Hosting) -> str:
     """The README with the current wheels.
 
     Raises:
         PublishError: it has lost the marks between which they stand.
     """
-    part = "\n".join(["", *_lines(manifest, hosting), "", ""])
+    part = "\n".join(["", *_lines(manifest, matrix, hosting), "", ""])
     try:
         return between(readme, BEGIN, END, part)
     except ValueError as error:
         raise PublishError(f"the README has {error}", remedy="put the two marks back") from error
 
 
-def _lines(manifest: Manifest, hosting: Hosting) -> Iterator[str]:
+def _lines(manifest: Manifest, matrix: Matrix, hosting: Hosting) -> Iterator[str]:
     if not manifest.current:
         yield "None is published yet: build one, as above, and install the file from `dist/`."
         return
     yield "In a Lambda image, in five lines:"
     yield ""
-    # The newest that AWS has an image for, as an example.
+    # The recommended one of the newest Python that AWS has an image for, as an example.
     released = [wheel for wheel in manifest.current if wheel.runtime.deprecated]
     example = max(
         released or manifest.current,
-        key=lambda w: (w.verified, not w.is_pre_release, w.arch, w.order),
+        key=lambda w: (
+            w.tensorflow == matrix.recommended.version,
+            w.verified,
+            not w.is_pre_release,
+            w.arch,
+            w.order,
+        ),
     )
     yield from _dockerfile(example, hosting)
     yield ""
     yield "Anywhere else: install NumPy, then the raw URL with `pip install --no-deps`."
+    yield ""
+    versions = published(manifest, matrix)
+    for version in versions:
+        name = f"**TensorFlow {version.version}**{' (recommended)' if version.recommended else ''}"
+        yield f"- {name}: {version.about} {version.components}".rstrip()
+    if versions[0].recommended and len(versions) > 1:
+        yield ""
+        yield OLDER
     yield ""
     yield "| Lambda runtime | TensorFlow | NumPy | glibc | size | raw URL |"
     yield "| --- | --- | --- | --- | --- | --- |"
@@ -56,14 +70,15 @@ def _lines(manifest: Manifest, hosting: Hosting) -> Iterator[str]:
     yield "Where `wheels/` is served as a site, pip finds the wheel for your Python in its index:"
     yield ""
     yield "```"
-    yield f"pip install --no-deps --index-url {hosting.index_url} {PROJECT}"
+    wanted = requirement(manifest, matrix)
+    yield f"pip install --no-deps --index-url {hosting.index_url} {wanted}"
     yield "```"
-    if early := {wheel.tensorflow for wheel in manifest.current if wheel.is_pre_release}:
+    if wanted != PROJECT:
         yield ""
-        yield (
-            f"It takes a pre-release ({', '.join(sorted(early, key=Version))}) with `--pre`, "
-            f"or when you name it: `{PROJECT}=={max(early, key=Version)}`."
-        )
+        yield f"By its name alone, `{PROJECT}`, pip takes the newest release, and no pre-release."
+    elif any(wheel.is_pre_release for wheel in manifest.current):
+        yield ""
+        yield "It takes a pre-release with `--pre`, or when you name its version."
 
 
 def _dockerfile(wheel: Wheel, hosting: Hosting) -> Iterator[str]:

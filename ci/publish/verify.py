@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from builders.errors import PublishError
+from builders.matrix import load_matrix
 from ci.publish.generated import decode_sums, generate, stored
 from ci.publish.hosting import Hosting
 from ci.publish.manifest import MANIFEST, SUMS, Manifest, Wheel, decode
@@ -51,7 +52,7 @@ def faults(folder: Path, hosting: Hosting) -> list[str]:
 def readme_faults(readme: Path, manifest: Manifest, hosting: Hosting) -> list[str]:
     """Whether the README's table is the manifest's."""
     text = readme.read_text()
-    if text == with_wheels(text, manifest, hosting):
+    if text == with_wheels(text, manifest, load_matrix(), hosting):
         return []
     return [f"{readme.name}: its table of wheels is not that of {MANIFEST}; {REFRESH}"]
 
@@ -88,6 +89,7 @@ def _contradictions(tree: Tree, wheel: Wheel) -> Iterator[str]:
             "size": (wheel.size, (tree.folder / wheel.file).stat().st_size),
             "requires_python": (wheel.requires_python, contents.requires_python),
             "numpy": (wheel.numpy, contents.numpy),
+            "substituted": (wheel.substituted, contents.substituted),
         }
         for name, (expected, value) in told.items():
             if expected != value:

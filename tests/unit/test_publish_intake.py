@@ -32,7 +32,7 @@ def test_the_manifest_gets_what_wheel_record_and_matrix_say(tmp_path: Path) -> N
         "3.12",
     )
     assert (wheel.arch, wheel.build, wheel.glibc) == ("x86_64", 1, "2.17")
-    assert wheel.requires_python == "<3.13,>=3.12"
+    assert wheel.requires_python == ">=3.8"
     numpy = CP312.runtime.numpy
     assert wheel.numpy == NumPy(floor=numpy.floor, below=numpy.below)
     assert wheel.runtime == LambdaRuntime(
@@ -194,9 +194,12 @@ def rewritten(wheel: Path, member: str, old: bytes, new: bytes) -> Path:
 @pytest.mark.parametrize(
     ("member", "old", "new"),
     [
-        ("METADATA", b"requires-dist: numpy", b"requires-dist: scipy"),
+        ("METADATA", b"Requires-Dist: numpy", b"Requires-Dist: scipy"),
         ("METADATA", b"numpy<3,>=", b"numpy>="),
-        ("METADATA", b"metadata-version: 2.4", b"metadata-version: ?"),
+        ("METADATA", b'== "3.12"', b'== "3.11"'),
+        ("METADATA", b'== "3.11"', b'== "3.12"'),
+        ("METADATA", b"Metadata-Version: 2.4", b"Metadata-Version: ?"),
+        ("WHEEL", b"Tag: cp312", b"Tag: cp312.cp311"),
         (".cdx.json", b'"components"', b'"component"'),
         (".cdx.json", b'"hashes"', b'"hash"'),
         (".cdx.json", b"{", b""),

@@ -14,6 +14,9 @@ from ci.publish.hosting import load_hosting
 from ci.publish.manifest import Manifest, read_manifest
 from ci.publish.readme import BEGIN, END, with_wheels
 from ci.publish.verify import faults, readme_faults
+from ci.publish.versions import OLDER
+
+MATRIX = load_matrix()
 
 
 def test_every_file_is_what_was_published() -> None:
@@ -38,25 +41,39 @@ def test_git_leaves_published_bytes_alone() -> None:
 
 def test_the_rest_of_a_readme_is_left_alone() -> None:
     text = f"before\n{BEGIN}old\n{END}\nafter\n"
-    found = with_wheels(text, Manifest(), load_hosting())
+    found = with_wheels(text, Manifest(), MATRIX, load_hosting())
     assert found.startswith(f"before\n{BEGIN}\n")
     assert found.endswith(f"\n\n{END}\nafter\n")
     assert "old" not in found
-    assert with_wheels(found, Manifest(), load_hosting()) == found
+    assert with_wheels(found, Manifest(), MATRIX, load_hosting()) == found
 
 
-def test_a_pre_release_is_no_example_and_is_named_with_pips_option() -> None:
-    wheel = next(w for w in read_manifest(WHEELS).current if not w.is_pre_release)
-    early = replace(wheel, tensorflow="2.99.0.dev1", file="early.whl")
-    found = with_wheels(f"{BEGIN}{END}", Manifest((early, wheel)), load_hosting())
+def test_the_example_is_the_recommended_version() -> None:
+    wheel = read_manifest(WHEELS).current[0]
+    recommended = replace(wheel, tensorflow=MATRIX.recommended.version, file="this.whl")
+    other = replace(wheel, tensorflow="2.99.1", file="that.whl")
+    found = with_wheels(f"{BEGIN}{END}", Manifest((recommended, other)), MATRIX, load_hosting())
     dockerfile = found.partition("```dockerfile")[2].partition("```")[0]
-    assert wheel.file in dockerfile
+    assert "this.whl" in dockerfile
+    assert "that.whl" not in dockerfile
+    bold = f"- **TensorFlow {MATRIX.recommended.version}** (recommended): "
+    assert bold + MATRIX.recommended.about in found
+    assert f"\n{OLDER}\n" in found
+
+
+def test_without_the_recommended_version_a_pre_release_is_no_example() -> None:
+    wheel = replace(read_manifest(WHEELS).current[0], tensorflow="2.99.0", file="release.whl")
+    early = replace(wheel, tensorflow="2.99.1.dev1", file="early.whl")
+    found = with_wheels(f"{BEGIN}{END}", Manifest((early, wheel)), MATRIX, load_hosting())
+    dockerfile = found.partition("```dockerfile")[2].partition("```")[0]
+    assert "release.whl" in dockerfile
     assert "early.whl" not in dockerfile
-    assert "(2.99.0.dev1) with `--pre`" in found
-    assert "--pre" not in with_wheels(f"{BEGIN}{END}", Manifest((wheel,)), load_hosting())
+    assert "a pre-release with `--pre`" in found
+    assert OLDER not in found
+    assert "--pre" not in with_wheels(f"{BEGIN}{END}", Manifest((wheel,)), MATRIX, load_hosting())
 
 
 @pytest.mark.parametrize("text", ["", BEGIN, END, END + BEGIN])
 def test_a_readme_that_lost_its_marks_is_not_touched(text: str) -> None:
     with pytest.raises(PublishError, match="put the two marks back"):
-        with_wheels(text, Manifest(), load_hosting())
+        with_wheels(text, Manifest(), MATRIX, load_hosting())
