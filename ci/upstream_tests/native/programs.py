@@ -18,7 +18,7 @@ from ci.upstream_tests.native.plan import Program
 
 LIBRARY = "libtflite.so"
 # Calls within the core stay there, whatever a test has of the same name.
-CORE_FLAGS = (*LINK_FLAGS, "-Wl,-Bsymbolic")
+CORE_FLAGS = (*LINK_FLAGS, "-Wl,-Bsymbolic", f"-Wl,-soname,{LIBRARY}")
 # A program is position-independent as the library is, so that both use one libc++ of zig's.
 PROGRAM_FLAGS = ("-pie", *(flag for flag in LINK_FLAGS if flag != "-shared"))
 
