@@ -75,6 +75,9 @@ def test_declared_targets_are_included_when_asked_for(capsys: pytest.CaptureFixt
     cores = {(t.tensorflow.version, t.arch) for t in MATRIX.targets()}
     assert {(core["tensorflow"], core["arch"]) for core in found["cores"]} == cores
     assert len(found["cores"]) == len(cores)
+    assert {(c["tensorflow"], c["arch"]) for c in found["native"]} == {
+        core for core in cores if core[1] == "x86_64"
+    }
     for core in found["cores"]:
         locked = is_locked(core["tensorflow"])
         assert (core["key"] is not None) == locked
