@@ -1,0 +1,1 @@
+"""Conformance: small models, with the answers that TensorFlow's reference kernels give."""
