@@ -6,7 +6,7 @@ import dataclasses
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,7 +23,7 @@ from smoke_lambda.flatbuffer import NotAModelError, OperatorCode, operator_codes
 from smoke_lambda.limits import Limits
 from smoke_lambda.measure import LEAST_MB, STEP_MB, least
 from smoke_lambda.ops import OpsTable, load_ops, shown
-from smoke_lambda.probing import LACKS_CODE, LACKS_VERSION, judged
+from smoke_lambda.probing import LACKS_CODE, LACKS_VERSION, NO_VARIABLES, judged
 
 PROBE = "smoke_lambda.model_probe"
 SECONDS = 300.0
@@ -58,9 +58,18 @@ class Place(Protocol):
         """Make a file visible there; gives its path."""
 
     def look(
-        self, module: str, *arguments: str, limits: Limits | None, timeout: float
+        self,
+        module: str,
+        *arguments: str,
+        limits: Limits | None,
+        timeout: float,
+        variables: Mapping[str, str] = NO_VARIABLES,
     ) -> tuple[int | None, str]:
-        """Run a probe's module; gives its exit status, None if it did not end, and output."""
+        """Run a probe's module; gives its exit status, None if it did not end, and output.
+
+        Args:
+            variables: its environment variables.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)

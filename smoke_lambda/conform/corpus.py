@@ -18,8 +18,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 FORMAT = 1
 INDEX = "index.json"
 STRING_PARTS = ("bytes", "offsets", "shape")
@@ -135,6 +133,8 @@ def load(folder: Path, model: Model) -> tuple[bytes, list[Case]]:
 
 def read_arrays(content: bytes) -> dict[str, Array]:
     """The arrays of an npz file, those of strings put together."""
+    import numpy as np  # an index can be read without
+
     with np.load(io.BytesIO(content), allow_pickle=False) as stored:
         plain = {name: stored[name] for name in stored.files}
     names = {name.rpartition(".")[0] for name in plain if name.endswith("." + STRING_PARTS[0])}
@@ -145,6 +145,8 @@ def read_arrays(content: bytes) -> dict[str, Array]:
 
 
 def _strings(data: bytes, offsets: list[int], shape: tuple[int, ...]) -> Array:
+    import numpy as np
+
     texts = np.empty(len(offsets) - 1, dtype=object)
     for number, begin in enumerate(offsets[:-1]):
         texts[number] = data[begin : offsets[number + 1]]
