@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import platform
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
 from builders.errors import ConformError, UsageError
-from builders.matrix import Runtime
+from builders.matrix import Runtime, Target
+from ci.fetch import builder_python
 from ci.smoker import Smoker, Step
 from smoke_lambda.conform import delegated
 from smoke_lambda.conform.corpus import Model
 from smoke_lambda.conform.report import ConformReport
 from smoke_lambda.conform.run import all_models, conform, corpus_digest
 from smoke_lambda.conform.session import Corpus
-from smoke_lambda.conform.settings import CORPUS, OWN, load_settings, one_in, part_number, part_of
+from smoke_lambda.conform.settings import (
+    CORPUS,
+    EMULATED,
+    OWN,
+    SAMPLE,
+    WHOLE,
+    load_settings,
+    one_in,
+    part_number,
+    part_of,
+)
+from smoke_lambda.ops import load_ops as read_ops
+
+load_ops = cache(read_ops)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +60,33 @@ class Subject:
         """Its TensorFlow version; empty where it is not known."""
         return self.version if self.project == OWN else ""
 
+    @staticmethod
+    def of(project: str, version: str) -> Subject:
+        """What a wheel of that project and version has.
+
+        Raises:
+            UsageError: no project of settings.toml.
+        """
+        peers = load_settings().peers
+        if project not in peers:
+            raise UsageError(
+                f"{project} is not known here",
+                remedy=f"wheels of {' and '.join(sorted(peers))} are",
+            )
+        return Subject(project=project, version=version, module=peers[project].module)
+
     def runs(self, model: Model) -> bool:
-        """Whether its TensorFlow is new enough for a model."""
-        known = self.tensorflow and model.since
-        return not known or Version(self.tensorflow).release[:2] >= Version(model.since).release[:2]
+        """Whether its TensorFlow is new enough for a model.
+
+        What a wheel must have by ops.toml and has not is a failure.
+        """
+        if self.tensorflow not in load_ops().tensorflows:
+            return True
+        ops = load_ops().tensorflows[self.tensorflow]
+        if not all(version in ops.get(name, ()) for name, version in model.operators):
+            return False
+        ours, first = Version(self.tensorflow), Version(model.since or "0")
+        return ours.release[:2] >= first.release[:2]
 
 
 def subject_of(wheel: Path) -> Subject:
@@ -57,14 +96,7 @@ def subject_of(wheel: Path) -> Subject:
         UsageError: no project of settings.toml.
     """
     name, version, _, _ = parse_wheel_filename(wheel.name)
-    project = canonicalize_name(name)
-    peers = load_settings().peers
-    if project not in peers:
-        raise UsageError(
-            f"{wheel.name} is of {project}, which is not known here",
-            remedy=f"wheels of {' and '.join(sorted(peers))} are",
-        )
-    return Subject(project=project, version=str(version), module=peers[project].module)
+    return Subject.of(canonicalize_name(name), str(version))
 
 
 def numpy_of(wheel: Path, runtime: Runtime, *, peer: bool) -> str:
@@ -112,6 +144,27 @@ def corpus_of(
         delegated=delegated.read(subject.expectations) if judge_delegation else None,
         digest=corpus_digest(folder),
     )
+
+
+def parts_of(
+    targets: Sequence[Target], can_run: Callable[[Runtime, str], bool]
+) -> Mapping[str, str]:
+    """Which part of the corpus runs on which target, by identifier.
+
+    All Pythons of an architecture have the same core: on one of them everything runs, the one
+    that the builder has or else the first that can be run; on the others, a part of it.
+    """
+    cores: dict[tuple[str, str], list[Target]] = {}
+    for target in targets:
+        if can_run(target.runtime, target.arch):
+            cores.setdefault((target.tensorflow.version, target.arch), []).append(target)
+    found = {}
+    for (_, arch), members in cores.items():
+        main = next((t for t in members if t.runtime.python == builder_python()), members[0])
+        for target in members:
+            part = WHOLE if target is main else SAMPLE
+            found[target.identifier] = part if arch == platform.machine() else EMULATED[part]
+    return found
 
 
 def compare(

@@ -38,6 +38,7 @@ TOOLS = (
     "flatbuffer.py",
     "model_probe.py",
     "probe.py",
+    "probing.py",
     "relay.py",
     "server.py",
 )
