@@ -63,6 +63,8 @@ class Model(NamedTuple):
     """A row of tolerance.toml."""
     seed: int
     """Of a random graph; else 0."""
+    largest: float
+    """The largest magnitude among its answers that are numbers; of int8, in real numbers."""
     cases: tuple[CaseNames, ...]
 
 

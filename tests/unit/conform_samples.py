@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from smoke_lambda.conform.corpus import Case, CaseNames, Model
+from smoke_lambda.conform.corpus import Array, Case, CaseNames, Model
 from smoke_lambda.conform.writing import Entry, digest
 
 NAMES = CaseNames(None, ("x",), ("y", "z"))
 
 
-def texts(*values: bytes) -> Any:
+def texts(*values: bytes) -> Array:
     array = np.empty(len(values), dtype=object)
     array[:] = values
     return array
 
 
-def entry(name: str = "relu.float32", family: str = "activation", **values: Any) -> Entry:
+def entry(
+    name: str = "relu.float32",
+    family: str = "activation",
+    operators: tuple[tuple[str, int], ...] = (("ADD", 1), ("RELU", 2)),
+) -> Entry:
     content = f"TFL3 {name}".encode()
     cases = [
         Case(
@@ -36,11 +38,12 @@ def entry(name: str = "relu.float32", family: str = "activation", **values: Any)
         flavour=name.split(".")[1],
         sha256=digest(content),
         since="",
-        operators=(("ADD", 1), ("RELU", 2)),
+        operators=operators,
         stateful=False,
         signatures=(None,),
         tolerance="float32",
         seed=0,
+        largest=6.0,
         cases=(NAMES, NAMES),
     )
-    return Entry(model._replace(**values), content, cases)
+    return Entry(model, content, cases)

@@ -3,13 +3,12 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from conform_samples import entry, texts
 
-from smoke_lambda.conform.corpus import CorpusError, load, read_arrays, read_index
+from smoke_lambda.conform.corpus import Array, CorpusError, load, read_arrays, read_index
 from smoke_lambda.conform.writing import differences, npz, write_corpus, write_family
 
 
@@ -47,7 +46,7 @@ def test_what_is_written_is_read(folder: Path) -> None:
         np.arange(6, dtype=np.int64).reshape(2, 3).T,
     ],
 )
-def test_an_array_survives(array: Any) -> None:
+def test_an_array_survives(array: Array) -> None:
     read = read_arrays(npz({"0.in.0": array}))["0.in.0"]
     assert (read.dtype, read.shape) == (array.dtype, array.shape)
     assert read.tolist() == array.tolist()
