@@ -126,7 +126,7 @@ class Subject:
         try:
             outputs = answer(interpreter, case)
         except (RuntimeError, ValueError, TypeError) as error:
-            self.fail("does not run", f"{stage}: {error}")
+            self.fail("does not run", f"{stage}: {str(error) or type(error).__name__}")
             return False
         for name, found, expected in zip(case.names.outputs, outputs, case.outputs):
             wrong = difference(found, expected, tolerance)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 from pathlib import Path
 
 from builders.cache import digest_files, sha256_of
@@ -16,6 +17,7 @@ from smoke_lambda.conform.settings import CORPUS, TOLERANCES
 from smoke_lambda.ops import load_ops
 
 
+@cache
 def corpus_digest(folder: Path = CORPUS) -> str:
     """The digest of models, answers and tolerances."""
     return digest_files(folder, TOLERANCES)
