@@ -13,7 +13,6 @@ from packaging.version import Version
 
 from builders.errors import ConformError, UsageError
 from builders.matrix import Runtime, Target
-from ci.fetch import builder_python
 from ci.smoker import Smoker, Step
 from smoke_lambda.conform import delegated
 from smoke_lambda.conform.corpus import Model
@@ -151,8 +150,8 @@ def parts_of(
 ) -> Mapping[str, str]:
     """Which part of the corpus runs on which target, by identifier.
 
-    All Pythons of an architecture have the same core: on one of them everything runs, the one
-    that the builder has or else the first that can be run; on the others, a part of it.
+    All Pythons of an architecture have the same core: on one of them everything runs, the one of
+    settings.toml or else the first that can be run; on the others, a part of it.
     """
     cores: dict[tuple[str, str], list[Target]] = {}
     for target in targets:
@@ -160,7 +159,7 @@ def parts_of(
             cores.setdefault((target.tensorflow.version, target.arch), []).append(target)
     found = {}
     for (_, arch), members in cores.items():
-        main = next((t for t in members if t.runtime.python == builder_python()), members[0])
+        main = next((t for t in members if t.runtime.python == load_settings().python), members[0])
         for target in members:
             part = WHOLE if target is main else SAMPLE
             found[target.identifier] = part if arch == platform.machine() else EMULATED[part]

@@ -49,6 +49,7 @@ SMOKED_BY = tuple(
         "ops.py",
         "probe.py",
         "probing.py",
+        "reasons.py",
         "relay.py",
         "report.py",
         "requirements",

@@ -43,6 +43,7 @@ class Settings:
     """See settings.toml.
 
     Attributes:
+        python: on which the whole corpus runs, where it is among the targets.
         memory: numbers for smoke_lambda/conform/probe.py.
         parts: of how many models one is taken, by the part's name.
     """
@@ -51,6 +52,7 @@ class Settings:
     models_per_process: int
     seconds_per_model: float
     emulated_factor: float
+    python: str
     memory: Mapping[str, float]
     parts: Mapping[str, int]
     peers: Mapping[str, Peer]
@@ -70,6 +72,7 @@ def load_settings(path: Path = DATA) -> Settings:
         models_per_process=row.take("models_per_process", int, _positive),
         seconds_per_model=row.take("seconds_per_model", int, _positive),
         emulated_factor=row.take("emulated_factor", int, _positive),
+        python=row.take("python", str, bool),
         memory={
             name: memory.take(name, int, _positive)
             for name in ("calls", "warm", "bytes", "times", "seconds")
