@@ -9,6 +9,8 @@ import numpy as np
 
 WRONG = "wrong answer"
 NOT_FINITE = "NaN or infinity"
+QUANTIZED = ("int8", "uint8", "int16")
+"""Types of outputs that stand for real numbers; other integers are exact."""
 
 
 def difference(found: Any, expected: Any, tolerance: Mapping[str, float]) -> dict[str, str]:  # noqa: ANN401
@@ -17,7 +19,7 @@ def difference(found: Any, expected: Any, tolerance: Mapping[str, float]) -> dic
     Args:
         found, expected: arrays; of strings: arrays of objects.
         tolerance: `absolute` and `relative` (of the largest expected magnitude) for floats,
-            `steps` for integers; what is missing is zero.
+            `steps` for quantized integers; what is missing is zero.
     """
     found, expected = np.asarray(found), np.asarray(expected)
     if found.shape != expected.shape:
@@ -31,7 +33,8 @@ def difference(found: Any, expected: Any, tolerance: Mapping[str, float]) -> dic
     if expected.dtype.kind in "iu":
         # uint64 has no common integer type with int64; objects are Python's integers.
         gaps = np.abs(found.astype(object) - expected.astype(object)).astype(np.float64)
-        return _judged(found, expected, gaps, float(tolerance.get("steps", 0)))
+        steps = tolerance.get("steps", 0) if expected.dtype.name in QUANTIZED else 0
+        return _judged(found, expected, gaps, float(steps))
     gaps = (found != expected).astype(np.float64)
     return _judged(found, expected, gaps, 0.0)
 

@@ -12,12 +12,13 @@ from conform_samples import entry
 
 from builders.errors import UsageError
 from builders.matrix import Runtime, load_matrix
-from ci import conform, conformer
+from ci import conform
 from ci.conformer import Subject, numpy_of, parts_of, subject_of
 from ci.prove import COMPARED_BY, SMOKE, SMOKED_BY
 from smoke_lambda.conform import delegated, settings
 from smoke_lambda.conform.corpus import Model
 from smoke_lambda.conform.report import Failure, summed_up
+from smoke_lambda.conform.run import all_models
 from smoke_lambda.conform.settings import load_settings, part_of
 
 MATRIX = load_matrix()
@@ -69,7 +70,7 @@ def test_what_cannot_run_here_has_no_part() -> None:
     def can_run(runtime: Runtime, arch: str) -> bool:
         return runtime.python != "3.11" and arch == platform.machine()
 
-    parts = parts_of(MATRIX.targets(), can_run)
+    parts = parts_of([*MATRIX.targets()], can_run)
     assert not any("-cp311-" in identifier for identifier in parts)
     assert [*parts.values()].count("whole") == len(MATRIX.tensorflows)
 
@@ -195,4 +196,4 @@ def test_the_key_of_a_comparison_has_every_module_that_it_reads() -> None:
 
 def test_the_corpus_and_what_is_expected_of_it_are_there() -> None:
     assert all(path.exists() for path in (*SMOKED_BY, *COMPARED_BY))
-    assert conformer.all_models()
+    assert all_models()
