@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from builders.errors import UsageError
 from builders.matrix import Matrix, Runtime, Target
 
+# Steps that run the wheel.
+RUN = ("smoke", "conform")
 # AWS's names, for those who type them.
 ARCH_ALIASES = {"arm64": "aarch64", "amd64": "x86_64"}
 
@@ -84,7 +86,7 @@ def plan(
 
     Args:
         is_cached: whether a step (`fetch`, `sources`, `core`, `wheel`, `audit`,
-            `smoke`) of a target is done already.
+            `smoke`, `conform`) of a target is done already.
     """
     steps: dict[str, PlannedStep] = {}
     for target in targets:
@@ -94,9 +96,9 @@ def plan(
             "sources": f"sources tf{version}",
             "core": f"core tf{version}-{target.arch}",
         }
-        own = {kind: f"{kind} {target.identifier}" for kind in ("wheel", "audit", "smoke")}
+        own = {kind: f"{kind} {target.identifier}" for kind in ("wheel", "audit", *RUN)}
         for kind, name in (shared | own).items():
-            if kind == "smoke" and not runs_here(target.runtime, target.arch):
+            if kind in RUN and not runs_here(target.runtime, target.arch):
                 continue
             steps.setdefault(name, PlannedStep(name=name, cached=is_cached(kind, target)))
     return list(steps.values())

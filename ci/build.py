@@ -1,4 +1,4 @@
-"""`./scripts/build`: wheels from source, audited and smoke-tested."""
+"""`./scripts/build`: wheels from source, audited, smoke-tested and compared with TensorFlow."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     )
     runner, smoker = choose(wanted, matrix, cache, reporter, _log_folder(cache))
     targets = select(matrix, selection, machine=machine, runs_here=smoker.can_run)
-    prover = Prover(runner, smoker, matrix)
+    prover = Prover(runner, smoker, matrix, targets)
     if options.plan:
         for step in plan(targets, is_cached=prover.is_cached, runs_here=smoker.can_run):
             print(f"{'done' if step.cached else 'run '}  {step.name}")
@@ -117,7 +117,7 @@ class Build:
         self.proofs: list[Proof] = []
 
     def run(self) -> list[UserError]:
-        """Make, audit and smoke-test every wheel.
+        """Make and prove every wheel.
 
         Returns:
             What failed: with `keep_going` all failures, else none.
@@ -182,7 +182,7 @@ def times(steps: dict[str, float], whole: float) -> str:
         parts.append(f"each wheel at most {duration(max(wheels))}")
     proofs = [seconds for name, seconds in steps.items() if name.startswith("prove")]
     if proofs:
-        parts.append(f"audit and smoke of each at most {duration(max(proofs))}")
+        parts.append(f"proof of each at most {duration(max(proofs))}")
     return ", ".join([*parts, f"all in {duration(whole)}"])
 
 
@@ -229,7 +229,8 @@ def _check_space(root: Path) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser(
         prog="build",
-        description="Build tflite_runtime wheels from source: fetch, core, wheels, audit, smoke.",
+        description="Build tflite_runtime wheels from source: fetch, core, wheels, audit, smoke, "
+        "conform.",
         epilog=EXAMPLES,
     )
     what = parser.add_argument_group("what to build")

@@ -90,6 +90,27 @@ class Smoke:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Conform:
+    """What the comparison with TensorFlow found.
+
+    Attributes:
+        place: as for Smoke.
+        part: which part of the corpus was run; see smoke_lambda/conform/settings.toml.
+        corpus: the digest of its models, answers and tolerances.
+        models: how many were run; all passed.
+        operators: how many builtin operators they have.
+        delegated: the share of their nodes that XNNPACK took, 0 to 1.
+    """
+
+    place: str
+    part: str
+    corpus: str
+    models: int
+    operators: int
+    delegated: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Wheel:
     """One published wheel.
 
@@ -108,6 +129,7 @@ class Wheel:
         smoke: one per NumPy, the oldest first.
         substituted: which of its components are not what TensorFlow pins, nor shipped
             together with it, and for what; None of a wheel that does not say it.
+        conform: None for wheels that were published before there was a corpus.
         reason: why it is not current; empty if it is.
     """
 
@@ -129,6 +151,7 @@ class Wheel:
     audit_checks: int
     smoke: tuple[Smoke, ...]
     substituted: Mapping[str, str] | None = None
+    conform: Conform | None = None
     state: State = State.CURRENT
     reason: str = ""
 
@@ -224,9 +247,11 @@ def _validate(data: object) -> None:
 
 
 def _data(wheel: Wheel) -> dict[str, Any]:
+    """As the file has it: what there is not is left out."""
     data = dataclasses.asdict(wheel)
-    if wheel.substituted is None:
-        del data["substituted"]
+    for optional in ("substituted", "conform"):
+        if data[optional] is None:
+            del data[optional]
     return data
 
 
@@ -235,6 +260,7 @@ def _wheel(data: Mapping[str, Any]) -> Wheel:
         "numpy": NumPy(**data["numpy"]),
         "runtime": LambdaRuntime(**data["runtime"]),
         "smoke": tuple(Smoke(**run) for run in data["smoke"]),
+        "conform": Conform(**data["conform"]) if "conform" in data else None,
         "state": State(data["state"]),
     }
     return Wheel(**{**data, **nested})
