@@ -17,7 +17,6 @@ from smoke_lambda.conform.pattern import Pattern
 
 # What the interpreter says of an operator that the set of reference kernels lacks.
 LACKS = "Didn't find op for builtin opcode"
-OWN_TOLERANCE = 1e-4  # of the largest answer: a wrong conversion is much farther off
 
 
 class Answers(NamedTuple):
@@ -138,11 +137,14 @@ def dequantized(value: Array, entry: Mapping[str, Any]) -> Array:
     return (value.astype(np.float32) - zero) * np.float32(scale) if quantized else value
 
 
-def check(name: str, pattern: Pattern, found: Answers, own: list[list[Array]] | None) -> None:
+def check(
+    name: str, pattern: Pattern, found: Answers, own: list[list[Array]] | None, tolerance: float
+) -> None:
     """Refuse answers that a wrong runtime could give, too.
 
     Args:
         own: what TensorFlow itself answers, where that is to be the same.
+        tolerance: how far from that, of the largest.
 
     Raises:
         UsageError: an answer is not finite, is the same number everywhere, or is not
@@ -160,13 +162,13 @@ def check(name: str, pattern: Pattern, found: Answers, own: list[list[Array]] | 
             if alone and not pattern.constant:
                 raise UsageError(f"{place} is {flat[0]} everywhere")
             if own is not None:
-                _compare(place, value, own[number][output])
+                _compare(place, value, own[number][output], tolerance)
 
 
-def _compare(place: str, value: Array, own: Array) -> None:
+def _compare(place: str, value: Array, own: Array, tolerance: float) -> None:
     if value.shape != own.shape:
         raise UsageError(f"{place}: shape {value.shape}, TensorFlow has {own.shape}")
     wide = value.astype(np.complex128), own.astype(np.complex128)
     error = float(np.abs(wide[0] - wide[1]).max())
-    if error > OWN_TOLERANCE * max(1.0, float(np.abs(wide[1]).max())):
+    if error > tolerance * max(1.0, float(np.abs(wide[1]).max())):
         raise UsageError(f"{place} is {error:.3g} from what TensorFlow answers")

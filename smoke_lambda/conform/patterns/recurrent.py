@@ -71,7 +71,6 @@ def patterns() -> Iterator[Pattern]:
         ("lstm-batch-dynamic", recurrent("LSTM", 16, batch=None), (None, 5, 12), FLOATS),
         ("gru", recurrent("GRU", 16), (1, 5, 12), FLOATS),
         ("gru-unrolled", recurrent("GRU", 16, unroll=True, steps=3, size=24), (1, 3, 24), WEIGHTED),
-        ("gru-batch-dynamic", recurrent("GRU", 16, batch=None), (None, 5, 12), FLOATS),
         ("rnn", recurrent("SimpleRNN", 32, size=34), (1, 5, 34), FLOATS),
         ("rnn-unrolled", recurrent("SimpleRNN", 32, size=34, unroll=True), (1, 5, 34), WEIGHTED),
         ("lstm-both-ways", both_ways("LSTM", 12, sequences=True), (1, 4, 10), FLOATS),
