@@ -6,13 +6,14 @@ Runs in the environment of requirements/train.txt.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import tensorflow as tf  # type: ignore[import-untyped]
 
 from builders.errors import UsageError
 from smoke_lambda.conform import random_graphs
-from smoke_lambda.conform.answers import answers, check
+from smoke_lambda.conform.answers import Answers, answers, check
 from smoke_lambda.conform.conversion import converted
 from smoke_lambda.conform.corpus import Array, Model
 from smoke_lambda.conform.pattern import DYNAMIC, FLOAT16, FLOAT32, INT8, Draw, Pattern
@@ -50,15 +51,14 @@ def entries(families: Sequence[str]) -> Iterator[Entry]:
     for family in families:
         if family == RANDOM:
             for seed, graph in random_graphs.patterns():
-                yield entry(family, graph, graph.flavours[0], table, seed)
+                yield from entries_of(family, graph, table, seed)
             continue
         for pattern in patterns_of(family):
-            for flavour in pattern.flavours:
-                yield entry(family, pattern, flavour, table)
+            yield from entries_of(family, pattern, table)
 
 
-def entry(family: str, pattern: Pattern, flavour: str, table: OpsTable, seed: int = 0) -> Entry:
-    """A pattern in one flavour.
+def entries_of(family: str, pattern: Pattern, table: OpsTable, seed: int = 0) -> Iterator[Entry]:
+    """A pattern in each of its flavours.
 
     Args:
         seed: of a random graph.
@@ -66,17 +66,43 @@ def entry(family: str, pattern: Pattern, flavour: str, table: OpsTable, seed: in
     Raises:
         UsageError: it cannot be converted, or its answers say nothing.
     """
-    name = f"{pattern.name}.{flavour}"
-    try:
-        content = converted(pattern, flavour)
-        found = answers(content, pattern)
+    with explained(pattern.name):
         own = own_answers(pattern)
-    except Exception as error:  # TensorFlow raises whatever it likes
+    for flavour in pattern.flavours:
+        name = f"{pattern.name}.{flavour}"
+        with explained(name):
+            content = converted(pattern, flavour)
+            found = answers(content, pattern)
+        check(name, pattern, found, own, OWN_TOLERANCES[flavour])
+        model = described(family, pattern, flavour, content, found, table)
+        yield Entry(model._replace(seed=seed), content, found.cases)
+
+
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """Name what TensorFlow fails at; it raises whatever it likes.
+
+    Raises:
+        UsageError: it failed.
+    """
+    try:
+        yield
+    except Exception as error:
         raise UsageError(f"{name}: {type(error).__name__}: {str(error)[:2000]}") from error
-    check(name, pattern, found, own, OWN_TOLERANCES[flavour])
+
+
+def described(
+    family: str,
+    pattern: Pattern,
+    flavour: str,
+    content: bytes,
+    found: Answers,
+    table: OpsTable,
+) -> Model:
+    """What the index is to say of a model."""
     cases = tuple(case.names for case in found.cases)
-    model = Model(
-        name=name,
+    return Model(
+        name=f"{pattern.name}.{flavour}",
         pattern=pattern.name,
         family=family,
         flavour=flavour,
@@ -86,11 +112,10 @@ def entry(family: str, pattern: Pattern, flavour: str, table: OpsTable, seed: in
         stateful=found.stateful,
         signatures=tuple(dict.fromkeys(case.signature for case in cases)),
         tolerance=f"{flavour}-{pattern.tolerance}" if pattern.tolerance else flavour,
-        seed=seed,
+        seed=0,
         largest=found.largest,
         cases=cases,
     )
-    return Entry(model, content, found.cases)
 
 
 def operators(content: bytes, table: OpsTable) -> tuple[tuple[str, int], ...]:
