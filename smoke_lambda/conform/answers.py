@@ -93,7 +93,7 @@ def answers(content: bytes, pattern: Pattern) -> Answers:
     """Ask the reference kernels; the others for an operator that has none of them."""
     asker = Asker(content, optimized=pattern.optimized)
     samples = pattern.samples()
-    called = [*pattern.signatures] or [None] * len(samples)
+    called: list[str | None] = [*pattern.signatures] or [None] * len(samples)
     first = [asker.ask(*each) for each in zip(samples, called, strict=True)]
     # Not only the first case again: a queue of calls may come back to where it began.
     again = [asker.ask(*each) for each in zip(samples, called, strict=True)]

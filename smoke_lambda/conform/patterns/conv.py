@@ -108,15 +108,15 @@ def patterns() -> Iterator[Pattern]:
         flavours=WEIGHTED,
         sizes=(5, 8),
     )
-    for name, function, shape in (
+    for name, function, steps in (
         ("same", conv1d(1, 1, "SAME"), (1, 9, 12)),
         ("valid-stride2", conv1d(2, 1, "VALID"), (1, 9, 12)),
         ("dilation3", conv1d(1, 3, "SAME"), (2, 11, 12)),
     ):
-        yield pattern(f"conv1d-{name}", function, x(*shape), flavours=WEIGHTED)
-    for name, function, shape in (
+        yield pattern(f"conv1d-{name}", function, x(*steps), flavours=WEIGHTED)
+    for name, function, volume in (
         ("same", conv3d((1, 1, 1, 1, 1), "SAME"), (1, 4, 5, 5, 4)),
         ("valid-strides", conv3d((1, 1, 2, 2, 1), "VALID"), (2, 3, 5, 6, 4)),
     ):
         # The quantizer has no rule for them.
-        yield pattern(f"conv3d-{name}", function, x(*shape), flavours=(FLOAT32, FLOAT16))
+        yield pattern(f"conv3d-{name}", function, x(*volume), flavours=(FLOAT32, FLOAT16))

@@ -11,7 +11,7 @@ from smoke_lambda.conform.pattern import FLOAT16, FLOAT32, Draw, Input, Pattern,
 FLOATS = (FLOAT32, FLOAT16)
 
 
-class Several(tf.Module):
+class Several(tf.Module):  # type: ignore[misc] # TensorFlow has no types
     """Two functions that share weights."""
 
     def __init__(self, k: Draw) -> None:
@@ -36,7 +36,7 @@ class Several(tf.Module):
         return {"x": tf.matmul(code, self.weights, transpose_b=True) * gain}
 
 
-class Counter(tf.Module):
+class Counter(tf.Module):  # type: ignore[misc] # TensorFlow has no types
     """A variable that every call adds to."""
 
     def __init__(self, _k: Draw) -> None:
@@ -50,7 +50,7 @@ class Counter(tf.Module):
         return {"total": self.total.assign_add(x), "twice": self.total * 2}
 
 
-class Store(tf.Module):
+class Store(tf.Module):  # type: ignore[misc] # TensorFlow has no types
     """One signature writes what another reads."""
 
     def __init__(self, k: Draw) -> None:
@@ -76,7 +76,7 @@ class Store(tf.Module):
         return {"kept": self.kept * gain}
 
 
-class Words(tf.Module):
+class Words(tf.Module):  # type: ignore[misc] # TensorFlow has no types
     """A table from texts to numbers, and one back."""
 
     def __init__(self, _k: Draw) -> None:
@@ -106,7 +106,7 @@ class Words(tf.Module):
         return {"word": self.words.lookup(number)}
 
 
-class Strings(tf.Module):
+class Strings(tf.Module):  # type: ignore[misc] # TensorFlow has no types
     """Operators that know texts."""
 
     def __init__(self, _k: Draw) -> None:
@@ -140,7 +140,7 @@ def signed(
         signatures=tuple(signature for signature, _ in calls),
         own=False,
         constant=True,
-        **options,
+        flavours=flavours,
     )
 
 
