@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf  # type: ignore[import-untyped]
 
 from smoke_lambda.conform.graph import Graph, Node, draw_graph, flavour_of
-from smoke_lambda.conform.pattern import Draw, Input, Pattern, Tensor
+from smoke_lambda.conform.pattern import INT8, Draw, Input, Pattern, Tensor
 
 SEEDS = range(1, 61)
 """Of the graphs that the corpus has."""
@@ -153,6 +153,10 @@ def pattern_of(graph: Graph) -> Pattern:
         sizes=(1, 3) if graph.dynamic else (1,),
         tolerance="graph",
         constant=True,
+        # Forty roundings to int8 may add up to half of what TensorFlow answers.
+        own=flavour_of(graph.seed) != INT8,
+        # The reference kernel for sums of int8 answers nothing but zeros.
+        optimized=any(node.op == "sum" for node in graph.nodes),
     )
 
 

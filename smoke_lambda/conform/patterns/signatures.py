@@ -129,7 +129,10 @@ class Strings(tf.Module):  # type: ignore[misc] # TensorFlow has no types
 
 
 def signed(
-    name: str, make: type[tf.Module], *calls: tuple[str, tuple[Input, ...]], **options: object
+    name: str,
+    make: type[tf.Module],
+    *calls: tuple[str, tuple[Input, ...]],
+    flavours: tuple[str, ...],
 ) -> Pattern:
     """A pattern of a module whose cases call signatures."""
     return Pattern(
