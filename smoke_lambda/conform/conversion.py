@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf  # type: ignore[import-untyped]
 
 from smoke_lambda.conform.corpus import Array
-from smoke_lambda.conform.pattern import DYNAMIC, FLOAT16, FLOAT32, INT8, Draw, Pattern
+from smoke_lambda.conform.pattern import FLOAT16, FLOAT32, INT8, Draw, Pattern
 
 CALIBRATION_SEED = "calibration"
 CALIBRATION_CASES = 4
@@ -53,11 +53,8 @@ def _converter(built: Any, folder: str) -> Any:  # noqa: ANN401 - TensorFlow has
     if isinstance(built, tf.keras.Model):
         return tf.lite.TFLiteConverter.from_keras_model(built)
     if isinstance(built, tf.Module):
-        signatures = built.signatures
+        signatures = built.exported
         assert isinstance(signatures, Mapping)
         tf.saved_model.save(built, folder, signatures=dict(signatures))
         return tf.lite.TFLiteConverter.from_saved_model(folder, list(signatures))
     return tf.lite.TFLiteConverter.from_concrete_functions([built.get_concrete_function()], built)
-
-
-__all__ = ["DYNAMIC", "converted"]

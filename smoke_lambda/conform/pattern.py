@@ -6,7 +6,7 @@ Runs in the environment of requirements/train.txt.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,7 +102,8 @@ class Input:
     def sample(self, draw: Draw, number: int, size: int) -> Array:
         """The values of a case."""
         if self.values:
-            return np.array(self.values[number], object if self.dtype == "string" else self.dtype)
+            dtype = object if self.dtype == "string" else self.dtype
+            return np.array(self.values[number % len(self.values)], dtype)
         if self.distinct:
             return draw.distinct(self.sized(size), self.dtype)
         return draw.array(self.sized(size), self.low, self.high, self.dtype)
@@ -129,13 +130,16 @@ class Pattern:
     Attributes:
         build: from a Draw, what is converted: a function of tensors, a Keras model, or a
             mapping of signatures to functions of a module.
-        inputs: of the function; of each signature in turn.
+        inputs: of the function.
         sizes: one case each; what a None in a shape stands for there.
         tolerance: row of tolerance.toml, after the flavour: such as "deep" for "int8-deep".
         constant: an answer may be the same number everywhere.
         own: TensorFlow's own answer to a float32 graph must be the reference kernels'.
         custom: the graph has operators that are not TensorFlow Lite's builtin ones.
         float_io: of the int8 flavour, too, inputs and outputs are float32.
+        signatures: that the cases run, one each; none: the graph without a signature.
+        optimized: the answers are not the reference kernels', which are wrong.
+        calls: the inputs of each of those, by name; they take the place of the inputs above.
     """
 
     name: str
@@ -148,10 +152,15 @@ class Pattern:
     own: bool = True
     custom: bool = False
     float_io: bool = False
+    signatures: tuple[str, ...] = ()
+    calls: tuple[tuple[Input, ...], ...] = ()
+    optimized: bool = False
 
     def samples(self) -> list[list[Array]]:
         """The inputs of each case, float32 also for int8."""
         draw = Draw(f"{self.name} inputs")
+        if self.calls:
+            return [[each.sample(draw, 0, 1) for each in inputs] for inputs in self.calls]
         return [
             [each.sample(draw, number, size) for each in self.inputs]
             for number, size in enumerate(self.sizes)
@@ -207,6 +216,3 @@ def draw_weights(model: Any, draw: Draw) -> None:  # noqa: ANN401
         else:
             value = draw.kernel(*shape)
         variable.assign(value)
-
-
-Signatures = Mapping[str, Any]

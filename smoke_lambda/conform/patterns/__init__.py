@@ -7,7 +7,10 @@ from pathlib import Path
 
 from smoke_lambda.conform.pattern import Pattern
 
-FAMILIES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py")))
+RANDOM = "random"
+"""The family of the graphs of random_graphs.py."""
+
+FAMILIES = tuple(sorted([RANDOM, *(p.stem for p in Path(__file__).parent.glob("[a-z]*.py"))]))
 """Their names; a module imports TensorFlow, its name does not."""
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import tensorflow as tf
+import tensorflow as tf  # type: ignore[import-untyped]
 
 from smoke_lambda.conform.pattern import (
+    FLOAT16,
     FLOAT32,
     WEIGHTED,
     Draw,
@@ -52,9 +53,9 @@ def conv3d(strides: tuple[int, ...], padding: str) -> Function:
 
 def conv1d(stride: int, dilation: int, padding: str) -> Function:
     """A function of a one-dimensional convolution, which the converter makes of two."""
-    return lambda k, y: tf.nn.conv1d(
-        y, k.weights(3, 12, 32), stride, padding, dilations=dilation
-    ) + k.bias(32)
+    return lambda k, y: (
+        tf.nn.conv1d(y, k.weights(3, 12, 32), stride, padding, dilations=dilation) + k.bias(32)
+    )
 
 
 def patterns() -> Iterator[Pattern]:
@@ -92,8 +93,14 @@ def patterns() -> Iterator[Pattern]:
             (1, 7, 7, 8),
         ),
     ):
-        yield pattern(f"conv2d-{name}", function, x(*shape), flavours=WEIGHTED, sizes=(1, 3))
-    # The converter has no float16 or int8 of these that the reference kernels run.
+        yield pattern(
+            f"conv2d-{name}",
+            function,
+            x(*shape),
+            flavours=WEIGHTED,
+            # TensorFlow's own kernels have no grouped convolution with a bias.
+            own="groups" not in name,
+        )
     yield pattern(
         "conv2d-image-dynamic",
         conv(wide, 2),
@@ -101,14 +108,15 @@ def patterns() -> Iterator[Pattern]:
         flavours=WEIGHTED,
         sizes=(5, 8),
     )
-    for name, function, shape in (
+    for name, function, steps in (
         ("same", conv1d(1, 1, "SAME"), (1, 9, 12)),
         ("valid-stride2", conv1d(2, 1, "VALID"), (1, 9, 12)),
         ("dilation3", conv1d(1, 3, "SAME"), (2, 11, 12)),
     ):
-        yield pattern(f"conv1d-{name}", function, x(*shape), flavours=WEIGHTED)
-    for name, function, shape in (
+        yield pattern(f"conv1d-{name}", function, x(*steps), flavours=WEIGHTED)
+    for name, function, volume in (
         ("same", conv3d((1, 1, 1, 1, 1), "SAME"), (1, 4, 5, 5, 4)),
         ("valid-strides", conv3d((1, 1, 2, 2, 1), "VALID"), (2, 3, 5, 6, 4)),
     ):
-        yield pattern(f"conv3d-{name}", function, x(*shape), flavours=(FLOAT32,))
+        # The quantizer has no rule for them.
+        yield pattern(f"conv3d-{name}", function, x(*volume), flavours=(FLOAT32, FLOAT16))
