@@ -18,7 +18,6 @@ from builders.errors import SmokeError, UsageError
 from builders.interpreters import Interpreter, find_interpreter
 from builders.matrix import Matrix, Target, load_matrix
 from builders.native import NativeRunner
-from builders.plan import DEFAULT_TENSORFLOW
 from builders.progress import Reporter, table_console
 from ci.publish.manifest import read_manifest
 from ci.smoker import parsed_name
@@ -30,6 +29,8 @@ from ci.upstream_tests.show import show_report
 from smoke_lambda.lock import TRAIN_PYTHON
 
 WHEELS = Path(__file__).parent.parent.parent / "wheels"
+
+RECOMMENDED = load_matrix().recommended.version
 
 DESCRIPTION = f"""\
 Run tensorflow/lite/python/interpreter_test.py of the fetched tree, byte for byte, against wheels:
@@ -48,7 +49,7 @@ examples:
   upstream-tests dist/*-cp311-*.whl  those that you built
   upstream-tests --json              the same as data
   upstream-tests --native            the C++ tests that CI runs, against the default core
-  upstream-tests --native --all --tensorflow {DEFAULT_TENSORFLOW}
+  upstream-tests --native --all --tensorflow {RECOMMENDED}
 
 The exit code is 0 if every test did what is expected of it, and 10 if not.
 
@@ -186,7 +187,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="VERSION",
         action="append",
         default=[],
-        help=f"the core's, may be repeated; default: {DEFAULT_TENSORFLOW}",
+        help=f"the core's, may be repeated; default: {RECOMMENDED}",
     )
     native.add_argument("--jobs", type=int, default=0, help="at once; default: the processors")
     return parser

@@ -7,9 +7,8 @@ import platform
 from typing import Any
 
 import pytest
-from support import script
+from support import RECOMMENDED, script
 
-from builders.plan import DEFAULT_TENSORFLOW
 from ci.upstream_tests.native.parts import ARCH
 
 pytestmark = [
@@ -31,7 +30,7 @@ def reported(*arguments: str) -> tuple[int, dict[str, Any], str]:
 def test_what_ci_runs_passes() -> None:
     status, report, said = reported()
     assert status == 0, f"{report.get('faults')}\n{said}"
-    assert report["tensorflow"] == DEFAULT_TENSORFLOW
+    assert report["tensorflow"] == RECOMMENDED
     assert report["faults"] == []
     # One file alone has dozens.
     assert report["passed"] > 200

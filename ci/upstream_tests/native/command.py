@@ -15,7 +15,6 @@ from builders.core import Core
 from builders.errors import SmokeError, UsageError
 from builders.matrix import TensorFlow, load_matrix
 from builders.native import NativeRunner
-from builders.plan import DEFAULT_TENSORFLOW
 from builders.progress import describe, table_console
 from builders.sources import fetch_sources, load_lock
 from builders.trees import make_trees
@@ -33,7 +32,7 @@ def run_native(options: Namespace, runner: NativeRunner) -> int:
     if platform.machine() != ARCH:
         raise UsageError(f"the C++ tests are for {ARCH}", remedy="run them on such a machine")
     matrix = load_matrix()
-    wanted = [matrix.tensorflow(v) for v in options.tensorflow or (DEFAULT_TENSORFLOW,)]
+    wanted = [matrix.tensorflow(v) for v in options.tensorflow or (matrix.recommended.version,)]
     plans = {tensorflow.version: load_plan(tensorflow.version) for tensorflow in wanted}
     runner.jobs = options.jobs or len(os.sched_getaffinity(0))
     with runner.reporter.showing():
