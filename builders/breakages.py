@@ -13,6 +13,8 @@ from builders.matrix import Row, is_version, own_spelling, read_toml
 
 BREAKAGES = Path(__file__).with_name("breakages.toml")
 PATCHES = Path(__file__).with_name("patches")
+# The folder of the patches that no tree, and so no core, has.
+PYTHON = "python"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +27,7 @@ class Breakage:
     before: str
     patches: tuple[str, ...]
     definitions: tuple[str, ...]
-    warning: str
+    warning: bool
     host_flatc: bool
 
     def concerns(self, tensorflow: str) -> bool:
@@ -76,9 +78,19 @@ def definitions_of(tensorflow: str) -> tuple[str, ...]:
     )
 
 
-def warnings_of(tensorflow: str) -> tuple[str, ...]:
-    """How the warnings begin that a wheel hides: regular expressions."""
-    return tuple(b.warning for b in breakages_of(tensorflow) if b.warning)
+def python_patches_of(tensorflow: str, *, upstream_warnings: bool = False) -> list[Path]:
+    """Our patches of upstream's Python files, for the wheels of a TensorFlow version, in order.
+
+    Args:
+        upstream_warnings: leave out those that take away a warning.
+    """
+    return [
+        PATCHES / patch
+        for breakage in breakages_of(tensorflow)
+        if not (breakage.warning and upstream_warnings)
+        for patch in breakage.patches
+        if patch.partition("/")[0] == PYTHON
+    ]
 
 
 def needs_host_flatc(tensorflow: str) -> bool:
@@ -94,11 +106,11 @@ def _breakage(row: Row) -> Breakage:
         before=row.take("before", str, is_version, default=""),
         patches=row.strings("patches") if row.has("patches") else (),
         definitions=row.strings("definitions") if row.has("definitions") else (),
-        warning=row.take("warning", str, default=""),
+        warning=row.take("warning", bool, default=False),
         host_flatc=row.take("host_flatc", bool, default=False),
     )
     row.done()
-    if not (found.patches or found.definitions or found.warning or found.host_flatc):
+    if not (found.patches or found.definitions or found.host_flatc):
         raise UsageError(f"{row.name}: does nothing")
     for patch in found.patches:
         if not (PATCHES / patch).is_file():

@@ -27,8 +27,9 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from builders.breakages import definitions_of, needs_host_flatc
-from builders.cache import Cache, key_of, recipe
+from builders.cache import Cache, key_of, recipe, write_atomically
 from builders.errors import ArchiveError, CompileError
+from builders.locking.coherence import told
 from builders.matrix import TensorFlow
 from builders.process import run
 from builders.sources import Source
@@ -160,16 +161,18 @@ def make_core(
         _Compilation(tensorflow, arch, trees(), build, cache, toolchain, log).run(
             product, jobs, progress
         )
-        record = {
-            "inputs": core_inputs(tensorflow, arch, sources, toolchain),
-            "components": [_describe(source) for source in sources],
-        }
-        (product / "core.json").write_text(json.dumps(record, indent=1))
+        _write_record(product, core_inputs(tensorflow, arch, sources, toolchain), sources)
         for source in sources:
             _copy_licences(source, trees(), product / "licences")
         shutil.rmtree(build)
 
-    return load_core(cache.product("core", key, make))
+    core = load_core(cache.product("core", key, make))
+    # How a component belongs to its TensorFlow is in no key, since it changes no byte of the
+    # archive: the record follows the lock.
+    if core.record["components"] != _components(sources):
+        _write_record(core.path, core.record["inputs"], sources)
+        core = load_core(core.path)
+    return core
 
 
 def load_core(path: Path) -> Core:
@@ -177,7 +180,16 @@ def load_core(path: Path) -> Core:
     return Core(path=path, record=json.loads((path / "core.json").read_text()))
 
 
-def _describe(source: Source) -> dict[str, Any]:
+def _write_record(folder: Path, inputs: Mapping[str, Any], sources: Sequence[Source]) -> None:
+    record = {"inputs": inputs, "components": _components(sources)}
+    write_atomically(folder / "core.json", json.dumps(record, indent=1).encode())
+
+
+def _components(sources: Sequence[Source]) -> list[dict[str, str]]:
+    return [_describe(source) | told(source) for source in sources]
+
+
+def _describe(source: Source) -> dict[str, str]:
     return {
         "name": source.component.name,
         "licence": source.component.licence,

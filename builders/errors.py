@@ -104,3 +104,9 @@ class PublishError(UserError):
     """A wheel may not be published, or what is published is not what it should be."""
 
     exit_code = 12
+
+
+class ConformError(UserError):
+    """A wheel computes something else than TensorFlow, or it could not be compared."""
+
+    exit_code = 13

@@ -81,12 +81,14 @@ class TensorFlow:
     """One TensorFlow version.
 
     Attributes:
+        about: what it is, as a phrase for people.
         sha256: of upstream's source archive; empty where only a lock has the sources.
         absl: all targets of abseil that it refers to; empty where that is not known.
         size_limit: the most bytes that a wheel may have.
     """
 
     version: str
+    about: str
     sha256: str
     cxx_standard: int
     absl: tuple[str, ...]
@@ -117,11 +119,16 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Matrix:
-    """All runtimes, TensorFlow versions and architectures."""
+    """All runtimes, TensorFlow versions and architectures.
+
+    Attributes:
+        recommended: what is meant where no TensorFlow version is named.
+    """
 
     runtimes: tuple[Runtime, ...]
     tensorflows: tuple[TensorFlow, ...]
     architectures: tuple[str, ...]
+    recommended: TensorFlow
 
     def targets(self) -> Iterator[Target]:
         """Every target, ordered by TensorFlow, architecture, Python."""
@@ -190,6 +197,7 @@ def parse_matrix(data: Mapping[str, Any]) -> Matrix:
     runtimes = tuple(_runtime(row) for row in top.rows("runtime", "python"))
     tags = {f"{runtime.tag}-{arch}" for runtime in runtimes for arch in architectures}
     tensorflows = tuple(_tensorflow(row, tags) for row in top.rows("tensorflow", "version"))
+    recommended = top.take("recommended", str)
     top.done()
     for kind, names in (
         ("architecture", architectures),
@@ -198,7 +206,12 @@ def parse_matrix(data: Mapping[str, Any]) -> Matrix:
     ):
         if len(set(names)) != len(names):
             raise UsageError(f"matrix names one {kind} twice: {', '.join(names)}")
-    return Matrix(runtimes=runtimes, tensorflows=tensorflows, architectures=architectures)
+    return Matrix(
+        runtimes=runtimes,
+        tensorflows=tensorflows,
+        architectures=architectures,
+        recommended=_recommended(recommended, tensorflows),
+    )
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -331,14 +344,27 @@ def _numpy(row: Row) -> NumPyRange:
     return numpy
 
 
+def _recommended(version: str, tensorflows: tuple[TensorFlow, ...]) -> TensorFlow:
+    verified = {row.version: row for row in tensorflows if row.verified}
+    if version not in verified:
+        raise UsageError(
+            f"matrix: 'recommended' names {version!r}, which has no verified target",
+            remedy=f"choose one of {', '.join(verified) or 'those that you verify first'}",
+        )
+    return verified[version]
+
+
 def _tensorflow(row: Row, tags: set[str]) -> TensorFlow:
     version = row.take("version", str, is_version)
     verified = row.strings("verified")
     for tag in verified:
         if tag not in tags:
             raise UsageError(f"{row.name}: verified names {tag!r}, which is no target")
+    # What TensorFlow released is known by its version; anything else has to be told.
+    released = None if Version(version).is_prerelease else "A release of TensorFlow"
     tensorflow = TensorFlow(
         version=version,
+        about=row.take("about", str, bool, default=released),
         sha256=row.take("sha256", str, is_sha256, default=""),
         cxx_standard=row.take("cxx_standard", int, lambda n: n in (17, 20, 23)),
         absl=row.strings("absl") if row.has("absl") else (),

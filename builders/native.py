@@ -14,7 +14,7 @@ from builders.errors import UsageError
 from builders.extension import Headers, extension_key, make_extension
 from builders.fetch import Fetcher, Progress
 from builders.headers import PythonHeaders, locked_wheel, python_headers, wheel_headers
-from builders.locking.generate import UPSTREAM
+from builders.locking.coherence import UPSTREAM
 from builders.locking.tree import is_made, made_lock
 from builders.matrix import Target, TensorFlow
 from builders.progress import Reporter, Step, describe

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from builders.errors import UsageError
 from builders.matrix import Matrix, Runtime, Target
 
-DEFAULT_TENSORFLOW = "2.14.1"
+# Steps that run the wheel.
+RUN = ("smoke", "conform")
 # AWS's names, for those who type them.
 ARCH_ALIASES = {"arm64": "aarch64", "amd64": "x86_64"}
 
@@ -52,7 +53,7 @@ def select(
         return [target for target in matrix.targets() if target.identifier in wanted]
     versions = {
         matrix.tensorflow(version).version
-        for version in selection.tensorflow or (DEFAULT_TENSORFLOW,)
+        for version in selection.tensorflow or (matrix.recommended.version,)
     }
     pythons = {matrix.runtime(python).python for python in selection.python}
     architectures = {architecture(matrix, arch) for arch in selection.arch or (machine,)}
@@ -85,7 +86,7 @@ def plan(
 
     Args:
         is_cached: whether a step (`fetch`, `sources`, `core`, `wheel`, `audit`,
-            `smoke`) of a target is done already.
+            `smoke`, `conform`) of a target is done already.
     """
     steps: dict[str, PlannedStep] = {}
     for target in targets:
@@ -95,9 +96,9 @@ def plan(
             "sources": f"sources tf{version}",
             "core": f"core tf{version}-{target.arch}",
         }
-        own = {kind: f"{kind} {target.identifier}" for kind in ("wheel", "audit", "smoke")}
+        own = {kind: f"{kind} {target.identifier}" for kind in ("wheel", "audit", *RUN)}
         for kind, name in (shared | own).items():
-            if kind == "smoke" and not runs_here(target.runtime, target.arch):
+            if kind in RUN and not runs_here(target.runtime, target.arch):
                 continue
             steps.setdefault(name, PlannedStep(name=name, cached=is_cached(kind, target)))
     return list(steps.values())

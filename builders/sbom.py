@@ -24,11 +24,20 @@ from cyclonedx.model.license import LicenseExpression
 from cyclonedx.output.json import JsonV1Dot6
 
 NAMESPACE = uuid.UUID("6ac4f4c8-52a5-5a0e-9a7c-5d9d3a3f9d0b")
+# Of a part, what CycloneDX has no field for.
+BELONGING = ("relation", "date", "pin", "pin_date")
+PROPERTIES = ("origin", *BELONGING)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One component as it was compiled in."""
+    """One component as it was compiled in.
+
+    Attributes:
+        relation: how it belongs to the TensorFlow (see builders/locking/coherence.py); with
+            `date`, `pin` and `pin_date` it is empty where that is not known, as in what was
+            published before it was recorded, or makes no sense, as of a compiler's library.
+    """
 
     name: str
     version: str
@@ -36,6 +45,16 @@ class Part:
     origin: str
     location: str
     sha256: str
+    relation: str = ""
+    date: str = ""
+    pin: str = ""
+    pin_date: str = ""
+
+    @property
+    def belonging(self) -> dict[str, str]:
+        """What is known of how it belongs to the TensorFlow."""
+        found = {name: getattr(self, name) for name in BELONGING}
+        return {name: value for name, value in found.items() if value}
 
 
 def make_sbom(project: str, version: str, identifier: str, parts: Sequence[Part]) -> str:
@@ -66,7 +85,10 @@ def _component(part: Part) -> Component:
         bom_ref=part.name,
         licenses=[LicenseExpression(part.licence)],
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=part.sha256)],
-        properties=[Property(name="origin", value=part.origin)],
+        properties=[
+            Property(name=name, value=value)
+            for name, value in {"origin": part.origin, **part.belonging}.items()
+        ],
     )
     kind = ExternalReferenceType.SOURCE_DISTRIBUTION
     component.external_references.add(ExternalReference(type=kind, url=XsUri(part.location)))

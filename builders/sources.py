@@ -7,8 +7,10 @@ of sources is only known to work together.
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,17 @@ from builders.matrix import Row, is_sha256, read_toml
 
 SOURCES = Path(__file__).with_name("sources")
 ORIGINS = ("upstream", "debian")
+
+
+class Relation(StrEnum):
+    """How a component belongs to the TensorFlow that it is compiled with."""
+
+    PINNED = "pinned"
+    """It is what the tree of TensorFlow pins, for Bazel or for CMake."""
+    TOGETHER = "shipped together"
+    """It is in the archive that TensorFlow is taken from."""
+    SUBSTITUTED = "substituted"
+    """It is another version, from elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +76,17 @@ class Origin:
     Attributes:
         version: of the component, which may differ between origins.
         folder: the folder of the archive that becomes the tree; empty for all of it.
+        date: the day that the version is of, where its source tells.
+        relation: how it belongs to the TensorFlow, as builders/locking/coherence.py
+            computes it; empty where nobody did.
     """
 
     name: str
     version: str
     archive: Archive
     folder: str
+    date: datetime.date | None = None
+    relation: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,6 +233,8 @@ def _origin(where: str, name: str, data: Mapping[str, Any]) -> Origin:
         version=row.take("version", str),
         archive=archive,
         folder=row.take("folder", str, default=""),
+        date=row.take("date", datetime.date) if row.has("date") else None,
+        relation=row.take("relation", str, lambda text: text in list(Relation), default=""),
     )
     row.done()
     return origin

@@ -7,15 +7,17 @@ time, sorted members, and nothing of the machine.
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.generator import Generator
 from importlib import metadata
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from zipfile import ZIP_DEFLATED, ZipInfo
 
 from auditwheel.architecture import Architecture
@@ -28,29 +30,27 @@ from packaging.version import Version
 from wheel.wheelfile import WheelFile
 
 from builders.audit import PACKAGE as PROJECT
-from builders.breakages import warnings_of
-from builders.cache import Cache, key_of, recipe, sha256_of
+from builders.breakages import python_patches_of
+from builders.cache import Cache, digest_files, key_of, recipe, sha256_of
 from builders.core import Core
-from builders.matrix import Target
+from builders.core_metadata import (
+    canonical,
+    python_classifiers,
+    requires_dist,
+    requires_python,
+)
+from builders.matrix import Matrix, Target, load_matrix
+from builders.patching import apply_patch
 from builders.sbom import Part, make_sbom, parts_of
+from builders.stubs import typing_files
 from builders.toolchain import GLIBC_FLOOR, Toolchain
 
 SUMMARY = "TensorFlow Lite interpreter for AWS Lambda: NumPy 1 and 2, XNNPACK, no other dependency"
+# What decides on a wheel's bytes besides its inputs.
+RECIPE = ("wheel.py", "core_metadata.py", "sbom.py", "stubs")
 # The earliest time that a zip can hold (https://reproducible-builds.org/specs/source-date-epoch/).
 SOURCE_DATE_EPOCH = 315532800
 INIT = '"""The TensorFlow Lite runtime."""\n\n__version__ = "{version}"\n'
-HIDE = """
-import warnings
-
-# Upstream's interpreter prints this of itself; a filter of your own counts first. Wheels
-# that are built with --upstream-warnings leave it alone.
-warnings.filterwarnings(
-    "ignore",
-    message=r"{start}",
-    module=r"tflite_runtime\\.interpreter",
-    append=True,
-)
-"""
 DESCRIPTION = """\
 # tflite_runtime {version}
 
@@ -76,11 +76,13 @@ class WheelInputs:
     extension: Path
     compiled_with: Sequence[Part]
     upstream_warnings: bool = False
+    matrix: Matrix = field(default_factory=load_matrix)
 
     @property
-    def hidden_warnings(self) -> tuple[str, ...]:
-        """How the warnings begin that upstream's files print and the wheel hides."""
-        return () if self.upstream_warnings else warnings_of(self.target.tensorflow.version)
+    def patches(self) -> list[Path]:
+        """Ours of upstream's Python files."""
+        version = self.target.tensorflow.version
+        return python_patches_of(version, upstream_warnings=self.upstream_warnings)
 
 
 def wheel_name(target: Target) -> str:
@@ -122,10 +124,12 @@ def make_wheel(inputs: WheelInputs, cache: Cache, toolchain: Toolchain) -> Path:
             "name": name,
             "core": inputs.core.path.name,
             "extension": sha256_of(inputs.extension),
+            # The core's key does not cover all that its record says of them.
+            "components": inputs.core.record["components"],
             "compiled_with": [str(part) for part in inputs.compiled_with],
-            "numpy": inputs.target.runtime.numpy.requirement,
-            "hidden_warnings": inputs.hidden_warnings,
-            "recipe": recipe(Path(__file__), Path(__file__).with_name("sbom.py")),
+            "requires": [str(r) for r in requires_dist(inputs.matrix)],
+            "patches": [digest_files(patch) for patch in inputs.patches],
+            "recipe": recipe(*(Path(__file__).with_name(name) for name in RECIPE)),
             "wheel": metadata.version("wheel"),
         }
     )
@@ -143,19 +147,12 @@ def _members(inputs: WheelInputs, toolchain: Toolchain) -> Iterator[tuple[str, b
     version = target.tensorflow.version
     info = f"{PROJECT}-{version}.dist-info"
     init = INIT.format(version=version)
-    init += "".join(HIDE.format(start=start) for start in inputs.hidden_warnings)
     yield f"{PROJECT}/__init__.py", init.encode()
     yield f"{PROJECT}/{inputs.extension.name}", inputs.extension.read_bytes()
-    for file in (core.path / "python").iterdir():
-        yield f"{PROJECT}/{file.name}", file.read_bytes()
+    for name, data in (_python_files(inputs) | typing_files(version)).items():
+        yield f"{PROJECT}/{name}", data
 
-    licences = {
-        f"{path.parent.name}/{path.name}": path.read_bytes()
-        for path in (core.path / "licences").glob("*/*")
-    }
-    for folder in ("libcxx", "libcxxabi", "libunwind"):
-        text = toolchain.zig.parent / "lib" / folder / "LICENSE.TXT"
-        licences[f"{folder}/LICENSE.TXT"] = text.read_bytes()
+    licences = _licences(core, toolchain)
     for name, data in licences.items():
         yield f"{info}/licenses/{name}", data
 
@@ -166,13 +163,41 @@ def _members(inputs: WheelInputs, toolchain: Toolchain) -> Iterator[tuple[str, b
     ]
     sbom = make_sbom(PROJECT, version, target.identifier, parts)
     yield f"{info}/sboms/{PROJECT}.cdx.json", sbom.encode()
-    yield f"{info}/METADATA", _metadata(target, parts, sorted(licences)).encode()
+    yield f"{info}/METADATA", _metadata(target, inputs.matrix, parts, sorted(licences)).encode()
     yield f"{info}/WHEEL", _wheel_file(target).encode()
 
 
-def _metadata(target: Target, parts: Sequence[Part], licence_files: list[str]) -> str:
-    runtime, version = target.runtime, target.tensorflow.version
-    minor = int(runtime.python.split(".")[1])
+def _licences(core: Core, toolchain: Toolchain) -> dict[str, bytes]:
+    """Each licence text once, in a folder that names all components that have it."""
+    texts = list((core.path / "licences").glob("*/*"))
+    texts += [
+        toolchain.zig.parent / "lib" / folder / "LICENSE.TXT"
+        for folder in ("libcxx", "libcxxabi", "libunwind")
+    ]
+    shared: dict[bytes, list[Path]] = {}
+    for path in sorted(texts, key=lambda path: (path.parent.name, path.name)):
+        shared.setdefault(path.read_bytes(), []).append(path)
+    return {
+        f"{'+'.join(dict.fromkeys(p.parent.name for p in paths))}/{paths[0].name}": data
+        for data, paths in shared.items()
+    }
+
+
+def _python_files(inputs: WheelInputs) -> dict[str, bytes]:
+    """Upstream's Python files with our patches."""
+    with TemporaryDirectory() as folder:
+        files = Path(folder) / "python"
+        shutil.copytree(inputs.core.path / "python", files)
+        for patch in inputs.patches:
+            version = inputs.target.tensorflow.version
+            apply_patch(patch, files, f"the Python files of TensorFlow {version}")
+        return {file.name: file.read_bytes() for file in files.iterdir()}
+
+
+def _metadata(
+    target: Target, matrix: Matrix, parts: Sequence[Part], licence_files: list[str]
+) -> str:
+    version = target.tensorflow.version
     status = "4 - Beta" if Version(version).is_prerelease else "5 - Production/Stable"
     licences = dict.fromkeys(
         f"({part.licence})" if " " in part.licence else part.licence for part in parts
@@ -185,8 +210,8 @@ def _metadata(target: Target, parts: Sequence[Part], licence_files: list[str]) -
             "summary": SUMMARY,
             "description": DESCRIPTION.format(version=version, glibc=GLIBC_FLOOR[target.arch]),
             "description_content_type": "text/markdown",
-            "requires_python": f">=3.{minor},<3.{minor + 1}",
-            "requires_dist": [runtime.numpy.requirement],
+            "requires_python": str(requires_python(matrix)),
+            "requires_dist": list(map(str, requires_dist(matrix))),
             "license_expression": canonicalize_license_expression(" AND ".join(licences)),
             "license_files": licence_files,
             "keywords": ["tflite", "tensorflow lite", "aws lambda", "inference"],
@@ -195,13 +220,13 @@ def _metadata(target: Target, parts: Sequence[Part], licence_files: list[str]) -
                 "Intended Audience :: Developers",
                 "Operating System :: POSIX :: Linux",
                 "Programming Language :: C++",
-                f"Programming Language :: Python :: {runtime.python}",
+                *python_classifiers(matrix),
                 "Programming Language :: Python :: Implementation :: CPython",
                 "Topic :: Scientific/Engineering :: Artificial Intelligence",
             ],
         }
     )
-    return str(fields.as_rfc822())
+    return str(canonical(fields.as_rfc822()))
 
 
 def _wheel_file(target: Target) -> str:

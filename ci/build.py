@@ -1,4 +1,4 @@
-"""`./scripts/build`: wheels from source, audited and smoke-tested."""
+"""`./scripts/build`: wheels from source, audited, smoke-tested and compared with TensorFlow."""
 
 from __future__ import annotations
 
@@ -32,11 +32,15 @@ ROOT = Path(__file__).parent.parent
 NEEDED_BYTES = 4_000_000_000
 KEPT_LOGS = 10
 
+RECOMMENDED = load_matrix().recommended.version
+
 EXAMPLES = f"""\
 examples:
-  build                                   TensorFlow 2.14.1, every Python that runs here
+  build                                   TensorFlow {RECOMMENDED}, every Python that
+                                          runs here
   build --python 3.12 --python 3.13       two Pythons
   build --only tf2.14.1-cp314-x86_64      one target, by its name in --list
+  build --tensorflow 2.14.1               another TensorFlow version
   build --arch arm64 --python 3.12        cross-compiled; audited, not smoke-tested here
   build --runner docker                   in images: every Python that has, or may have, one
   build --plan                            what would run, and what is there already
@@ -81,7 +85,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     )
     runner, smoker = choose(wanted, matrix, cache, reporter, _log_folder(cache))
     targets = select(matrix, selection, machine=machine, runs_here=smoker.can_run)
-    prover = Prover(runner, smoker, matrix)
+    prover = Prover(runner, smoker, matrix, targets)
     if options.plan:
         for step in plan(targets, is_cached=prover.is_cached, runs_here=smoker.can_run):
             print(f"{'done' if step.cached else 'run '}  {step.name}")
@@ -113,7 +117,7 @@ class Build:
         self.proofs: list[Proof] = []
 
     def run(self) -> list[UserError]:
-        """Make, audit and smoke-test every wheel.
+        """Make and prove every wheel.
 
         Returns:
             What failed: with `keep_going` all failures, else none.
@@ -178,7 +182,7 @@ def times(steps: dict[str, float], whole: float) -> str:
         parts.append(f"each wheel at most {duration(max(wheels))}")
     proofs = [seconds for name, seconds in steps.items() if name.startswith("prove")]
     if proofs:
-        parts.append(f"audit and smoke of each at most {duration(max(proofs))}")
+        parts.append(f"proof of each at most {duration(max(proofs))}")
     return ", ".join([*parts, f"all in {duration(whole)}"])
 
 
@@ -225,7 +229,8 @@ def _check_space(root: Path) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser(
         prog="build",
-        description="Build tflite_runtime wheels from source: fetch, core, wheels, audit, smoke.",
+        description="Build tflite_runtime wheels from source: fetch, core, wheels, audit, smoke, "
+        "conform.",
         epilog=EXAMPLES,
     )
     what = parser.add_argument_group("what to build")
@@ -281,7 +286,7 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument(
         "--upstream-warnings",
         action="store_true",
-        help="leave alone the warning of TensorFlow 2.19 and later, for each Interpreter, that it "
+        help="leave alone the warning of TensorFlow 2.18 and later, for each Interpreter, that it "
         "moves to another package; wheels hide it otherwise",
     )
     how.add_argument(

@@ -18,15 +18,19 @@ from builders.errors import UsageError
 from builders.handover import CoreName, known_cores, pack_core, unpack_core
 from builders.matrix import load_matrix
 from builders.native import NativeRunner
-from builders.plan import DEFAULT_TENSORFLOW, architecture
+from builders.plan import architecture
 from builders.progress import Reporter
 from builders.sources import ORIGINS, load_lock
 from builders.toolchain import Toolchain
 
+RECOMMENDED = load_matrix().recommended.version
+
 EXAMPLES = f"""\
 examples:
-  core build 2.14.1 x86_64                    compile it, if the cache does not have it
-  core pack 2.14.1 x86_64 --out core.tar      on the machine that has it
+  core build {RECOMMENDED} x86_64
+                                              compile it, if the cache does not have it
+  core pack {RECOMMENDED} x86_64 --out core.tar
+                                              on the machine that has it
   core unpack core.tar                        on the machine that is to build wheels with it
   core key 2.14.1 arm64 --origin upstream     what it is called in a cache
 
@@ -111,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         ("key", "print the key that a core has, or will have"),
     ):
         sub = verbs.add_parser(verb, help=what, description=f"{what.capitalize()}.")
-        sub.add_argument("tensorflow", metavar="TF", help=f"such as {DEFAULT_TENSORFLOW}")
+        sub.add_argument("tensorflow", metavar="TF", help=f"such as {RECOMMENDED}")
         sub.add_argument("arch", metavar="ARCH", help="x86_64 or aarch64 (arm64)")
         sub.add_argument(
             "--origin", choices=("auto", *ORIGINS), default="auto", help="of its sources"

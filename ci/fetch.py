@@ -18,16 +18,19 @@ from builders.errors import UsageError
 from builders.headers import locked_wheel
 from builders.matrix import load_matrix
 from builders.native import HEADER_LICENCES, NativeRunner
-from builders.plan import DEFAULT_TENSORFLOW, architecture
+from builders.plan import architecture
 from builders.progress import Reporter
 from builders.shelf import put, put_packages
 from builders.sources import ORIGINS
 
 REQUIREMENTS = Path(__file__).parent.parent / "builders/requirements.txt"
 
+RECOMMENDED = load_matrix().recommended.version
+
 EXAMPLES = f"""\
 examples:
-  fetch                              sources of TensorFlow {DEFAULT_TENSORFLOW}, headers, packages
+  fetch                              sources of TensorFlow {RECOMMENDED}, headers,
+                                     packages
   fetch --python 3.12 --origin debian
 
 Then, with the folder `shelf` and no network: ./scripts/build --runner docker --offline
@@ -88,7 +91,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Put everything that a build in images downloads into the folder `shelf`.",
         epilog=EXAMPLES,
     )
-    parser.add_argument("--tensorflow", metavar="V", default=DEFAULT_TENSORFLOW, help="a version")
+    parser.add_argument(
+        "--tensorflow", metavar="V", default=RECOMMENDED, help=f"a version (default: {RECOMMENDED})"
+    )
     parser.add_argument(
         "--python", metavar="X.Y", action="append", default=[], help="repeatable; default: all"
     )

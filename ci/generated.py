@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,13 @@ For each runtime: its system, the day on which AWS deprecates it, the NumPy that
 accepts, and the targets that are *verified*: this repository builds, audits and smoke-tests
 them. The same commands build a *declared* target, if its sources and headers can be had.
 """
+# Files in which any TensorFlow version of the matrix means the recommended one.
+SAM = ROOT / "smoke_lambda/sam"
+NAMING = (DOCKERFILE, *sorted(SAM.glob("*.yaml")), SAM / "Dockerfile")
+# Documents that name other versions, too: there it is a part of a target's name, or what pip
+# is asked for.
+EXAMPLES = (ROOT / "docs/building.md", ROOT / "docs/lambda.md")
+ANYWHERE, EXAMPLE = r"(?<![\d.])({})(?![\w.])", r"\b(?:tf|tflite-runtime==)({})(?=-cp|\s)"
 
 
 def generated(matrix: Matrix) -> Mapping[Path, str]:
@@ -40,6 +48,8 @@ def generated(matrix: Matrix) -> Mapping[Path, str]:
     return {
         RUNTIMES_PAGE: runtimes_page(matrix),
         ARCHITECTURE: with_map(ARCHITECTURE.read_text(), ROOT),
+        **{path: with_recommended(path.read_text(), matrix, ANYWHERE) for path in NAMING},
+        **{path: with_recommended(path.read_text(), matrix, EXAMPLE) for path in EXAMPLES},
         BAKE_FILE: bake_file(matrix),
         PAGE: operators_page(load_ops()),
     }
@@ -73,6 +83,20 @@ def runtimes_page(matrix: Matrix) -> str:
             f"| `{runtime.numpy.requirement}` | {', '.join(verified) or 'declared'} |"
         )
     return "\n".join([*lines, ""])
+
+
+def with_recommended(text: str, matrix: Matrix, pattern: str) -> str:
+    """A text with the recommended version in the place of any other of the matrix.
+
+    Args:
+        pattern: where; `{}` in it stands for all versions.
+    """
+    versions = "|".join(re.escape(row.version) for row in matrix.tensorflows)
+    return re.sub(
+        pattern.format(versions),
+        lambda found: found[0].replace(found[1], matrix.recommended.version),
+        text,
+    )
 
 
 def bake_file(matrix: Matrix) -> str:

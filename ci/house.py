@@ -18,6 +18,8 @@ FOLDERS = {
     "builders/shim": "Headers that upstream's sources ask for and need little of.",
     "builders/sources": "The locks: every source archive by SHA-256, by TensorFlow version.",
     "ci/publish/templates": "Page, style and script of `wheels/index.html`.",
+    "ci/upstream_tests/native/shim": "Headers that the C++ tests ask for and need little of.",
+    "ci/upstream_tests/native/sources": "Locks of what the C++ tests need besides the core's.",
     "docs": "What people read.",
     "scripts": "What people type: each enters its locked environment and starts a module.",
     "smoke_lambda/images": "Digits, for the events.",

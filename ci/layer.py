@@ -26,14 +26,19 @@ ROOT = Path(__file__).parent.parent
 OUT = ROOT / "dist" / "layers"
 WHEELS = (ROOT / "wheels", ROOT / "dist")
 
+RECOMMENDED = load_matrix().recommended.version
+
 EXAMPLES = f"""\
 examples:
-  layer tf2.14.1-cp312-x86_64 --pillow      the runtime with NumPy, and a layer of Pillow
-  layer tf2.14.1-cp312-aarch64              for arm64, made on any machine
-  layer some/tflite_runtime-….whl           of a wheel of one's own
-  layer --multi tf2.14.1-cp312-x86_64 tf2.14.1-cp313-x86_64
-                                            one layer for two Pythons
-  layer tf2.14.1-cp312-x86_64 --json        what was made, as data
+  layer tf{RECOMMENDED}-cp312-x86_64 --pillow
+                                  the runtime with NumPy, and a layer of Pillow
+  layer tf{RECOMMENDED}-cp312-aarch64
+                                  for arm64, made on any machine
+  layer some/tflite_runtime-….whl of a wheel of one's own
+  layer --multi tf{RECOMMENDED}-cp312-x86_64 tf{RECOMMENDED}-cp313-x86_64
+                                  one layer for two Pythons
+  layer tf{RECOMMENDED}-cp312-x86_64 --json
+                                  what was made, as data
 
 {EXIT_CODES}"""
 

@@ -13,8 +13,11 @@ from builders.cache import Cache, default_root, write_atomically
 from builders.cli import EXIT_CODES, command_parser, guarded
 from builders.errors import ArchiveError
 from builders.fetch import Fetcher
+from builders.locking.chromium import with_dates
+from builders.locking.coherence import lines
 from builders.locking.generate import (
     changes,
+    cmake_pins_of,
     differing,
     generate,
     lock_text,
@@ -28,13 +31,19 @@ from builders.sources import SOURCES, Lock, fetch_sources, is_locked, load_lock
 DESCRIPTION = """\
 Write builders/sources/<version>.toml, the lock of a TensorFlow version, from what its own
 source tree pins. It says where TensorFlow's Bazel and CMake files differ, and takes Bazel's
-pin, which has a checksum. Origins other than upstream are kept as they are."""
+pin, which has a checksum. Origins other than upstream are kept as they are.
+
+For each component and origin it prints how it belongs to that TensorFlow: pinned by its tree,
+shipped together with it in one archive, or substituted, and for what."""
 
 EXAMPLES = f"""\
 examples:
   lock 2.17.1                  fetch its tarball, whose checksum the matrix has, and lock it
   lock 2.14.1 --check          change nothing; fail if the tree calls for another lock
   lock 2.14.1 --tree ~/tf      from an unpacked tree
+  lock 2.14.1 --chromium ~/chromium-120.0.6099.224
+                               and compare what comes from that Chromium with what this
+                               says of it; it also tells the days of those versions
 
 {EXIT_CODES}"""
 
@@ -55,9 +64,13 @@ def run(argv: Sequence[str] | None = None, sources: Path = SOURCES) -> int:
     there = is_locked(tensorflow.version, sources)
     kept = load_lock(tensorflow.version, sources) if there else None
     tree = options.tree or _fetched_tree(tensorflow, kept, Cache(default_root()))
-    lock = generate(tensorflow, tree, kept)
-    for line in differing(lock, tree):
+    pins = cmake_pins_of(tree)
+    lock = generate(tensorflow, tree, kept, pins)
+    if options.chromium is not None:
+        lock = with_dates(lock, options.chromium.resolve())
+    for line in differing(lock, pins):
         print(f"note: {line}", file=sys.stderr)
+    print("\n".join(lines(lock)))
     path = sources / f"{tensorflow.version}.toml"
     text = lock_text(lock)
     if there and path.read_text(encoding="utf-8") == text:
@@ -84,8 +97,9 @@ def _fetched_tree(tensorflow: TensorFlow, kept: Lock | None, cache: Cache) -> Pa
             reporter.show(step, describe(done, total, "bytes", step.seconds))
 
         fetcher = Fetcher(cache, progress=lambda _name: progress)
-        origin = upstream_tarball(tensorflow)
-        if kept is not None:
+        if kept is None:
+            origin = upstream_tarball(tensorflow)
+        else:
             own = tuple(c for c in kept.components if c.name == "tensorflow")
             alone = Lock(tensorflow=tensorflow.version, components=own)
             passed: list[str] = []
@@ -104,6 +118,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("version", metavar="VERSION", help="a TensorFlow version of the matrix")
     parser.add_argument("--tree", type=Path, metavar="DIR", help="default: fetched")
+    parser.add_argument(
+        "--chromium",
+        type=Path,
+        metavar="DIR",
+        help="an unpacked Chromium, of its archive's top folder's name",
+    )
     parser.add_argument("--check", action="store_true", help="write nothing; fail if it differs")
     return parser
 

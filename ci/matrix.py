@@ -20,6 +20,7 @@ from builders.toolchain import Toolchain
 from ci.bases import AWS
 from ci.changes import changed_files, needed, old_matrix
 from ci.rules import load_rules
+from ci.upstream_tests.native.parts import ARCH
 
 ROOT = Path(__file__).parent.parent
 WHEELS = ROOT / "wheels"
@@ -131,6 +132,8 @@ def plan(
         "publish": event == PUSH and bool(new),
         "deploy": event == PUSH,
         "cores": list(cores.values()),
+        # Those that upstream's C++ tests run against.
+        "native": [core for core in cores.values() if core["arch"] == ARCH],
         "wheels": wheels,
     }
 

@@ -1,4 +1,4 @@
-"""Prove wheels: audit each, and run it as a Lambda function where it runs here.
+"""Prove wheels: audit each, and where it runs here, invoke and compare it with TensorFlow.
 
 A proof is kept by everything that it depends on, so that it is not made twice.
 """
@@ -16,23 +16,80 @@ import builders
 import smoke_lambda
 from builders.audit import audit
 from builders.cache import Cache, key_of, recipe, sha256_of, write_atomically
-from builders.errors import AuditError, SmokeError, UserError
+from builders.errors import AuditError, ConformError, SmokeError, UserError
 from builders.matrix import MATRIX_FILE, Matrix, Target
 from builders.runner import Runner
+from ci.conformer import compare, corpus_of, parts_of, subject_of
 from ci.smoker import Smoker
+from smoke_lambda.conform.report import summed_up
+from smoke_lambda.conform.settings import WHOLE
 from smoke_lambda.native import FLOAT32, INT8
 
 AUDIT = Path(builders.__path__[0]) / "audit"
 SMOKE = Path(smoke_lambda.__path__[0])
+SMOKED_BY = tuple(
+    SMOKE / name
+    for name in (
+        "Dockerfile",
+        "__init__.py",
+        "app.py",
+        "bench.py",
+        "container.py",
+        "docker.py",
+        "events.py",
+        "flatbuffer.py",
+        "function.py",
+        "images",
+        "limits.py",
+        "lock.py",
+        "measure.py",
+        "model.py",
+        "models",
+        "native.py",
+        "ops.py",
+        "probe.py",
+        "probing.py",
+        "reasons.py",
+        "relay.py",
+        "report.py",
+        "requirements",
+        "rie.py",
+        "rie.toml",
+        "server.py",
+        "session.py",
+    )
+)
+"""What the smoke test reads: its modules, and what it sends and installs."""
+COMPARED_BY = tuple(
+    SMOKE / "conform" / name
+    for name in (
+        "__init__.py",
+        "comparing.py",
+        "corpus",
+        "corpus.py",
+        "coverage.py",
+        "delegated",
+        "delegated.py",
+        "probe.py",
+        "report.py",
+        "run.py",
+        "session.py",
+        "settings.py",
+        "settings.toml",
+        "tolerance.toml",
+    )
+)
+"""What the comparison with TensorFlow reads besides; what makes the corpus is not among it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """A wheel with what its audit and its smoke test found.
+    """A wheel with what its audit, its smoke test and its comparison with TensorFlow found.
 
     Attributes:
         audit: `AuditReport.as_dict()`.
         smoke: `SmokeReport.as_json()`; None where the wheel cannot run here.
+        conform: `ConformReport.as_json()`; None as for `smoke`.
     """
 
     COLUMNS: ClassVar = (
@@ -42,6 +99,7 @@ class Proof:
         "NumPy",
         "audit",
         "smoke",
+        "conform",
         "XNNPACK float32",
         "int8",
         "import + first inference",
@@ -51,6 +109,7 @@ class Proof:
     wheel: Path
     audit: dict[str, Any]
     smoke: dict[str, Any] | None
+    conform: dict[str, Any] | None
 
     @property
     def failure(self) -> UserError | None:
@@ -66,6 +125,11 @@ class Proof:
         ]
         if faults:
             return SmokeError(f"{self.wheel.name} failed its smoke test: {'; '.join(faults)}")
+        if self.conform and not self.conform["ok"]:
+            return ConformError(
+                f"{self.wheel.name} does not compute what TensorFlow does: "
+                f"{summed_up(self.conform['failures'])}"
+            )
         return None
 
     def as_json(self) -> dict[str, Any]:
@@ -77,6 +141,7 @@ class Proof:
             "size": self.audit["size"],
             "audit": self.audit,
             "smoke": self.smoke,
+            "conform": self.conform,
         }
 
     def row(self) -> tuple[str, ...]:
@@ -90,8 +155,8 @@ class Proof:
             numpy,
             audited,
         )
-        if self.smoke is None:
-            return (*row, "cannot run here", "", "", "")
+        if self.smoke is None or self.conform is None:
+            return (*row, "cannot run here", "", "", "", "")
         runs = self.smoke["runs"]
         versions = ", ".join(run["numpy"] for run in runs)
         last = runs[-1]
@@ -99,6 +164,7 @@ class Proof:
         return (
             *row,
             f"passed: {versions}" if self.smoke["ok"] else "[red]FAILED[/]",
+            f"passed: {self.conform['models']}" if self.conform["ok"] else "[red]FAILED[/]",
             *(f"{run_share(last, model):.0%}" for model in (FLOAT32, INT8)),
             " + ".join("?" if m is None else f"{m:.1f}" for m in millis) + " ms",
         )
@@ -111,12 +177,19 @@ def run_share(run: dict[str, Any], model: str) -> float:
 
 
 class Prover:
-    """Audits and smoke-tests what a runner makes."""
+    """Audits what a runner makes, smoke-tests it and compares it with TensorFlow.
 
-    def __init__(self, runner: Runner, smoker: Smoker, matrix: Matrix) -> None:
+    Args:
+        targets: all that are to be proven; on one Python of each core, the whole corpus runs.
+    """
+
+    def __init__(
+        self, runner: Runner, smoker: Smoker, matrix: Matrix, targets: Sequence[Target]
+    ) -> None:
         self.runner = runner
         self.smoker = smoker
         self.matrix = matrix
+        self.parts = parts_of(targets, smoker.can_run)
         self.cache: Cache = runner.cache
 
     def prove(self, wheels: Sequence[tuple[Target, Path]], *, jobs: int) -> Iterator[Proof]:
@@ -130,19 +203,23 @@ class Prover:
 
     def is_cached(self, kind: str, target: Target) -> bool:
         """Whether a step of a plan has nothing to do."""
-        if kind not in ("audit", "smoke"):
+        keys = {
+            "audit": lambda wheel: self._audit_key(wheel),
+            "smoke": lambda wheel: self._smoke_key(target, wheel),
+            "conform": lambda wheel: self._conform_key(target, wheel),
+        }
+        if kind not in keys:
             return self.runner.is_cached(kind, target)
         if not self.runner.is_cached("wheel", target):
             return False
-        wheel = self.runner.wheel(target)
-        key = self._audit_key(wheel) if kind == "audit" else self._smoke_key(target, wheel)
-        return self.cache.has(kind, key)
+        return self.cache.has(kind, keys[kind](self.runner.wheel(target)))
 
     def _prove(self, target: Target, wheel: Path) -> Proof:
         keys = [("audit", self._audit_key(wheel))]
         can_run = self.smoker.can_run(target.runtime, target.arch)
         if can_run:
             keys.append(("smoke", self._smoke_key(target, wheel)))
+            keys.append(("conform", self._conform_key(target, wheel)))
         if all(self.cache.has(*key) for key in keys):
             return self._proof(target, wheel, can_run)
         with self.runner.reporter.step(f"prove {target.identifier}") as step:
@@ -161,18 +238,32 @@ class Prover:
         audited = self._kept(
             "audit", self._audit_key(wheel), lambda: audit(wheel, self.matrix).as_dict()
         )
-        smoked = None
+        smoked = compared = None
         if can_run:
             smoked = self._kept(
                 "smoke",
                 self._smoke_key(target, wheel),
                 lambda: self._smoke(target, wheel, on_step),
             )
-        return Proof(target=target, wheel=wheel, audit=audited, smoke=smoked)
+            compared = self._kept(
+                "conform",
+                self._conform_key(target, wheel),
+                lambda: self._conform(target, wheel, on_step),
+            )
+        return Proof(target=target, wheel=wheel, audit=audited, smoke=smoked, conform=compared)
 
     def _smoke(self, target: Target, wheel: Path, on_step: Callable[[str], None]) -> dict[str, Any]:
         log = self.runner.log(f"smoke {target.identifier}")
         return self.smoker.smoke(wheel, target.runtime, log=log, on_step=on_step)
+
+    def _conform(
+        self, target: Target, wheel: Path, on_step: Callable[[str], None]
+    ) -> dict[str, Any]:
+        part = self.parts.get(target.identifier, WHOLE)
+        corpus = corpus_of(subject_of(wheel), part, target.runtime, judge_delegation=True)
+        log = self.runner.log(f"conform {target.identifier}")
+        report, _ = compare(self.smoker, wheel, target.runtime, corpus, log=log, on_step=on_step)
+        return report.as_json()
 
     def _kept(self, kind: str, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """A report from the cache, else made; only a good one is kept."""
@@ -192,4 +283,10 @@ class Prover:
 
     def _smoke_key(self, target: Target, wheel: Path) -> str:
         place = self.smoker.place(target.runtime, target.arch)
-        return key_of([wheel.name, sha256_of(wheel), recipe(SMOKE, MATRIX_FILE), place])
+        return key_of([wheel.name, sha256_of(wheel), recipe(*SMOKED_BY, MATRIX_FILE), place])
+
+    def _conform_key(self, target: Target, wheel: Path) -> str:
+        place = self.smoker.place(target.runtime, target.arch)
+        inputs = recipe(*SMOKED_BY, *COMPARED_BY, MATRIX_FILE)
+        part = self.parts.get(target.identifier, WHOLE)
+        return key_of([wheel.name, sha256_of(wheel), inputs, place, part])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from smoke_lambda.limits import MEMORY_MB
@@ -56,6 +57,11 @@ def show_model(report: dict[str, Any], console: Console) -> None:
     if report["xnnpack"] is not None:
         table.add_row("all", "", f"{report['xnnpack']:.0%}")
     console.print(table)
+    if report["reasons"]:
+        why = _table("not taken by XNNPACK", "nodes", "because")
+        for reason in report["reasons"]:
+            why.add_row(reason["operator"], str(reason["count"]), escape(reason["reason"]))
+        console.print(why)
     for kind in ("inputs", "outputs"):
         shapes = ", ".join(f"{t['name']} {t['dtype']}{t['shape']}" for t in report[kind])
         console.print(f"{kind}: {shapes}", soft_wrap=True, highlight=False, markup=False)

@@ -25,6 +25,7 @@ from ci.bases import BaseImages
 from ci.emulation import REMEDY, emulates
 from smoke_lambda import docker, native
 from smoke_lambda.bench import check_runs
+from smoke_lambda.conform.session import Site
 from smoke_lambda.ops import Ops, found_by_probe
 from smoke_lambda.rie import emulator
 
@@ -57,6 +58,15 @@ class Smoker(Protocol):
                 wheel is not an error but a report that says so.
         """
 
+    def site(
+        self, wheel: Path, runtime: Runtime, numpy: str, *, log: Path
+    ) -> AbstractContextManager[Site]:
+        """A place for a wheel with that NumPy, in which nothing is installed yet.
+
+        Raises:
+            SmokeError, EngineError: the wheel is for another machine or Python, or there is none.
+        """
+
 
 class ModelSmoker(Smoker, Protocol):
     """A Smoker that tries a user's own model, too."""
@@ -84,10 +94,15 @@ class ModelSmoker(Smoker, Protocol):
 
 @dataclass(frozen=True)
 class NativeSmoker:
-    """In a fresh environment of this machine's own Python."""
+    """In a fresh environment of this machine's own Python.
+
+    Attributes:
+        dependencies: whether wheels at a site come with all that they require.
+    """
 
     cache: Cache
     fetcher: Fetcher
+    dependencies: bool = False
 
     def can_run(self, runtime: Runtime, arch: str) -> bool:
         """Whether this machine has that Python."""
@@ -136,6 +151,26 @@ class NativeSmoker:
                 log=log,
                 on_step=on_step,
             ).as_json()
+
+    @contextmanager
+    def site(self, wheel: Path, runtime: Runtime, numpy: str, *, log: Path) -> Iterator[Site]:
+        """See Smoker."""
+        arch = platform.machine()
+        check_runs(wheel, runtime, arch)
+        python = self._interpreter(wheel, runtime)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            self._work(wheel, runtime) as work,
+            native.environment(
+                runtime,
+                numpy,
+                python=python,
+                work=work,
+                log=log,
+                dependencies=self.dependencies,
+            ) as place,
+        ):
+            yield Site(place=place, name=f"native {python}", arch=arch, numpy=numpy)
 
     def ops(self, wheel: Path, runtime: Runtime, *, log: Path) -> tuple[Mapping[str, int], Ops]:
         """The builtin operators that a wheel has, and the numbers of all that it knows.
@@ -234,6 +269,27 @@ class DockerSmoker:
                 log=log,
                 on_step=on_step,
             ).as_json()
+
+    @contextmanager
+    def site(self, wheel: Path, runtime: Runtime, numpy: str, *, log: Path) -> Iterator[Site]:
+        """See Smoker."""
+        arch = self._arch(wheel)
+        check_runs(wheel, runtime, arch)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        base = self.bases.get(runtime, arch)
+        with (
+            self._locked(runtime, arch),
+            docker.image(
+                wheel, runtime, numpy, arch=arch, engine=self.engine, base=base, log=log
+            ) as place,
+        ):
+            yield Site(
+                place=place,
+                name=f"docker {base}",
+                arch=arch,
+                numpy=numpy,
+                emulated=place.is_emulated,
+            )
 
     def _arch(self, wheel: Path) -> str:
         """The architecture of a wheel, which can run in this engine."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from builders.cache import Cache, default_root
-from builders.plan import DEFAULT_TENSORFLOW
+from builders.matrix import load_matrix
 from builders.sources import load_lock
 from builders.toolchain import Toolchain
 from builders.trees import trees_key
@@ -79,11 +79,12 @@ def integration_tests() -> list[str]:
 def products(wheels: Path) -> dict[str, str]:
     """Where the integration tests find what the main job made, as variables."""
     cache = Cache(default_root())
-    lock = load_lock(DEFAULT_TENSORFLOW)
+    version = load_matrix().recommended.version
+    lock = load_lock(version)
     trees = [
         cache.path("trees", key)
         for origin in lock.origins
-        if cache.has("trees", key := trees_key(DEFAULT_TENSORFLOW, lock.sources(origin)))
+        if cache.has("trees", key := trees_key(version, lock.sources(origin)))
     ]
     toolchain = Toolchain(cache)
     zig_cache = toolchain.environment["ZIG_GLOBAL_CACHE_DIR"]

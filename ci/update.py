@@ -21,7 +21,9 @@ from ci.generated import write_generated
 from smoke_lambda.lock import main as lock_smoke_requirements
 
 ROOT = Path(__file__).parent.parent
-REQUIREMENTS = (ROOT / "builders/requirements.in", ROOT / "tests/requirements.in")
+REQUIREMENTS = tuple(
+    ROOT / folder / "requirements.in" for folder in ("builders", "tests", "tests/clients")
+)
 GENERATED = "# Written by ./scripts/update; not to be edited.\n"
 # The oldest Python that the scripts promise to run on.
 DRIVER_PYTHON = "3.11"

@@ -23,6 +23,7 @@ from builders.process import die_with_parent
 from smoke_lambda import events
 from smoke_lambda.function import INVOKE_SECONDS, init_ms
 from smoke_lambda.limits import Limits, open_to_all
+from smoke_lambda.probing import NO_VARIABLES
 
 HERE = Path(__file__).parent
 WORK = "/smoke"
@@ -30,9 +31,14 @@ WORK = "/smoke"
 TOOLS = (
     "__init__.py",
     "compat_probe.py",
+    "conform/__init__.py",
+    "conform/comparing.py",
+    "conform/corpus.py",
+    "conform/probe.py",
     "flatbuffer.py",
     "model_probe.py",
     "probe.py",
+    "probing.py",
     "relay.py",
     "server.py",
 )
@@ -48,8 +54,8 @@ def tools() -> Iterator[Path]:
     with TemporaryDirectory(prefix="tflite-smoke-") as outer:
         folder = Path(outer) / "smoke"
         package = folder / "smoke_lambda"
-        package.mkdir(parents=True)
         for name in TOOLS:
+            (package / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(HERE / name, package / name)
         shutil.copytree(events.IMAGES, folder / "images", copy_function=shutil.copyfile)
         open_to_all(folder)
@@ -130,9 +136,7 @@ def running(
         SmokeError, EngineError: it cannot be started.
     """
     name = _name()
-    options = [*limits.options(), *_labels(name)]
-    for variable, value in variables.items():
-        options += ["--env", f"{variable}={value}"]
+    options = [*limits.options(), *_labels(name), *_variables(variables)]
     try:
         engine.ask("run", "--detach", *options, image, what=f"starting {image}")
         with _relay(engine, image, name, folder) as relay:
@@ -154,6 +158,7 @@ def run_probe(
     folder: Path,
     log: Path,
     timeout: float,
+    variables: Mapping[str, str] = NO_VARIABLES,
 ) -> tuple[int | None, str]:
     """Run a probe in a fresh container of an image.
 
@@ -161,7 +166,8 @@ def run_probe(
         Its exit status, None if it did not end in time, and its output.
     """
     name = _name()
-    options = [*limits.options(), *_labels(name), *_mount(folder), "--entrypoint", "python3"]
+    options = [*limits.options(), *_labels(name), *_mount(folder), *_variables(variables)]
+    options += ["--entrypoint", "python3"]
     command = ["-s", "-B", "-m", module, *arguments]
     try:
         engine.ask("create", *options, image, *command, what=f"starting {image}")
@@ -248,6 +254,10 @@ def _name() -> str:
 
 def _labels(name: str) -> list[str]:
     return ["--name", name, "--label", f"{LABEL}={os.getpid()}"]
+
+
+def _variables(variables: Mapping[str, str]) -> list[str]:
+    return [part for name, value in variables.items() for part in ("--env", f"{name}={value}")]
 
 
 def _mount(folder: Path) -> list[str]:

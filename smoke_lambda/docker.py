@@ -24,7 +24,7 @@ from smoke_lambda.lock import FUNCTION_PACKAGES, lock_path, packages_of
 from smoke_lambda.measure import measure
 from smoke_lambda.model import ModelReport
 from smoke_lambda.model import try_model as on_a_wheel
-from smoke_lambda.probing import PROBE, PROBE_SECONDS, judged
+from smoke_lambda.probing import NO_VARIABLES, PROBE, PROBE_SECONDS, judged
 from smoke_lambda.report import SmokeReport
 
 HERE = Path(__file__).parent
@@ -239,6 +239,7 @@ class Image:
         *arguments: str,
         limits: Limits | None = None,
         timeout: float = PROBE_SECONDS,
+        variables: Mapping[str, str] = NO_VARIABLES,
     ) -> tuple[int | None, str]:
         """See model.Place; in a fresh container."""
         return run_probe(
@@ -250,6 +251,7 @@ class Image:
             self.folder,
             self.log,
             timeout,
+            variables,
         )
 
     def measures(self) -> dict[str, Any]:

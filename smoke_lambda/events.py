@@ -21,8 +21,31 @@ MAX_BYTES = 100_000
 URL_SECONDS = 2.0
 
 SAMPLE = "7.png"
+# The sample in other forms, in base64, made by Pillow: without loss, as white and as black
+# ink on a transparent ground, and in a format that the handler refuses.
+SAMPLE_WEBP = (
+    "UklGRlwAAABXRUJQVlA4TE8AAAAvB8ABAHdAkG0zgw/h/pyDEAiQIQckEAiQIQckmP9tAP5ZYiqBBYxi22pzaStM"
+    "IAk3CGkKuhOWUVD3iZ6I/gfxF4QNLOm/07hi4RDwAhUAAA=="
+)
+SAMPLE_WHITE = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAQAAABuBnYAAAAAVklEQVR42kWMMRGAMADEcoCQ4qASkICESsFRJYAE"
+    "cAAKunYLQ+nxv+SHPCIuZlWDTAAsXNys3IC92d0oiMmiajHJuAE8VCoz568UQ6M2o/avAYDAwZcXj3E7qpZ6iVQA"
+    "AAAASUVORK5CYII="
+)
+SAMPLE_BLACK = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAQAAABuBnYAAAAATklEQVR42k3LwQ1AQBQA0RcUsjpQghKUsB1uCZRA"
+    "B1SwV7fvgDCnySQDjIoQEt0TNrvJ7kcxG27NqhCqTAsOp1Nv/YYq/f9BvNqAZHnDBfi9E1LINRN4AAAAAElFTkSu"
+    "QmCC"
+)
+SAMPLE_GIF = (
+    "R0lGODdhCAAIAIMAAAAAACAgIDAwMEBAQFBQUGBgYHBwcICAgI+Pj6+vr7+/v8/Pz9/f3+/v7////wAAACwAAAAA"
+    "CAAIAAAIMQABABiQwIGDAAIBHDiAgEHChAkUCBBYoIHBBgUECjCQYMFDgQ0QPhTg4CMAAgoeBgQAOw=="
+)
 PHOTO, PHOTO_CLASS = "0.jpg", 0
 CLASSES = 10
+MAX_SCANS = 20
+# Characters of an error: it is one short sentence of the handler's own words.
+MAX_ERROR = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +90,26 @@ def known_answers() -> dict[str, Known]:
 def encoded(data: bytes) -> str:
     """Base64."""
     return base64.b64encode(data).decode()
+
+
+def form(data: bytes, name: str = SAMPLE) -> bytes:
+    """A form with a text and a file, as browsers and `curl -F` send it (RFC 7578)."""
+    disposition = b'Content-Disposition: form-data; name="%s"'
+    return b"\r\n".join(
+        (
+            b"--boundary",
+            disposition % b"comment",
+            b"",
+            b"a seven",
+            b"--boundary",
+            disposition % b"file" + b'; filename="%s"' % name.encode(),
+            b"Content-Type: image/png",
+            b"",
+            data,
+            b"--boundary--",
+            b"",
+        )
+    )
 
 
 def image(name: str) -> str:
@@ -139,6 +182,10 @@ def _forms() -> Iterator[Case]:
     data_url = f"data:image/png;base64,{png}"
     forms: dict[str, object] = {
         "data URL": {"url": data_url},
+        "data URL as image": {"image": data_url},
+        "WebP": {"image": SAMPLE_WEBP},
+        "white on transparent": {"image": SAMPLE_WHITE},
+        "black on transparent": {"image": SAMPLE_BLACK},
         "base64 with line breaks": {"image": png[:60] + "\n" + png[60:]},
         "REST API, image": rest_event(png, is_base64=True),
         "REST API, JSON": rest_event(as_json, is_base64=False),
@@ -148,6 +195,13 @@ def _forms() -> Iterator[Case]:
         "function URL, JSON in base64": http_event(
             encoded(as_json.encode()), is_base64=True, host="b2.lambda-url"
         ),
+        "function URL, form": http_event(
+            encoded(form((IMAGES / SAMPLE).read_bytes())),
+            is_base64=True,
+            content_type="multipart/form-data; boundary=boundary",
+            host="b2.lambda-url",
+        ),
+        "HTTP API, JSON with a byte-order mark": http_event("\ufeff" + as_json, is_base64=False),
     }
     for name, event in forms.items():
         yield Case(name=name, event=event, image=SAMPLE)
@@ -173,20 +227,21 @@ def _bad_events() -> Iterator[Case]:
 def _bad_images() -> Iterator[Case]:
     png = (IMAGES / SAMPLE).read_bytes()
     photo = (IMAGES / PHOTO).read_bytes()
-    unreadable = {
-        "text": b"no image",
-        "truncated PNG": png[:-40],
-        "truncated JPEG": photo[: len(photo) // 2],
-        "PNG signature only": png[:8],
-        "decompression bomb": bomb(),
+    faults = {
+        "text": (b"no image", "send PNG, JPEG"),
+        "GIF": (base64.b64decode(SAMPLE_GIF), "send PNG, JPEG"),
+        "truncated PNG": (png[:-40], "the PNG is damaged"),
+        "truncated JPEG": (photo[: len(photo) // 2], "the JPEG is damaged"),
+        "PNG signature only": (png[:8], "the PNG is damaged"),
+        "decompression bomb": (bomb(30_000, 30_000), "is too large"),
+        "tall PNG": (bomb(1, 24_000_000), "is too large"),
+        "JPEG of many scans": (many_scans(), "scans"),
+        "too large": (bytes(MAX_BYTES + 1), "is larger than"),
     }
-    for name, data in unreadable.items():
-        yield Case(name=name, event={"image": encoded(data)}, reason="not a readable PNG or JPEG")
+    for name, (data, reason) in faults.items():
+        yield Case(name=name, event={"image": encoded(data)}, reason=reason)
     yield Case(name="no base64", event={"image": "*"}, reason="not valid base64")
     yield Case(name="no ASCII", event={"image": "\ud800é"}, reason="not valid base64")
-    yield Case(
-        name="too large", event={"image": encoded(bytes(MAX_BYTES + 1))}, reason="is larger than"
-    )
 
 
 def _bad_bodies() -> Iterator[Case]:
@@ -199,7 +254,9 @@ def _bad_bodies() -> Iterator[Case]:
             "broken JSON": ('{"image": ', False, "not valid JSON"),
             "deep JSON": ("[" * 50_000, False, "not valid JSON"),
             "JSON list": ("[]", False, 'either "url" or "image"'),
-            "text in base64": (encoded(b"text"), True, "not a readable PNG or JPEG"),
+            "text in base64": (encoded(b"text"), True, "not a readable image"),
+            "form without a file": (encoded(b"--b\r\n\r\n\r\n--b--\r\n"), True, "has no file"),
+            "JSON of many values": (f"[{'0,' * 200_000}0]", False, "too many values"),
         }
         for what, (body, is_base64, reason) in bodies.items():
             event = make(body, is_base64=is_base64)
@@ -212,6 +269,9 @@ def _bad_urls() -> Iterator[Case]:
         yield Case(name=url, event={"url": url}, reason="only http, https and data URLs")
     for url in ("http://[", "http://a:b", "http://127.0.0.1:99999/", "http://\ud800/"):
         yield Case(name=ascii(url), event={"url": url}, reason="cannot be fetched")
+    host = "é" * 300
+    yield Case(name="long URL", event={"url": "http://a/" + "x" * 9000}, reason="is longer than")
+    yield Case(name="long host", event={"url": f"http://{host}/"}, reason="is longer than")
     yield Case(name="data URL, no comma", event={"url": "data:x"}, reason="no comma")
     too_large = "data:," + "x" * (MAX_BYTES + 1)
     yield Case(name="data URL, too large", event={"url": too_large}, reason="is larger than")
@@ -244,21 +304,30 @@ def _unreachable(server: str) -> Iterator[Case]:
         "http://0x7f000001/",
         "http://localhost/",
         "https://10.0.0.1/",
+        "http://192.0.0.8/",
+        "http://[2002:a9fe:a9fe::1]/",
     ):
         name = "a loopback URL" if url == server else url
         yield Case(name=name, event={"url": url}, reason="not public")
 
 
-def bomb() -> bytes:
-    """A PNG of some bytes that unpacks to 900 million pixels."""
+def bomb(width: int, height: int) -> bytes:
+    """A PNG of some bytes that unpacks to as many pixels as its header says."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
             struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         )
 
-    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 0, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(9)))
+
+
+def many_scans() -> bytes:
+    """The photo with its one scan repeated: a small file can so cost minutes."""
+    photo = (IMAGES / PHOTO).read_bytes()
+    scan = photo[photo.index(b"\xff\xda") : -2]
+    return photo[:-2] + scan * MAX_SCANS + photo[-2:]
 
 
 def judge(case: Case, reply: object, model: str, known: Known) -> str:
@@ -279,12 +348,18 @@ def judge(case: Case, reply: object, model: str, known: Known) -> str:
             and body["statusCode"] == 400
             and status == (400 if case.http else 200)
             and case.reason in str(body["error"])
-            and "Traceback" not in str(body["error"])
+            and is_plain(str(body["error"]))
         )
         return "" if right else f"expected {expected}, found {reply!r}"
     if status != 200 or not isinstance(body, dict) or body.keys() != {"class", "scores", "model"}:
         return f"expected an answer, found {reply!r}"
     return _judge_answer(case, body, model, known)
+
+
+def is_plain(error: str) -> bool:
+    """Whether an error is one short sentence in ASCII without a program's inner words."""
+    inner = ("Traceback", " at 0x", "\n")
+    return error.isascii() and len(error) <= MAX_ERROR and not any(word in error for word in inner)
 
 
 def _judge_answer(case: Case, body: dict[str, Any], model: str, known: Known) -> str:

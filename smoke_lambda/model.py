@@ -6,7 +6,7 @@ import dataclasses
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,7 +23,8 @@ from smoke_lambda.flatbuffer import NotAModelError, OperatorCode, operator_codes
 from smoke_lambda.limits import Limits
 from smoke_lambda.measure import LEAST_MB, STEP_MB, least
 from smoke_lambda.ops import OpsTable, load_ops, shown
-from smoke_lambda.probing import LACKS_CODE, LACKS_VERSION, judged
+from smoke_lambda.probing import LACKS_CODE, LACKS_VERSION, NO_VARIABLES, judged
+from smoke_lambda.reasons import EXPLAIN, Reason, reasons
 
 PROBE = "smoke_lambda.model_probe"
 SECONDS = 300.0
@@ -58,9 +59,18 @@ class Place(Protocol):
         """Make a file visible there; gives its path."""
 
     def look(
-        self, module: str, *arguments: str, limits: Limits | None, timeout: float
+        self,
+        module: str,
+        *arguments: str,
+        limits: Limits | None,
+        timeout: float,
+        variables: Mapping[str, str] = NO_VARIABLES,
     ) -> tuple[int | None, str]:
-        """Run a probe's module; gives its exit status, None if it did not end, and output."""
+        """Run a probe's module; gives its exit status, None if it did not end, and output.
+
+        Args:
+            variables: its environment variables.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +107,8 @@ class ModelReport:
     """How many of each kind there are, and how many XNNPACK took."""
     xnnpack: float | None = None
     """The share of all operators that it took, 0 to 1."""
+    reasons: tuple[Reason, ...] = ()
+    """Why it did not take the others."""
     inputs: tuple[dict[str, Any], ...] = ()
     outputs: tuple[dict[str, Any], ...] = ()
     load_ms: float | None = None
@@ -252,9 +264,11 @@ def advised(least_mb: int, resident_bytes: int) -> int:
 
 def _looked(place: Place, arguments: Sequence[str], memory_mb: int) -> dict[str, Any]:
     limits = Limits(memory_mb=memory_mb)
-    status, output = place.look(PROBE, *arguments, limits=limits, timeout=SECONDS)
+    status, output = place.look(
+        PROBE, *arguments, limits=limits, timeout=SECONDS, variables=EXPLAIN
+    )
     fault, found = judged(status, output)
-    return {"error": fault, "stage": "the process ended"} if fault else found
+    return {"error": fault, "stage": "the process ended"} if fault else found | {"said": output}
 
 
 def _memory(place: Place, arguments: Sequence[str], resident_bytes: int) -> dict[str, Any]:
@@ -273,7 +287,8 @@ def _summed(
 ) -> dict[str, Any]:
     """A probe's findings as fields of the report; `lacks` reads the runtime's messages."""
     fields = {key: value for key, value in found.items() if key not in ("stage", "missing")}
-    fields.pop("operators", None)
+    for key in ("operators", "open", "said"):
+        fields.pop(key, None)
     if "error" in found:
         words = " ".join(found["error"].split())
         repeated = REPEATED.fullmatch(words)
@@ -284,4 +299,5 @@ def _summed(
     if nodes:
         fields["operators"] = {name: (count, taken[name]) for name, count in total.items()}
         fields["xnnpack"] = taken.total() / total.total()
+        fields["reasons"] = reasons(nodes, found.get("open", ()), found.get("said", ""))
     return fields

@@ -2,7 +2,8 @@
 
     python -m smoke_lambda.model_probe MODEL [INPUT.npy]
 
-Its last line is "found: " and JSON: "operators" with whether a delegate took them,
+Its last line is "found: " and JSON: "operators" with whether a delegate took them, "open":
+those with a tensor of open size,
 "inputs" and "outputs", "load_ms", "first_ms", "warm_ms" (the median), "resident_bytes" and
 "peak_bytes" (the cgroup's); or "error" with the "stage" at which it came, and "missing":
 operators that this runtime lacks. Without INPUT, inputs are made up.
@@ -102,6 +103,19 @@ def run(found: dict[str, Any], model: str, *inputs: str) -> None:
     found["first_ms"], found["warm_ms"] = times[0], statistics.median(times[1:])
     found["outputs"] = [described(detail) for detail in interpreter.get_output_details()]
     found["operators"] = operators(interpreter)
+    found["open"] = open_nodes(interpreter)
+
+
+def open_nodes(interpreter: Any) -> list[int]:  # noqa: ANN401
+    """The nodes with a tensor of which a dimension is open, by their place in `operators`."""
+    details = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
+    nodes = [n for n in interpreter._get_ops_details() if n["op_name"] != "DELEGATE"]
+    return [
+        number
+        for number, node in enumerate(nodes)
+        for tensors in ([*node["inputs"], *node["outputs"]],)
+        if any(-1 in details.get(int(t), {}).get("shape_signature", ()) for t in tensors)
+    ]
 
 
 def main(model: str, *inputs: str) -> None:

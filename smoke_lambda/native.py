@@ -23,7 +23,7 @@ from smoke_lambda.function import Function, running
 from smoke_lambda.lock import lock_path
 from smoke_lambda.model import ModelReport
 from smoke_lambda.model import try_model as on_a_wheel
-from smoke_lambda.probing import PROBE, PROBE_SECONDS, judged
+from smoke_lambda.probing import NO_VARIABLES, PROBE, PROBE_SECONDS, judged
 from smoke_lambda.report import SmokeReport
 from smoke_lambda.server import serving
 from smoke_lambda.session import started
@@ -101,9 +101,20 @@ def try_model(
 
 @contextmanager
 def environment(
-    runtime: Runtime, numpy: str, *, python: Path, work: Path, log: Path, rie: Path | None = None
+    runtime: Runtime,
+    numpy: str,
+    *,
+    python: Path,
+    work: Path,
+    log: Path,
+    rie: Path | None = None,
+    dependencies: bool = False,
 ) -> Iterator[Environment]:
-    """An environment with that NumPy, which goes when the block ends."""
+    """An environment with that NumPy, which goes when the block ends.
+
+    Args:
+        dependencies: see Environment.
+    """
     folder = work.absolute() / f"{runtime.tag}-numpy-{numpy}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -115,6 +126,7 @@ def environment(
             folder=folder,
             rie=rie.absolute() if rie else None,
             log=log,
+            dependencies=dependencies,
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -140,7 +152,11 @@ def uv(what: str, *arguments: str | Path, log: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """A virtual environment with the folders of a function; a bench.Place."""
+    """A virtual environment with the folders of a function; a bench.Place.
+
+    Attributes:
+        dependencies: whether a wheel comes with all that it requires.
+    """
 
     numpy: str
     interpreter: Path
@@ -148,6 +164,7 @@ class Environment:
     folder: Path
     rie: Path | None
     log: Path
+    dependencies: bool = False
 
     @property
     def python(self) -> Path:
@@ -158,7 +175,9 @@ class Environment:
         """See bench.Place."""
         environment = self.folder / "environment"
         make_environment(self.interpreter, self.requirements, environment, self.log)
-        install = ("pip", "install", "--python", self.python, "--no-deps", wheel)
+        install: list[str | Path] = ["pip", "install", "--python", self.python, wheel]
+        if not self.dependencies:
+            install.append("--no-deps")
         try:
             uv("installing the wheel", *install, log=self.log)
         except SmokeError as error:
@@ -218,6 +237,7 @@ class Environment:
         *arguments: str,
         limits: object = None,  # noqa: ARG002 - there are none here
         timeout: float = PROBE_SECONDS,
+        variables: Mapping[str, str] = NO_VARIABLES,
     ) -> tuple[int | None, str]:
         """See model.Place; in a fresh process."""
         output = self.folder / f"{module}.log"
@@ -225,7 +245,7 @@ class Environment:
         command: list[str | Path] = [self.python, "-s", "-B", "-m", module, *arguments]
         status: int | None = None
         with (
-            started(command, cwd=HERE.parent, env={}, log=output) as process,
+            started(command, cwd=HERE.parent, env=variables, log=output) as process,
             contextlib.suppress(subprocess.TimeoutExpired),
         ):
             status = process.wait(timeout)

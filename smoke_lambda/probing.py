@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 PROBE = "smoke_lambda.probe"
 PROBE_SECONDS = 60.0
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 MARK = "found: "
 """Begins a probe's last line, which is JSON; see smoke_lambda/probe.py."""
 
@@ -30,7 +32,7 @@ def judged(status: int | None, output: str) -> tuple[str, dict[str, Any]]:
     if status == 0 and results:
         found: dict[str, Any] = json.loads(results[-1][len(MARK) :])
         return "", found
-    ended = "none in time" if status is None else _named(status)
+    ended = "none in time" if status is None else named(status)
     return f"expected exit status 0, found {ended}: {''.join(lines[-1:])}", {}
 
 
@@ -39,7 +41,7 @@ def share(operators: Sequence[tuple[str, bool]]) -> float:
     return sum(taken for _, taken in operators) / len(operators)
 
 
-def _named(status: int) -> str:
+def named(status: int) -> str:
     """An exit status, or the signal that it stands for; a container adds 128."""
     number = -status if status < 0 else status - 128
     try:

@@ -24,6 +24,7 @@ from builders.audit.packaging_checks import (
 from builders.audit.report import AuditReport, Check, RuntimeVerdict
 from builders.audit.runtimes import verdicts
 from builders.audit.sbom_check import check_sbom
+from builders.audit.types_check import check_types
 from builders.audit.wheelfile import (
     PACKAGE,
     Archive,
@@ -63,7 +64,7 @@ def audit(wheel: Path, matrix: Matrix) -> AuditReport:
         checks = [Check.of("archive", [str(error)], "")]
     else:
         checks = [Check.of("archive", [], f"{len(archive.infos)} members, all readable")]
-        elf, more = _inspect(name, archive)
+        elf, more = _inspect(name, archive, matrix)
         checks += more
     data = wheel.read_bytes()
     # One that is none of ours is to be no larger than the largest of ours.
@@ -86,13 +87,16 @@ def _check_size(size: int, limit: int) -> Check:
     return Check.of("size", faults, f"{size:,} bytes <= {limit:,}")
 
 
-def _inspect(name: WheelName, archive: Archive) -> tuple[Extension | None, list[Check]]:
-    wheel = Wheel(name=name, archive=archive)
+def _inspect(
+    name: WheelName, archive: Archive, matrix: Matrix
+) -> tuple[Extension | None, list[Check]]:
+    wheel = Wheel(name=name, archive=archive, matrix=matrix)
     checks = [
         check_name(wheel),
         check_metadata(wheel),
         check_record(wheel),
         check_files(wheel),
+        check_types(wheel),
         check_sbom(wheel),
         check_reproducible(wheel),
     ]

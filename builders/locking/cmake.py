@@ -23,6 +23,11 @@ class Pin:
     commit: str = ""
     sha256: str = ""
 
+    @property
+    def version(self) -> str:
+        """The commit, or the release whose tag it is; empty of what is pinned by checksum."""
+        return self.commit.removeprefix("v")
+
 
 def read_pins(tree: Path) -> dict[str, Pin]:
     """The contents that a TensorFlow tree declares, by name.

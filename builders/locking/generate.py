@@ -8,19 +8,19 @@ as they are in the lock that there is.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.version import Version
 
 from builders.errors import ArchiveError, UsageError
 from builders.locking import bazel, cmake
+from builders.locking.coherence import UPSTREAM, with_relations
 from builders.matrix import Row, TensorFlow, is_sha256, is_version, read_toml
 from builders.sources import Archive, Component, Lock, Origin
 
 COMPONENTS = Path(__file__).with_name("components.toml")
 TARBALL = "https://github.com/tensorflow/tensorflow/archive/refs/tags/v{version}.tar.gz"
-UPSTREAM = "upstream"
 
 HEADER = """\
 # The sources of TensorFlow {version}: each component that is compiled in, and for each
@@ -31,6 +31,10 @@ HEADER = """\
 #   debian    for machines that reach only a Debian mirror: paths below its
 #             pool/main/, and wheels of PyPI for their headers. Some components are
 #             newer there.
+#
+#   date      the day of that version, where its source tells
+#   relation  how it belongs to this TensorFlow, by what the tree pins for Bazel and CMake:
+#             pinned; shipped together, in one archive with it; or substituted
 #
 # licence_files are relative to the folder of trees.
 """
@@ -72,12 +76,18 @@ def load_components(path: Path = COMPONENTS) -> tuple[Named, ...]:
     return tuple(found)
 
 
-def generate(tensorflow: TensorFlow, tree: Path, kept: Lock | None) -> Lock:
+def generate(
+    tensorflow: TensorFlow,
+    tree: Path,
+    kept: Lock | None,
+    cmake_pins: Mapping[str, cmake.Pin],
+) -> Lock:
     """The lock that a tree of a TensorFlow version calls for.
 
     Args:
         tree: the folder with `tensorflow/` and `third_party/` in it.
         kept: the lock that there is, whose other origins are kept.
+        cmake_pins: see `cmake_pins_of`; of no consequence to a lock of origin upstream alone.
 
     Raises:
         ArchiveError: the tree does not pin a component, or not by checksum.
@@ -89,10 +99,14 @@ def generate(tensorflow: TensorFlow, tree: Path, kept: Lock | None) -> Lock:
         if named.before and Version(tensorflow.version) >= Version(named.before):
             continue
         others = dict(there[named.name].origins) if named.name in there else {}
-        others.pop(UPSTREAM, None)
+        was = others.pop(UPSTREAM, None)
         # A tree of no release may be known from other origins alone; all else it pins itself.
         if named.bazel or tensorflow.sha256 or not others:
-            others = {UPSTREAM: _upstream(named, tensorflow, pins)} | others
+            pinned = _upstream(named, tensorflow, pins)
+            # The tree tells the commit, and not its day.
+            if was is not None and was.version == pinned.version:
+                pinned = replace(pinned, date=was.date)
+            others = {UPSTREAM: pinned} | others
         components.append(
             Component(
                 name=named.name,
@@ -101,7 +115,20 @@ def generate(tensorflow: TensorFlow, tree: Path, kept: Lock | None) -> Lock:
                 origins=others,
             )
         )
-    return Lock(tensorflow=tensorflow.version, components=tuple(components))
+    lock = Lock(tensorflow=tensorflow.version, components=tuple(components))
+    return with_relations(lock, cmake_pins)
+
+
+def cmake_pins_of(tree: Path) -> dict[str, cmake.Pin]:
+    """What the tree's CMake files pin, by the component's name.
+
+    Raises:
+        ArchiveError: CMake cannot read the tree's modules.
+    """
+    pins = cmake.read_pins(tree)
+    return {
+        named.name: pin for named in load_components() if (pin := pins.get(named.cmake)) is not None
+    }
 
 
 def upstream_tarball(tensorflow: TensorFlow) -> Origin:
@@ -139,20 +166,14 @@ def _upstream(named: Named, tensorflow: TensorFlow, pins: Mapping[str, bazel.Pin
     )
 
 
-def differing(lock: Lock, tree: Path) -> Iterator[str]:
-    """A line for each component that CMake would take from elsewhere than the lock does.
-
-    Raises:
-        ArchiveError: CMake cannot read the tree's modules.
-    """
-    pins = cmake.read_pins(tree)
-    names = {named.name: named.cmake for named in load_components()}
+def differing(lock: Lock, cmake_pins: Mapping[str, cmake.Pin]) -> Iterator[str]:
+    """A line for each component that CMake would take from elsewhere than the lock does."""
     for component in lock.components:
-        origin, pin = component.origins.get(UPSTREAM), pins.get(names[component.name])
+        origin, pin = component.origins.get(UPSTREAM), cmake_pins.get(component.name)
         if origin is None or pin is None:
             continue
-        if pin.commit:
-            taken, other = origin.version, pin.commit.removeprefix("v")
+        if pin.version:
+            taken, other = origin.version, pin.version
         else:
             taken, other = origin.archive.sha256, pin.sha256
         if taken != other:
@@ -173,16 +194,23 @@ def changes(old: Lock, new: Lock) -> Iterator[str]:
         if (was.licence, was.licence_files) != (component.licence, component.licence_files):
             yield f"{name}: its licence is {component.licence}, was {was.licence}"
         for origin in sorted(component.origins.keys() | was.origins.keys()):
-            told = [_told(lock.origins.get(origin)) for lock in (was, component)]
-            if told[0] != told[1]:
-                yield f"{name}: {origin} is {told[1]}, was {told[0]}"
+            then, now = was.origins.get(origin), component.origins.get(origin)
+            if _where(then) != _where(now):
+                yield f"{name}: {origin} is {_where(now)}, was {_where(then)}"
+            elif then and now and _belonging(then) != _belonging(now):
+                yield f"{name}: {origin} is {_belonging(now)}, was {_belonging(then)}"
 
 
-def _told(origin: Origin | None) -> str:
+def _where(origin: Origin | None) -> str:
     if origin is None:
         return "nothing"
     where = f"{origin.archive.location} {origin.folder}".rstrip()
     return f"{origin.version} ({where}, sha256 {origin.archive.sha256})"
+
+
+def _belonging(origin: Origin) -> str:
+    relation = origin.relation or "of no known relation"
+    return f"{relation}, of {origin.date}" if origin.date else relation
 
 
 def lock_text(lock: Lock) -> str:
@@ -195,14 +223,16 @@ def lock_text(lock: Lock) -> str:
             f"licence_files = [{files}]\n"
         )
         for origin in component.origins.values():
+            date = f"date = {origin.date}\n" if origin.date else ""
             values = {
-                "version": origin.version,
                 "url": origin.archive.url,
                 "debian": origin.archive.debian,
                 "pypi": origin.archive.pypi,
                 "sha256": origin.archive.sha256,
                 "folder": origin.folder,
+                "relation": origin.relation,
             }
             lines = "".join(f'{key} = "{value}"\n' for key, value in values.items() if value)
-            parts.append(f"\n[component.origins.{origin.name}]\n{lines}")
+            head = f'[component.origins.{origin.name}]\nversion = "{origin.version}"\n{date}'
+            parts.append(f"\n{head}{lines}")
     return "".join(parts)

@@ -33,7 +33,7 @@ def made_lock(tensorflow: TensorFlow, cache: Cache, fetcher: Fetcher, progress: 
         origin = upstream_tarball(tensorflow)
         tree = unpacked(origin.archive, origin.folder, cache, fetcher, progress)
         (folder / f"{tensorflow.version}.toml").write_text(
-            lock_text(generate(tensorflow, tree, None))
+            lock_text(generate(tensorflow, tree, None, {}))
         )
 
     return load_lock(tensorflow.version, cache.product("lock", _key(tensorflow), make))

@@ -34,7 +34,10 @@ def add(manifest: Manifest, new: Wheel) -> Manifest:
             raise PublishError(f"{new.file} was removed: {old.reason}", remedy=remedy)
         if old.sha256 != new.sha256:
             raise PublishError(f"{new.file} is published already, with other bytes", remedy=remedy)
-        # The figures of its first smoke test stay, so that nothing changes.
+        # The figures of its first smoke test stay, so that nothing changes; what was proven of
+        # it since then is added.
+        if old.conform is None and new.conform is not None:
+            return manifest.with_wheels([replace(old, conform=new.conform)])
         return manifest
     others = [wheel for wheel in manifest.wheels if wheel.target == new.target]
     if others and new.build <= (latest := max(wheel.build for wheel in others)):

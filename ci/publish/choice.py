@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from builders.matrix import Matrix
 from ci.publish.manifest import Manifest, Wheel
 
 
-def example(manifest: Manifest) -> Wheel | None:
-    """The newest wheel that is verified and no pre-release, for a runtime that AWS has.
+def example(manifest: Manifest, matrix: Matrix) -> Wheel | None:
+    """The newest wheel of the recommended TensorFlow, for a runtime that AWS has.
 
-    Of two architectures x86_64; None where nothing is published.
+    Without that version the newest wheel that is verified and no pre-release. Of two
+    architectures x86_64; None where nothing is published.
     """
     return max(
         manifest.current,
         key=lambda wheel: (
             wheel.runtime.deprecated is not None,
+            wheel.tensorflow == matrix.recommended.version,
             wheel.verified,
             not wheel.is_pre_release,
             wheel.arch,

@@ -112,8 +112,7 @@ def _show(plan: Plan, *, planned: bool) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser(
         prog="publish",
-        description="Publish audited and smoke-tested wheels into wheels/, with checksums, index "
-        "and provenance.",
+        description="Publish proven wheels into wheels/, with checksums, index and provenance.",
         epilog=EXAMPLES,
     )
     parser.add_argument(

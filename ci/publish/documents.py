@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from packaging.version import Version
-
 from builders.errors import PublishError
+from builders.matrix import Matrix
 from ci.marked import between
 from ci.publish.choice import example
 from ci.publish.hosting import Hosting
 from ci.publish.manifest import PROJECT, Manifest, Wheel
+from ci.publish.versions import OLDER, published, requirement
 
 BEGIN = "<!-- install: written by ./scripts/publish -->\n"
 END = "<!-- /install -->"
@@ -25,37 +25,40 @@ TITLE = f"""\
 NONE = "No wheel is published yet: [build one](docs/building.md), and install it from `dist/`."
 
 
-def documents(readme: Path, manifest: Manifest, hosting: Hosting) -> Mapping[Path, str]:
+def documents(
+    readme: Path, manifest: Manifest, matrix: Matrix, hosting: Hosting
+) -> Mapping[Path, str]:
     """The text of each document as it should be.
 
     Raises:
         PublishError: the README has lost the marks between which its part stands.
     """
     return {
-        readme: with_install(readme.read_text(), manifest, hosting),
-        readme.with_name(WHEELS_PAGE): wheels_page(manifest, hosting),
+        readme: with_install(readme.read_text(), manifest, matrix, hosting),
+        readme.with_name(WHEELS_PAGE): wheels_page(manifest, matrix, hosting),
     }
 
 
-def with_install(readme: str, manifest: Manifest, hosting: Hosting) -> str:
-    """The README with the lines that install the wheel for the newest Lambda runtime.
+def with_install(readme: str, manifest: Manifest, matrix: Matrix, hosting: Hosting) -> str:
+    """The README with the lines that install the example of a wheel.
 
     Raises:
         PublishError: it has lost the marks between which they stand.
     """
+    part = "\n".join(["", *_install(manifest, matrix, hosting), "", ""])
     try:
-        return between(readme, BEGIN, END, "\n".join(["", *_install(manifest, hosting), "", ""]))
+        return between(readme, BEGIN, END, part)
     except ValueError as error:
         raise PublishError(f"the README has {error}", remedy="put the two marks back") from error
 
 
-def wheels_page(manifest: Manifest, hosting: Hosting) -> str:
+def wheels_page(manifest: Manifest, matrix: Matrix, hosting: Hosting) -> str:
     """All of WHEELS.md."""
-    return "\n".join([TITLE, *_wheels(manifest, hosting), ""])
+    return "\n".join([TITLE, *_wheels(manifest, matrix, hosting), ""])
 
 
-def _install(manifest: Manifest, hosting: Hosting) -> Iterator[str]:
-    wheel = example(manifest)
+def _install(manifest: Manifest, matrix: Matrix, hosting: Hosting) -> Iterator[str]:
+    wheel = example(manifest, matrix)
     if wheel is None:
         yield NONE
         return
@@ -75,18 +78,20 @@ def dockerfile_lines(wheel: Wheel, hosting: Hosting) -> Iterator[str]:
         yield f"RUN pip install --no-deps /tmp/{wheel.file}"
 
 
-def _wheels(manifest: Manifest, hosting: Hosting) -> Iterator[str]:
+def _wheels(manifest: Manifest, matrix: Matrix, hosting: Hosting) -> Iterator[str]:
     if not manifest.current:
         yield NONE
         return
     yield "Choose the row of your Lambda runtime and architecture (`aarch64` is what AWS calls"
     yield "arm64). Install its NumPy first, then the wheel:"
     yield ""
-    shown = example(manifest) or manifest.current[-1]
+    shown = example(manifest, matrix) or manifest.current[-1]
     yield "```"
     yield f'pip install "{shown.numpy.requirement}"'
     yield f"pip install --no-deps {hosting.raw_url(shown.file)}"
     yield "```"
+    yield ""
+    yield from _versions(manifest, matrix)
     yield ""
     yield "| Lambda runtime | architecture | TensorFlow | NumPy | glibc | size | wheel |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
@@ -108,14 +113,26 @@ def _wheels(manifest: Manifest, hosting: Hosting) -> Iterator[str]:
         yield "In a clone, `python3 -m http.server --directory wheels` serves it."
     yield ""
     yield "```"
-    yield f"pip install --no-deps --index-url {hosting.index_url} {PROJECT}"
+    wanted = requirement(manifest, matrix)
+    yield f"pip install --no-deps --index-url {hosting.index_url} {wanted}"
     yield "```"
-    if early := {wheel.tensorflow for wheel in manifest.current if wheel.is_pre_release}:
+    if wanted != PROJECT:
         yield ""
-        yield (
-            f"pip takes a pre-release ({', '.join(sorted(early, key=Version))}) with `--pre`, "
-            f"or if you name it: `{PROJECT}=={max(early, key=Version)}`."
-        )
+        yield f"Given only the name, `{PROJECT}`, pip takes the newest release, and no pre-release."
+    elif any(wheel.is_pre_release for wheel in manifest.current):
+        yield ""
+        yield "pip takes a pre-release with `--pre`, or if you name its version."
+
+
+def _versions(manifest: Manifest, matrix: Matrix) -> Iterator[str]:
+    """A sentence for each TensorFlow version."""
+    versions = published(manifest, matrix)
+    for version in versions:
+        name = f"**TensorFlow {version.version}**{' (recommended)' if version.recommended else ''}"
+        yield f"- {name}: {version.about} {version.components}".rstrip()
+    if versions[0].recommended and len(versions) > 1:
+        yield ""
+        yield OLDER
 
 
 def _link(wheel: Wheel, hosting: Hosting) -> str:

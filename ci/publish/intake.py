@@ -1,4 +1,4 @@
-"""Takes in a wheel with its record: only what was audited and smoke-tested, as it was."""
+"""Takes in a wheel with its record: only what was proven, as it was."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ from typing import Any
 from builders.audit.wheelfile import parse_name
 from builders.errors import PublishError, UsageError
 from builders.matrix import Matrix, Runtime, Target
+from ci.conformer import Subject, corpus_of
 from ci.publish.hosting import Hosting
-from ci.publish.manifest import LambdaRuntime, Smoke, Wheel
+from ci.publish.manifest import PROJECT, Conform, LambdaRuntime, Smoke, Wheel
 from ci.publish.product import metadata_path, provenance_path, read_contents
 from ci.publish.provenance import make_statement
+from smoke_lambda.conform.run import corpus_digest
+from smoke_lambda.conform.settings import load_settings
 
 RECORDS = "records"
+WORDS = {"audit": "audit", "smoke": "smoke test", "conform": "comparison with TensorFlow"}
+"""What a record must have, and what it is called."""
 # A smoke test on the machine of the build; which interpreter it was is nobody else's.
 NATIVE = "native"
-REBUILD = "build it again with ./scripts/build, which audits and smoke-tests it"
+REBUILD = "build it again with ./scripts/build, which proves it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +58,7 @@ def take_in(path: Path, matrix: Matrix, hosting: Hosting) -> Candidate:
     record = _read_record(path)
     sha256 = hashlib.sha256(data).hexdigest()
     try:
-        audit_checks, smoke = _proven(record, path.name, target, sha256)
+        audit_checks, smoke, conform = _proven(record, path.name, target, sha256)
     except (LookupError, TypeError, AttributeError) as error:
         raise PublishError(f"the record of {path.name} is damaged: {error!r}") from error
     contents = read_contents(path)
@@ -78,6 +83,8 @@ def take_in(path: Path, matrix: Matrix, hosting: Hosting) -> Candidate:
         verified=target.verified,
         audit_checks=audit_checks,
         smoke=smoke,
+        substituted=contents.substituted,
+        conform=conform,
     )
     files = {
         path.name: data,
@@ -118,33 +125,35 @@ def _read_record(wheel: Path) -> Mapping[str, Any]:
 
 def _proven(
     record: Mapping[str, Any], file: str, target: Target, sha256: str
-) -> tuple[int, tuple[Smoke, ...]]:
-    """The number of the audit's checks, and the smoke test's figures."""
-    for what in ("audit", "smoke"):
+) -> tuple[int, tuple[Smoke, ...], Conform]:
+    """The number of the audit's checks, the smoke test's figures, and the comparison's."""
+    for what in ("audit", "smoke", "conform"):
         report = record.get(what)
         if not report:
-            raise PublishError(f"{file} has no record of its {what}", remedy=_remedy(what))
+            raise PublishError(f"{file} has no record of its {WORDS[what]}", remedy=_remedy(what))
         if report["sha256"] != sha256:
             raise PublishError(
-                f"the {what} of {file} was of other bytes: sha256 {report['sha256']}, "
+                f"the {WORDS[what]} of {file} was of other bytes: sha256 {report['sha256']}, "
                 f"the file's is {sha256}",
                 remedy=REBUILD,
             )
         if not report["ok"]:
-            raise PublishError(f"{file} failed its {what}", remedy=REBUILD)
-    audit, smoke = record["audit"], record["smoke"]
-    if (audit["file"], audit["target"], smoke["wheel"]) != (file, target.identifier, file):
+            raise PublishError(f"{file} failed its {WORDS[what]}", remedy=REBUILD)
+    audit, smoke, conform = (record[what] for what in WORDS)
+    names = (audit["file"], smoke["wheel"], conform["wheel"])
+    if audit["target"] != target.identifier or set(names) != {file}:
         raise PublishError(f"the record of {file} is of another wheel", remedy=REBUILD)
     # The verdicts are not taken on their word.
     audited = _all_passed(file, "audit", audit["checks"])
     runs = smoke["runs"]
     if not runs:
         raise PublishError(f"the smoke test of {file} ran nothing", remedy=REBUILD)
-    return audited, tuple(_figures(file, run, smoke) for run in runs)
+    compared = _compared(file, target, conform)
+    return audited, tuple(_figures(file, run, smoke) for run in runs), compared
 
 
 def _remedy(what: str) -> str:
-    if what == "smoke":
+    if what != "audit":
         return f"{REBUILD}, on a machine that can run it"
     return REBUILD
 
@@ -168,8 +177,46 @@ def _figures(file: str, run: Mapping[str, Any], smoke: Mapping[str, Any]) -> Smo
     )
 
 
-def _place(smoke: Mapping[str, Any]) -> str:
-    place: str = smoke.get("place", NATIVE)
+def _compared(file: str, target: Target, found: Mapping[str, Any]) -> Conform:
+    """The comparison with TensorFlow; raises PublishError unless it is all that it says."""
+    if found["failures"]:
+        first = found["failures"][0]
+        raise PublishError(
+            f"{file} fails with {len({f['model'] for f in found['failures']})} models of the "
+            f"conformance corpus, first {first['model']}: {first['what']}",
+            remedy=REBUILD,
+        )
+    if found["corpus"] != corpus_digest():
+        raise PublishError(f"{file} was compared with an older corpus", remedy=REBUILD)
+    if not found["expected_delegation"]:
+        raise PublishError(
+            f"of TensorFlow {target.tensorflow.version} it is not known which nodes XNNPACK takes",
+            remedy="./scripts/conform --write-delegated writes it",
+        )
+    corpus = corpus_of(
+        Subject.of(PROJECT, target.tensorflow.version),
+        found["part"],
+        target.runtime,
+        judge_delegation=False,
+    )
+    if found["part"] not in load_settings().parts or found["models"] != len(corpus.models):
+        raise PublishError(
+            f"{file} was compared with {found['models']} models of the part '{found['part']}', "
+            f"which has {len(corpus.models)}",
+            remedy=REBUILD,
+        )
+    return Conform(
+        place=_place(found),
+        part=found["part"],
+        corpus=found["corpus"],
+        models=found["models"],
+        operators=len(found["operators"]),
+        delegated=round(found["delegated"] / found["nodes"], 4),
+    )
+
+
+def _place(found: Mapping[str, Any]) -> str:
+    place: str = found.get("place", NATIVE)
     return NATIVE if place.startswith(NATIVE) else place
 
 

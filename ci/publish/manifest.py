@@ -90,6 +90,27 @@ class Smoke:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Conform:
+    """What the comparison with TensorFlow found.
+
+    Attributes:
+        place: as for Smoke.
+        part: which part of the corpus was run; see smoke_lambda/conform/settings.toml.
+        corpus: the digest of its models, answers and tolerances.
+        models: how many were run; all passed.
+        operators: how many builtin operators they have.
+        delegated: the share of their nodes that XNNPACK took, 0 to 1.
+    """
+
+    place: str
+    part: str
+    corpus: str
+    models: int
+    operators: int
+    delegated: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Wheel:
     """One published wheel.
 
@@ -106,6 +127,9 @@ class Wheel:
         verified: built, audited and smoke-tested by this repository, by its matrix.
         audit_checks: how many there were; all passed.
         smoke: one per NumPy, the oldest first.
+        substituted: which of its components are not what TensorFlow pins, nor shipped
+            together with it, and for what; None of a wheel that does not say it.
+        conform: None for wheels that were published before there was a corpus.
         reason: why it is not current; empty if it is.
     """
 
@@ -126,6 +150,8 @@ class Wheel:
     verified: bool
     audit_checks: int
     smoke: tuple[Smoke, ...]
+    substituted: Mapping[str, str] | None = None
+    conform: Conform | None = None
     state: State = State.CURRENT
     reason: str = ""
 
@@ -177,7 +203,7 @@ class Manifest:
             "$schema": SCHEMA,
             "format": FORMAT,
             "project": PROJECT,
-            "wheels": [dataclasses.asdict(wheel) for wheel in self.wheels],
+            "wheels": [_data(wheel) for wheel in self.wheels],
         }
         text = json.dumps(data, indent=1) + "\n"
         _validate(json.loads(text))
@@ -220,11 +246,21 @@ def _validate(data: object) -> None:
         )
 
 
+def _data(wheel: Wheel) -> dict[str, Any]:
+    """As the file has it: what there is not is left out."""
+    data = dataclasses.asdict(wheel)
+    for optional in ("substituted", "conform"):
+        if data[optional] is None:
+            del data[optional]
+    return data
+
+
 def _wheel(data: Mapping[str, Any]) -> Wheel:
     nested = {
         "numpy": NumPy(**data["numpy"]),
         "runtime": LambdaRuntime(**data["runtime"]),
         "smoke": tuple(Smoke(**run) for run in data["smoke"]),
+        "conform": Conform(**data["conform"]) if "conform" in data else None,
         "state": State(data["state"]),
     }
     return Wheel(**{**data, **nested})

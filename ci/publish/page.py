@@ -35,6 +35,8 @@ from ci.publish.manifest import (
     Wheel,
 )
 from ci.publish.product import provenance_path
+from ci.publish.versions import OLDER, requirement
+from ci.publish.versions import published as published_versions
 
 PAGE = "index.html"
 TEMPLATES = Path(__file__).with_name("templates")
@@ -79,6 +81,10 @@ def page(manifest: Manifest, matrix: Matrix, hosting: Hosting) -> bytes:
         pythons=_pythons(manifest, matrix),
         architectures=dict.fromkeys([*matrix.architectures, *published["architectures"]]),
         first=_first(manifest, matrix),
+        versions={version.version: version for version in published_versions(manifest, matrix)},
+        older=OLDER,
+        recommended=matrix.recommended.version,
+        requirement=requirement(manifest, matrix),
         style=Markup(style),
         script=Markup(script),
         style_digest=_csp_digest(style),
@@ -131,13 +137,14 @@ def _tag(python: str) -> str:
 def _first(manifest: Manifest, matrix: Matrix) -> tuple[str, str, str]:
     """What is chosen at first, as TensorFlow, Python tag, architecture.
 
-    The wheel that examples install; without any, the first row of each.
+    The wheel that examples install; without any, the recommended TensorFlow and the first row
+    of each.
     """
-    wheel = example(manifest)
+    wheel = example(manifest, matrix)
     if wheel is not None:
         return wheel.tensorflow, _tag(wheel.python), wheel.arch
     released = [runtime for runtime in matrix.runtimes if not runtime.upcoming]
-    return matrix.tensorflows[0].version, released[-1].tag, matrix.architectures[0]
+    return matrix.recommended.version, released[-1].tag, matrix.architectures[0]
 
 
 @functools.cache

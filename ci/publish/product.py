@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from email import message_from_bytes
 from pathlib import Path
 from typing import Any
 
 from packaging.metadata import Metadata
 from packaging.requirements import Requirement
+from packaging.tags import parse_tag
 
 from builders.audit import PACKAGE
-from builders.audit.wheelfile import DamagedWheelError, read_archive
+from builders.audit.wheelfile import Archive, DamagedWheelError, read_archive
+from builders.core_metadata import requirement_of
 from builders.errors import PublishError
-from builders.sbom import Part
+from builders.locking.coherence import stand_in
+from builders.sbom import PROPERTIES, Part
+from builders.sources import Relation
 from ci.publish.manifest import NumPy, Wheel
 
 # Of components that come as wheels; all others of a build share one origin.
@@ -61,6 +66,20 @@ class Contents:
             raise PublishError(f"its SBOM names the origins {sorted(origins)}, expected one")
         return origins.pop()
 
+    @property
+    def substituted(self) -> dict[str, str] | None:
+        """Its components that are substitutes, each with what it stands in for.
+
+        None where no component says how it belongs, as of wheels from before it was recorded.
+        """
+        if not any(part.relation for part in self.parts):
+            return None
+        return {
+            part.name: stand_in(part.version, part.belonging)
+            for part in self.parts
+            if part.relation == Relation.SUBSTITUTED
+        }
+
 
 def read_contents(path: Path) -> Contents:
     """Read a wheel.
@@ -72,7 +91,7 @@ def read_contents(path: Path) -> Contents:
         archive = read_archive(path)
         text = archive.metadata("METADATA") or b""
         metadata = Metadata.from_email(text)
-        [numpy] = list(metadata.requires_dist or ())
+        numpy = requirement_of(_python(archive), metadata.requires_dist or ())
         sbom = json.loads(archive.metadata(f"sboms/{PACKAGE}.cdx.json") or b"")
         return Contents(
             metadata=text,
@@ -83,6 +102,14 @@ def read_contents(path: Path) -> Contents:
     # An ExceptionGroup of InvalidMetadata is what a wrong METADATA gives.
     except (DamagedWheelError, ExceptionGroup, ValueError, LookupError, TypeError) as error:
         raise PublishError(f"{path.name} is no wheel of this repository: {error}") from error
+
+
+def _python(archive: Archive) -> str:
+    """The Python, such as 3.12, by the tag of the WHEEL file."""
+    wheel = message_from_bytes(archive.metadata("WHEEL") or b"")
+    tags = [tag for line in wheel.get_all("Tag", []) for tag in parse_tag(str(line))]
+    [interpreter] = {tag.interpreter for tag in tags}
+    return f"{interpreter[2]}.{interpreter[3:]}"
 
 
 def _numpy(requirement: Requirement) -> NumPy:
@@ -101,7 +128,8 @@ def _part(component: dict[str, Any]) -> Part:
         name=component["name"],
         version=component["version"],
         licence=licence["expression"],
-        origin=properties["origin"],
         location=source["url"],
         sha256=hashed["content"],
+        # What was published before how it belongs was recorded does not say it.
+        **{name: value for name, value in properties.items() if name in PROPERTIES},
     )

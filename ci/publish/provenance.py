@@ -108,5 +108,5 @@ def _dependency(part: Part) -> dict[str, Any]:
         "name": part.name,
         "uri": part.location,
         "digest": {"sha256": part.sha256},
-        "annotations": {"version": part.version},
+        "annotations": {"version": part.version, **part.belonging},
     }

@@ -119,7 +119,7 @@ class Publisher:
             ),
             documents={
                 path: text
-                for path, text in documents(self.readme, after, self.hosting).items()
+                for path, text in documents(self.readme, after, self.matrix, self.hosting).items()
                 if not path.is_file() or path.read_text() != text
             },
         )

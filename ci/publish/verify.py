@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from builders.errors import PublishError
+from builders.matrix import load_matrix
 from ci.publish.documents import documents
 from ci.publish.generated import decode_sums, generate, stored
 from ci.publish.hosting import Hosting
@@ -52,7 +53,7 @@ def document_faults(readme: Path, manifest: Manifest, hosting: Hosting) -> list[
     """Documents beside wheels/ that say something else than the manifest."""
     return [
         f"{path.name}: is not what {MANIFEST} gives; {REFRESH}"
-        for path, text in documents(readme, manifest, hosting).items()
+        for path, text in documents(readme, manifest, load_matrix(), hosting).items()
         if not path.is_file() or path.read_text() != text
     ]
 
@@ -89,6 +90,7 @@ def _contradictions(tree: Tree, wheel: Wheel) -> Iterator[str]:
             "size": (wheel.size, (tree.folder / wheel.file).stat().st_size),
             "requires_python": (wheel.requires_python, contents.requires_python),
             "numpy": (wheel.numpy, contents.numpy),
+            "substituted": (wheel.substituted, contents.substituted),
         }
         for name, (expected, value) in told.items():
             if expected != value:

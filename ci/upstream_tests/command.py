@@ -11,8 +11,6 @@ from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from builders.cache import Cache, default_root
 from builders.cli import EXIT_CODES, command_parser, guarded
@@ -24,26 +22,36 @@ from builders.progress import Reporter, table_console
 from ci.publish.manifest import read_manifest
 from ci.smoker import parsed_name
 from ci.upstream_tests.expected import load_version
+from ci.upstream_tests.native.command import run_native
 from ci.upstream_tests.report import Report
 from ci.upstream_tests.run import TESTS, run_tests
+from ci.upstream_tests.show import show_report
 from smoke_lambda.lock import TRAIN_PYTHON
 
 WHEELS = Path(__file__).parent.parent.parent / "wheels"
+
+RECOMMENDED = load_matrix().recommended.version
 
 DESCRIPTION = f"""\
 Run tensorflow/lite/python/interpreter_test.py of the fetched tree, byte for byte, against wheels:
 what it imports as TensorFlow's interpreter is the wheel's, all else is the real TensorFlow, in an
 environment of its own (Python {TRAIN_PYTHON}). What the tests load is made from the tree: models by
 TensorFlow's converter, libraries by our compiler. ci/upstream_tests/expected.toml names the tests
-that do not simply pass, each with its reason; anything else is an error."""
+that do not simply pass, each with its reason; anything else is an error.
+
+With --native, TensorFlow's C++ tests of its kernels and of the XNNPACK delegate, compiled against
+the core that wheels are linked from; ci/upstream_tests/native/tests.toml is what is known of
+them."""
 
 EXAMPLES = f"""\
 examples:
   upstream-tests                     the published wheels of Python {TRAIN_PYTHON}
   upstream-tests dist/*-cp311-*.whl  those that you built
   upstream-tests --json              the same as data
+  upstream-tests --native            the C++ tests that CI runs, against the default core
+  upstream-tests --native --all --tensorflow {RECOMMENDED}
 
-The exit code is 0 if every test of every wheel did what is expected of it, and 10 if not.
+The exit code is 0 if every test did what is expected of it, and 10 if not.
 
 {EXIT_CODES}"""
 
@@ -55,15 +63,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; raises UserError where `main` prints."""
-    options = _parser().parse_args(argv)
+    options = _options(argv)
+    reporter = Reporter(Console(stderr=True))
+    cache = Cache(default_root(), on_wait=lambda line: reporter.say(f"[yellow]![/] {line}"))
+    runner = NativeRunner(cache, reporter, cache.root / "logs")
+    return run_native(options, runner) if options.native else run_wheels(options, runner)
+
+
+def run_wheels(options: argparse.Namespace, runner: NativeRunner) -> int:
+    """Run the tests of the interpreter against wheels; gives the exit code."""
+    reporter = runner.reporter
     matrix = load_matrix()
     wheels = options.wheels or published(WHEELS)
     wanted = [(wheel, target_of(wheel, matrix)) for wheel in wheels]
     versions = [load_version(target.tensorflow.version) for _, target in wanted]
     interpreter = _interpreter()
-    reporter = Reporter(Console(stderr=True))
-    cache = Cache(default_root(), on_wait=lambda line: reporter.say(f"[yellow]![/] {line}"))
-    runner = NativeRunner(cache, reporter, cache.root / "logs")
     reports = []
     with reporter.showing():
         for (wheel, target), version in zip(wanted, versions, strict=True):
@@ -123,22 +137,10 @@ def target_of(wheel: Path, matrix: Matrix) -> Target:
 
 
 def show(report: Report, console: Console) -> None:
-    """Print a report: the tests that did not simply pass, the counts, then what is wrong."""
-    table = Table(title=escape(report.wheel), title_justify="left")
-    for column in ("test", "outcome", "why"):
-        table.add_column(column)
-    for test, (outcome, why) in report.reasons.items():
-        table.add_row(escape(test), outcome, escape(why))
-    console.print(table)
-    counts = ", ".join(f"{number} {outcome}" for outcome, number in report.counts.items())
-    around = ", ".join(f"{name} {version}" for name, version in report.environment.items())
-    console.print(f"{counts} (with {around})", highlight=False, soft_wrap=True)
+    """Print the report of a wheel."""
     version = report.version
     data = f", data of {version.testdata}" if version.testdata != version.tensorflow else ""
-    source = f"{TESTS.name} of TensorFlow {version.tensorflow}{data}"
-    console.print(f"{source}, sha256 {report.test_sha256}", highlight=False, soft_wrap=True)
-    for fault in report.faults:
-        console.print(f"FAILED {fault}", style="red", markup=False, soft_wrap=True)
+    show_report(report, console, f"{TESTS.name} of TensorFlow {version.tensorflow}{data}")
 
 
 def _interpreter() -> Interpreter:
@@ -146,6 +148,16 @@ def _interpreter() -> Interpreter:
     if found is None:
         raise UsageError(f"no Python {TRAIN_PYTHON} here", remedy="install it, such as with pyenv")
     return found
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.native and options.wheels:
+        parser.error("--native tests cores, and no wheels")
+    if not options.native and (options.all or options.only or options.tensorflow or options.jobs):
+        parser.error("--all, --only, --tensorflow and --jobs go with --native")
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -158,6 +170,26 @@ def _parser() -> argparse.ArgumentParser:
         "wheels", metavar="WHEEL", nargs="*", type=Path, help="default: the published ones"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    native = parser.add_argument_group("the C++ tests")
+    native.add_argument(
+        "--native", action="store_true", help="of kernels and delegate, against a core"
+    )
+    native.add_argument("--all", action="store_true", help="all of them; default: CI's choice")
+    native.add_argument(
+        "--only",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="programs of that name, such as 'xnnpack/*mean_test'",
+    )
+    native.add_argument(
+        "--tensorflow",
+        metavar="VERSION",
+        action="append",
+        default=[],
+        help=f"the core's, may be repeated; default: {RECOMMENDED}",
+    )
+    native.add_argument("--jobs", type=int, default=0, help="at once; default: the processors")
     return parser
 
 

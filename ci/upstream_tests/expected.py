@@ -72,13 +72,13 @@ def load_version(tensorflow: str, path: Path = EXPECTED_FILE) -> Version:
 def parse_versions(data: Mapping[str, Any]) -> dict[str, Version]:
     """The versions of the file's data, by TensorFlow version; raises UsageError."""
     top = Row(EXPECTED_FILE.name, data)
-    of_all = tuple(_expectation(row) for row in top.rows("expected", "test"))
+    of_all = tuple(read_expectation(row) for row in top.rows("expected", "test"))
     found = {}
     for row in top.rows("version", "tensorflow"):
         version = Version(
             tensorflow=row.take("tensorflow", str, is_version),
             testdata=row.take("testdata", str, is_version),
-            expected=of_all + tuple(_expectation(r) for r in row.rows("expected", "test")),
+            expected=of_all + tuple(read_expectation(r) for r in row.rows("expected", "test")),
         )
         row.done()
         if version.tensorflow in found:
@@ -88,7 +88,8 @@ def parse_versions(data: Mapping[str, Any]) -> dict[str, Version]:
     return found
 
 
-def _expectation(row: Row) -> Expectation:
+def read_expectation(row: Row) -> Expectation:
+    """One table of `expected`; raises UsageError."""
     found = Expectation(
         test=row.take("test", str, bool),
         outcome=row.take("outcome", str, lambda o: o in (FAILED, SKIPPED, LEFT_OUT)),

@@ -15,15 +15,43 @@ from typing import Any
 
 import patch_ng
 import pytest
+from rich.console import Console
 
 from builders.breakages import patches_of
 from builders.cache import Cache, default_root
 from builders.engine import Engine, find_engine
-from builders.errors import EngineError
+from builders.errors import EngineError, FetchError
 from builders.fetch import Fetcher
+from builders.matrix import TensorFlow, load_matrix
+from builders.native import NativeRunner
+from builders.progress import Reporter
 from smoke_lambda.rie import emulator
 
 ROOT = Path(__file__).parent.parent.parent
+
+RECOMMENDED = load_matrix().recommended
+# The other one of which most is verified: CI compiles it, too, where one version is enough.
+OTHER = max(
+    (row for row in load_matrix().tensorflows if row is not RECOMMENDED),
+    key=lambda row: len(row.verified),
+)
+
+
+def tree_of(tensorflow: TensorFlow, logs: Path) -> Path:
+    """TensorFlow's tree; skips where it cannot be had.
+
+    Our patches are applied.
+    """
+    if tensorflow is RECOMMENDED:
+        tree = os.environ.get("TFLITE_TREE")
+        if not tree:
+            pytest.skip("no tree of TensorFlow: run ./scripts/test")
+        return Path(tree)
+    runner = NativeRunner(Cache(default_root()), Reporter(Console(stderr=True)), logs)
+    try:
+        return runner.trees(tensorflow) / "tensorflow"
+    except FetchError as error:
+        pytest.skip(f"its sources cannot be had here: {error}")
 
 
 def wheels_folder() -> Path:

@@ -1,9 +1,9 @@
 """An arm64 wheel, from sources to answers: cross-compiled, and run in an emulator.
 
-It is of the newest TensorFlow, so that CI compiles that, too. Its build is killed again and
-again, and gives the published bytes all the same. It runs without the files that Lambda's
-arm64 sandbox lacks, with and without the patch that makes up for them. The emulator shows
-that code is right; it is no Graviton.
+It is of another TensorFlow than the main job's, so that CI compiles that, too. Its build is
+killed again and again, and gives the published bytes all the same. It runs without the files
+that Lambda's arm64 sandbox lacks, with and without the patch that makes up for them. The
+emulator shows that code is right; it is no Graviton.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from support import ROOT, copy_tracked_files, without_patches
+from support import OTHER, ROOT, copy_tracked_files, without_patches
 from support import engine as find_engine
 
 from builders.audit import audit
@@ -42,7 +42,7 @@ from smoke_lambda.bench import FLOAT32, INT8, Bench
 pytestmark = pytest.mark.integration
 
 # Debian has this Python for arm64, and most of our runtimes are as old as it.
-TARGET = load_matrix().target("tf2.22.0.dev20260518-cp311-aarch64")
+TARGET = load_matrix().target(f"tf{OTHER.version}-cp311-aarch64")
 NUMPY = TARGET.runtime.numpy.on_lambda
 
 KILLS = 10

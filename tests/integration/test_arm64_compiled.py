@@ -10,14 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from support import without_patches
+from support import RECOMMENDED, without_patches
 
 from builders.cache import Cache, default_root
 from builders.core import CMAKE
 from builders.errors import HeadersError
 from builders.interpreters import find_interpreter
 from builders.matrix import load_matrix
-from builders.plan import DEFAULT_TENSORFLOW
 from builders.pyconfig import checked_headers
 from builders.toolchain import Toolchain
 
@@ -137,7 +136,7 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Mapping[bool, Path]:
     patched = Path(place).parent / "cpuinfo"
     return {
         True: patched,
-        False: without_patches(patched, tmp_path_factory.mktemp("sources"), DEFAULT_TENSORFLOW),
+        False: without_patches(patched, tmp_path_factory.mktemp("sources"), RECOMMENDED.version),
     }
 
 

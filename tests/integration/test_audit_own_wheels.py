@@ -122,7 +122,7 @@ def test_a_wheel_renamed_to_another_python(tmp_path: Path) -> None:
         return changed
 
     bad = rewrite(wheel, tmp_path / wheel.name.replace(own, other), retag)
-    assert set(audit(bad, load_matrix()).failed) >= {"python", "metadata"}
+    assert "python" in audit(bad, load_matrix()).failed
 
 
 def test_an_extension_swapped_with_another_python(tmp_path: Path) -> None:

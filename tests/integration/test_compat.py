@@ -7,7 +7,7 @@ import platform
 from typing import Any
 
 import pytest
-from support import records, script, wheels_folder
+from support import RECOMMENDED, records, script, wheels_folder
 from test_smoke_wheels import interpreter, published
 
 from builders.matrix import load_matrix
@@ -33,7 +33,7 @@ def outcomes(row: dict[str, Any]) -> dict[str, str]:
 
 
 def test_the_published_wheel_and_ours() -> None:
-    record = records().get(f"tf2.14.1-{RUNTIME.tag}-{platform.machine()}")
+    record = records().get(f"tf{RECOMMENDED.version}-{RUNTIME.tag}-{platform.machine()}")
     if record is None:
         pytest.skip(f"no wheel of Python {RUNTIME.python}: ./scripts/build makes it")
     interpreter(RUNTIME.python)

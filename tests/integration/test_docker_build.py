@@ -12,34 +12,32 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ROOT, copy_tracked_files, engine, records, script, wheels_folder
+from support import RECOMMENDED, ROOT, copy_tracked_files, engine, records, script, wheels_folder
 
 from builders.cache import default_root, sha256_of
 from builders.docker import DOCKERFILE
 from builders.engine import pip_secrets
 from builders.fetch import MIRRORS_VARIABLE, debian_mirrors
 from builders.matrix import load_matrix
-from builders.plan import DEFAULT_TENSORFLOW
 from ci.fetch import builder_python
 from ci.standin.make import NAME
 
 pytestmark = pytest.mark.integration
 
 REPEAT_SECONDS = 15
-# Of one TensorFlow, since a core takes minutes; another's is compiled in test_arm64.py.
+# Of the main job's TensorFlow, since a core takes minutes; another's is compiled in
+# test_arm64.py.
 TARGETS = [
     target
     for target in load_matrix().targets()
-    if target.verified
-    and target.arch == "x86_64"
-    and target.tensorflow.version == DEFAULT_TENSORFLOW
+    if target.verified and target.arch == "x86_64" and target.tensorflow is RECOMMENDED
 ]
 CONTEXT_BYTES = 1_000_000
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """Every verified wheel of the default TensorFlow, built and smoke-tested in images.
+    """Every verified wheel of the recommended TensorFlow, built and smoke-tested in images.
 
     Returns:
         The records by target.

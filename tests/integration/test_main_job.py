@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support import ROOT, records, script, wheels_folder
+from support import RECOMMENDED, ROOT, records, script, wheels_folder
 
 from builders.cache import default_root
 from builders.headers import runs_here
@@ -33,7 +33,9 @@ REPEAT_SECONDS = 15
 def test_every_python_of_this_machine_has_a_proven_wheel() -> None:
     runtimes = [r for r in load_matrix().runtimes if runs_here(r, MACHINE)]
     found = records()
-    assert set(found) == {f"tf2.14.1-{runtime.tag}-{MACHINE}" for runtime in runtimes}
+    assert set(found) == {
+        f"tf{RECOMMENDED.version}-{runtime.tag}-{MACHINE}" for runtime in runtimes
+    }
     for target, record in found.items():
         assert record["audit"]["ok"], target
         assert record["smoke"]["ok"], target
@@ -155,7 +157,7 @@ def test_it_infers_on_a_cpu_of_the_baseline(tmp_path: Path) -> None:
         pytest.skip("no emulator of a CPU: apt install qemu-user-static, on x86_64")
     # Newer NumPys need more than the baseline themselves.
     runtime = load_matrix().runtime("3.9")
-    record = records().get(f"tf2.14.1-{runtime.tag}-x86_64")
+    record = records().get(f"tf{RECOMMENDED.version}-{runtime.tag}-x86_64")
     interpreter = find_interpreter(runtime.python)
     if record is None or interpreter is None:
         pytest.skip(f"no Python {runtime.python}: install it (pyenv install {runtime.python})")

@@ -34,6 +34,7 @@ from builders.native import NativeRunner
 from builders.progress import Reporter
 from ci.publish.manifest import PROJECT, Manifest, Wheel, read_manifest
 from ci.publish.product import read_contents
+from ci.publish.versions import requirement
 from smoke_lambda import events
 from smoke_lambda.native import FLOAT32
 
@@ -193,6 +194,8 @@ def test_every_client_installs_the_wheel_of_its_python(
     published: Path, tmp_path: Path, python: str
 ) -> None:
     wheel = wheels_for(read_manifest(published), python)[0]
+    # What page and README tell people to ask for.
+    wanted = requirement(read_manifest(published), load_matrix())
     environment = Environment(tmp_path / "environment", python)
     environment.numpy(wheel.smoke[0].numpy)
     with serving(published.parent) as (address, asked):
@@ -201,7 +204,7 @@ def test_every_client_installs_the_wheel_of_its_python(
         assert environment.infers()
         environment.uninstall()
 
-        told = environment.pip("install", "--no-deps", "--index-url", index, PROJECT)
+        told = environment.pip("install", "--no-deps", "--index-url", index, wanted)
         assert f"/wheels/{wheel.file}.metadata" in asked, "pip did not use the metadata file"
         assert f"Successfully installed {PROJECT}" in told.replace("_", "-")
         environment.uninstall()
@@ -215,7 +218,7 @@ def test_every_client_installs_the_wheel_of_its_python(
         assert hashlib.sha256(downloaded.read_bytes()).hexdigest() == wheel.sha256
 
         install = ("pip", "install", "--python", environment.python, "--no-cache", "--no-deps")
-        client(find_uv_bin(), *install, "--index-url", index, PROJECT)
+        client(find_uv_bin(), *install, "--index-url", index, wanted)
     environment.numpy(wheel.smoke[-1].numpy)
     assert environment.infers()
 

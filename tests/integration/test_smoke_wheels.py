@@ -1,7 +1,6 @@
 """The smoke test itself: real wheels, the real emulator, fresh environments.
 
-Wheels are those of the folder $TFLITE_WHEELS; TensorFlow's models those of the
-unpacked tree $TFLITE_TREE.
+Wheels are those of the folder $TFLITE_WHEELS; TensorFlow's models those of 2.14.1's tree.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from packaging.utils import parse_wheel_filename
-from support import fetcher, rie, wheels_folder
+from support import fetcher, rie, tree_of, wheels_folder
 from uv import find_uv_bin
 
 from builders.errors import SmokeError
@@ -221,10 +220,9 @@ def test_what_a_program_started_ends_with_it(tmp_path: Path, ignores: str) -> No
 
 
 def test_tensorflows_own_models(tmp_path: Path) -> None:
-    tree = os.environ.get("TFLITE_TREE")
-    if not tree:
-        pytest.skip("no models: set TFLITE_TREE to an unpacked TensorFlow source tree")
-    models, expected = compat.models(Path(tree)), compat.expectations()
+    # Chromium's trees are without the models of TensorFlow's tests.
+    tree = tree_of(load_matrix().tensorflow("2.14.1"), tmp_path)
+    models, expected = compat.models(tree), compat.expectations()
     assert set(expected) <= {path.name for path in models}
 
     def run_all(wheel: Path, runtime: Runtime) -> list[compat.Result]:

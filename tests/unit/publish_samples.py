@@ -17,15 +17,20 @@ import test_builders_wheel
 from builders.audit import AuditReport
 from builders.audit.report import Check as AuditCheck
 from builders.matrix import Target, load_matrix
+from ci.conformer import Subject, corpus_of
 from ci.prove import Proof
 from ci.publish.documents import BEGIN, END, WHEELS_PAGE
 from ci.publish.hosting import Hosting
+from ci.publish.manifest import PROJECT
 from ci.publish.publisher import Decision, Plan, Publisher
+from smoke_lambda.conform.report import ConformReport
+from smoke_lambda.conform.run import corpus_digest
+from smoke_lambda.conform.settings import WHOLE
 from smoke_lambda.report import Check, SmokeRun
 
 MATRIX = load_matrix()
-CP312 = MATRIX.target("tf2.14.1-cp312-x86_64")
-CP39 = MATRIX.target("tf2.14.1-cp39-x86_64")
+CP312 = test_builders_wheel.first_build("tf2.14.1-cp312-x86_64")
+CP39 = test_builders_wheel.first_build("tf2.14.1-cp39-x86_64")
 HOSTING = Hosting(
     repository="https://git.example/ada/wheels",
     source="https://git.example/ada/wheels/blob/main/",
@@ -78,8 +83,50 @@ def record_of(target: Target, name: str, data: bytes, source: object = None) -> 
         "log": "smoke.log",
         "ok": True,
     }
-    proof = Proof(target=target, wheel=Path(name), audit=audit.as_dict(), smoke=smoke)
+    proof = Proof(
+        target=target,
+        wheel=Path(name),
+        audit=audit.as_dict(),
+        smoke=smoke,
+        conform=conform_of(target, name, sha256),
+    )
     return json.loads(json.dumps(proof.as_json() | {"source": source or SOURCE}))  # type: ignore[no-any-return]
+
+
+@functools.cache
+def corpus_size(target: Target) -> int:
+    """How many models the whole corpus has for a target's TensorFlow."""
+    subject = Subject.of(PROJECT, target.tensorflow.version)
+    return len(corpus_of(subject, WHOLE, target.runtime, judge_delegation=False).models)
+
+
+def conform_of(target: Target, name: str, sha256: str) -> dict[str, Any]:
+    """The report of a wheel that computes what TensorFlow does."""
+    models = corpus_size(target)
+    report = ConformReport(
+        wheel=name,
+        sha256=sha256,
+        python=target.runtime.python,
+        numpy=target.runtime.numpy.on_lambda,
+        place="native /usr/bin/python3.12",
+        corpus=corpus_digest(),
+        part=WHOLE,
+        models=models,
+        asked=models,
+        operators=("ADD", "CONV_2D"),
+        versions=3,
+        uncovered=("ABS",),
+        nodes=8,
+        delegated=7,
+        expected_delegation=True,
+        heap_checked=True,
+        memory_measured=2,
+        failures=(),
+        notes=(),
+        seconds=12.5,
+        log="conform.log",
+    )
+    return report.as_json()
 
 
 def write_wheel(folder: Path, target: Target, changes: Mapping[str, Any] | None = None) -> Path:

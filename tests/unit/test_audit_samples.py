@@ -16,6 +16,7 @@ from packaging.version import Version
 
 from builders.audit import audit, extension_name
 from builders.audit.elf_checks import ENTRY_POINT, XNNPACK
+from builders.core_metadata import python_classifiers, requires_dist, requires_python
 from builders.matrix import Target, load_matrix, own_spelling
 
 X86_64, AARCH64 = 62, 183
@@ -195,11 +196,18 @@ Version: {version}
 Summary: TensorFlow Lite's interpreter
 License-Expression: Apache-2.0 AND MIT
 License-File: tensorflow/LICENSE
-Requires-Python: >={python},<3.{after}
-Requires-Dist: {numpy}
+{requires}
 
 Text.
 """
+
+
+def requires_lines() -> str:
+    """Of METADATA, as the matrix says."""
+    matrix = load_matrix()
+    lines = [f"Classifier: {classifier}" for classifier in python_classifiers(matrix)]
+    lines += [f"Requires-Dist: {requirement}" for requirement in requires_dist(matrix)]
+    return "\n".join([*lines, f"Requires-Python: {requires_python(matrix)}"])
 
 
 def component(name: str, version: str) -> dict[str, object]:
@@ -240,17 +248,18 @@ class WheelSample:
         }
         metadata = METADATA.format(
             version=version,
-            python=runtime.python,
-            after=int(runtime.python.partition(".")[2]) + 1,
-            numpy=runtime.numpy.requirement,
+            requires=requires_lines(),
         )
         wheel = f"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nBuild: 1\nTag: {tag}\n"
         self.extension = f"tflite_runtime/{extension_name(runtime, self.target.arch)}"
         self.files = {
             "tflite_runtime/__init__.py": b"",
-            "tflite_runtime/interpreter.py": b"# code\n",
-            "tflite_runtime/metrics_interface.py": b"# code\n",
-            "tflite_runtime/metrics_portable.py": b"# code\n",
+            "tflite_runtime/py.typed": b"",
+            **{
+                f"tflite_runtime/{name}.{suffix}": b"# code\n"
+                for name in ("interpreter", "metrics_interface", "metrics_portable")
+                for suffix in ("py", "pyi")
+            },
             f"{self.dist_info}/METADATA": metadata.encode(),
             f"{self.dist_info}/WHEEL": wheel.encode(),
             f"{self.dist_info}/licenses/tensorflow/LICENSE": b"Apache\n",

@@ -13,6 +13,7 @@ from builders.breakages import (
     load_breakages,
     needs_host_flatc,
     patches_of,
+    python_patches_of,
 )
 from builders.errors import UsageError
 from builders.matrix import load_matrix
@@ -30,6 +31,15 @@ def test_every_patch_is_of_a_breakage_and_of_some_version() -> None:
     folders = {path.parent.name for path in PATCHES.glob("*/*.patch")}
     used = {p for v in versions for folder in folders for p in patches_of(v, folder)}
     assert used == set(PATCHES.glob("*/*.patch"))
+
+
+@pytest.mark.parametrize("version", [t.version for t in load_matrix().tensorflows])
+def test_the_python_files_are_patched_in_the_wheel_alone(version: str) -> None:
+    found = python_patches_of(version)
+    assert set(found) == set(patches_of(version, "python"))
+    kept = python_patches_of(version, upstream_warnings=True)
+    assert any("advise" in p.name for p in found) is (version >= "2.18")
+    assert not any("advise" in p.name for p in kept)
 
 
 def test_every_patch_says_why() -> None:
@@ -82,6 +92,8 @@ def test_versions_that_were_built_keep_what_they_were_built_with() -> None:
         ("cpuinfo/count-online-processors-on-arm.patch",),
         ("tensorflow/filter-names-not-paths.patch",),
         ("tensorflow/name-the-overload-of-abs.patch",),
+        ("python/take-paths.patch",),
+        ("python/take-num-threads-as-documented.patch",),
     ]
     assert not needs_host_flatc("2.14.1")
     assert needs_host_flatc(DEV)
@@ -91,6 +103,7 @@ def test_versions_that_were_built_keep_what_they_were_built_with() -> None:
     ("text", "says"),
     [
         (ROW, "does nothing"),
+        (ROW + "warning = true\n", "does nothing"),
         (ROW + 'patches = ["x/none.patch"]\n', "there is no patch x/none.patch"),
         (ROW + 'definitions = "A"\n', "'definitions' must be a list"),
         (ROW + 'host_flatc = true\nsince = "two"\n', "'since' has the unusable value"),

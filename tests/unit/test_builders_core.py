@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import struct
 from collections.abc import Callable, Sequence
@@ -23,10 +24,12 @@ from builders.core import (
     Core,
     check_no_leaked_instructions,
     core_key,
+    load_core,
     make_core,
 )
 from builders.errors import ArchiveError, CompileError
 from builders.matrix import load_matrix
+from builders.sbom import parts_of
 from builders.sources import Archive, Component, Origin, Source, load_lock
 from builders.toolchain import FLAGS, GLIBC_FLOOR, Toolchain
 
@@ -203,6 +206,9 @@ def test_a_core_whose_record_would_say_something_else_is_another(tmp_path: Path)
     toolchain = fake_toolchain(tmp_path)
     key = core_key(TENSORFLOW, "x86_64", SOURCES, toolchain)
     assert key != core_key(TENSORFLOW, "x86_64", with_source(1, version="of that"), toolchain)
+    # How a component belongs to its TensorFlow changes no byte of the archive.
+    same = with_source(1, relation="substituted", date=datetime.date(2023, 9, 25))
+    assert key == core_key(TENSORFLOW, "x86_64", same, toolchain)
 
 
 def test_a_recipe_that_is_edited_while_we_run_is_the_one_we_run(tmp_path: Path) -> None:
@@ -246,6 +252,7 @@ class World:
     monkeypatch: pytest.MonkeyPatch
     steps: list[tuple[int, int | None]] = field(default_factory=list)
     licence: str = "ruy/LICENSE"
+    relation: str = ""
 
     @property
     def trees(self) -> Path:
@@ -264,9 +271,15 @@ class World:
             version="1",
             archive=Archive(sha256="0" * 64, debian="r/ruy.tar.xz"),
             folder="ruy",
+            date=datetime.date(2023, 9, 25),
+            relation=self.relation,
         )
+        pin = replace(origin, name="upstream", version="2", date=None, relation="pinned")
         component = Component(
-            name="ruy", licence="Apache-2.0", licence_files=(self.licence,), origins={}
+            name="ruy",
+            licence="Apache-2.0",
+            licence_files=(self.licence,),
+            origins={"upstream": pin, "debian": origin},
         )
         return make_core(
             TENSORFLOW,
@@ -325,8 +338,24 @@ def test_a_core_records_what_it_was_made_from(world: World) -> None:
             "origin": "debian",
             "location": "debian:r/ruy.tar.xz",
             "sha256": "0" * 64,
+            "date": "2023-09-25",
         }
     ]
+
+
+def test_the_record_follows_how_the_lock_says_that_it_belongs(world: World) -> None:
+    first = world.make()
+    world.relation = "substituted"
+    told = world.make(lambda: pytest.fail("unpacked the sources"))
+    assert told.path == first.path
+    assert told.record["inputs"] == first.record["inputs"]
+    belongs = {"relation": "substituted", "date": "2023-09-25", "pin": "2"}
+    assert told.record["components"] == [first.record["components"][0] | belongs]
+    assert load_core(told.path) == told
+    assert [part.pin for part in parts_of(told.record["components"])] == ["2"]
+    world.relation = "shipped together"
+    assert world.make().record["components"][0]["relation"] == "shipped together"
+    assert world.asked.count("ninja") == 1
 
 
 def test_compiling_tells_how_far_it_is(world: World) -> None:

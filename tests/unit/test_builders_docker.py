@@ -24,7 +24,6 @@ from builders.errors import (
 )
 from builders.image import NO_TOOLCHAIN, OFFLINE_VARIABLE
 from builders.matrix import Runtime, load_matrix
-from builders.plan import DEFAULT_TENSORFLOW
 from builders.progress import Reporter
 
 MATRIX = load_matrix()
@@ -189,7 +188,7 @@ TEXT = DOCKERFILE.read_text()
 
 def test_the_defaults_are_of_the_matrix() -> None:
     defaults = dict(re.findall(r"^ARG (\w+)=(\S+)$", TEXT, re.MULTILINE))
-    assert defaults["TENSORFLOW"] == DEFAULT_TENSORFLOW
+    assert defaults["TENSORFLOW"] == MATRIX.recommended.version
     assert MATRIX.runtime(defaults["PYTHON"])
     assert not MATRIX.runtime(defaults["BUILDER_IMAGE"].rpartition(":")[2]).upcoming
     assert defaults["BASE_IMAGE"].endswith(":${PYTHON}")

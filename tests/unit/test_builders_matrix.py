@@ -30,6 +30,7 @@ from builders.matrix import (
 
 SAMPLE: dict[str, Any] = {
     "architectures": ["x86_64", "aarch64"],
+    "recommended": "2.14.1",
     "runtime": [
         {
             "python": "3.12",
@@ -98,10 +99,12 @@ def as_data(matrix: Matrix) -> dict[str, Any]:
 
     return {
         "architectures": list(matrix.architectures),
+        "recommended": matrix.recommended.version,
         "runtime": [runtime_data(runtime) for runtime in matrix.runtimes],
         "tensorflow": [
             {
                 "version": row.version,
+                **({"about": row.about} if Version(row.version).is_prerelease else {}),
                 **({"sha256": row.sha256} if row.sha256 else {}),
                 "cxx_standard": row.cxx_standard,
                 **({"absl": list(row.absl)} if row.absl else {}),
@@ -235,6 +238,11 @@ MALFORMED = [
     (changed((), runtime={}), "matrix: 'runtime'"),
     (changed((), tensorflow=[2]), "matrix: 'tensorflow'"),
     (changed((), tensorflow=None), "matrix: 'tensorflow' is missing"),
+    (changed((), recommended=None), "matrix: 'recommended' is missing"),
+    (changed((), recommended="2.15.1"), "names '2.15.1', which has no verified target"),
+    (changed(TENSORFLOW, verified=[]), "names '2.14.1', which has no verified target"),
+    (changed(TENSORFLOW, version="2.15.0.dev1"), "tensorflow 2.15.0.dev1: 'about' is missing"),
+    (changed(TENSORFLOW, about=""), "tensorflow 2.14.1: 'about'"),
     (changed((), colour="red"), "matrix: unknown key 'colour'"),
     (changed((), runtime=SAMPLE["runtime"] * 2), "one runtime twice"),
     (changed((), tensorflow=SAMPLE["tensorflow"] * 2), "one tensorflow twice"),

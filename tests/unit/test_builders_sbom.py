@@ -11,6 +11,12 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from builders.sbom import Part, make_sbom, parts_of
 
+SUBSTITUTED = {
+    "relation": "substituted",
+    "date": "2006-12-28",
+    "pin": "1.0",
+    "pin_date": "2006-12-27",
+}
 PARTS = [
     Part(
         name=name,
@@ -19,12 +25,13 @@ PARTS = [
         origin="debian",
         location=f"debian:{name}.tar.xz",
         sha256=str(number) * 64,
+        **belongs,
     )
-    for number, (name, version, licence) in enumerate(
+    for number, (name, version, licence, belongs) in enumerate(
         [
-            ("tensorflow", "2.14.1", "Apache-2.0"),
-            ("fft2d", "1.0", "LicenseRef-fft2d"),
-            ("libcxx", "ziglang 0.17.0", "Apache-2.0 WITH LLVM-exception"),
+            ("tensorflow", "2.14.1", "Apache-2.0", {"relation": "pinned"}),
+            ("fft2d", "2006-12-28", "LicenseRef-fft2d", SUBSTITUTED),
+            ("libcxx", "ziglang 0.17.0", "Apache-2.0 WITH LLVM-exception", {}),
         ]
     )
 ]
@@ -54,9 +61,9 @@ def test_every_part_is_there_with_all_that_is_known_of_it() -> None:
                 name=component["name"],
                 version=component["version"],
                 licence=component["licenses"][0]["expression"],
-                origin=component["properties"][0]["value"],
                 location=reference["url"],
                 sha256=digest["content"],
+                **{item["name"]: item["value"] for item in component["properties"]},
             )
         )
     assert sorted(found, key=str) == sorted(PARTS, key=str)

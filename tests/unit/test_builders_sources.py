@@ -19,8 +19,9 @@ from builders import fetch
 from builders.cache import Cache
 from builders.errors import ChecksumError, FetchError, UnreachableError, UsageError
 from builders.fetch import Fetcher
+from builders.locking.coherence import with_relations
 from builders.matrix import is_sha256, load_matrix
-from builders.sources import ORIGINS, Archive, Lock, fetch_sources, load_lock
+from builders.sources import ORIGINS, Archive, Lock, Relation, fetch_sources, load_lock
 
 SAMPLE: dict[str, Any] = {
     "name": "ruy",
@@ -97,6 +98,16 @@ def test_no_host_of_a_debian_mirror_is_written_down() -> None:
         assert not urlsplit(archive.debian).netloc
 
 
+@pytest.mark.parametrize("version", LOCKED)
+def test_every_lock_says_how_each_component_belongs(version: str) -> None:
+    lock = load_lock(version)
+    assert all(o.relation for c in lock.components for o in c.origins.values())
+    # Without the tree's pins for CMake, what is pinned by them alone is not known.
+    for component, bare in zip(lock.components, with_relations(lock, {}).components, strict=True):
+        for name, origin in component.origins.items():
+            assert origin.relation in (bare.origins[name].relation, Relation.PINNED)
+
+
 def test_licences_are_expressions_and_their_files_are_in_trees() -> None:
     lock = load_lock("2.14.1")
     names = {component.name for component in lock.components}
@@ -117,6 +128,8 @@ MALFORMED = [
     ([changed(colour="red")], "component ruy: unknown key 'colour'"),
     ([changed("debian", sha256="2" * 63)], "component ruy: debian: 'sha256'"),
     ([changed("debian", sha256=None)], "component ruy: debian: 'sha256' is missing"),
+    ([changed("debian", relation="near")], "component ruy: debian: 'relation'"),
+    ([changed("debian", date="2023-09-25")], "component ruy: debian: 'date'"),
     ([changed("debian", version=None)], "component ruy: debian: 'version' is missing"),
     ([changed("debian", debian=None)], "component ruy: debian: needs exactly one of"),
     ([changed("debian", url="https://a.invalid/")], "component ruy: debian: needs exactly one"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-import warnings
 import zipfile
 from dataclasses import replace
 from email import message_from_bytes
@@ -14,20 +13,31 @@ from pathlib import Path
 import pytest
 from packaging.licenses import canonicalize_license_expression
 from packaging.metadata import Metadata
-from packaging.requirements import Requirement
 from packaging.utils import parse_wheel_filename
 from test_audit_samples import Elf
 from test_builders_toolchain import fake_toolchain
 
 from builders import wheel as wheel_module
 from builders.audit import audit, extension_name
+from builders.breakages import python_patches_of
 from builders.core import Core
+from builders.core_metadata import FIELDS, requires_dist
+from builders.errors import ArchiveError
 from builders.matrix import Target, load_matrix
 from builders.sbom import Part
+from builders.stubs import typing_files
 from builders.wheel import WheelInputs, make_wheel, platform_tag, toolchain_parts, wheel_name
 
 MATRIX = load_matrix()
-TARGET = MATRIX.target("tf2.14.1-cp312-x86_64")
+
+
+def first_build(identifier: str) -> Target:
+    """A target of the matrix with build number 1, whatever the matrix has by now."""
+    target = MATRIX.target(identifier)
+    return replace(target, tensorflow=replace(target.tensorflow, build=1))
+
+
+TARGET = first_build("tf2.14.1-cp312-x86_64")
 INFO = "tflite_runtime-2.14.1.dist-info"
 COMPONENTS = [
     {
@@ -57,12 +67,25 @@ COMPILED_WITH = [
 ]
 
 
+def upstream_files(version: str) -> dict[str, bytes]:
+    """Python files that take the parameters of upstream's, with the lines that we patch."""
+    hunks = [patch.read_text().partition("\n@@")[2] for patch in python_patches_of(version)]
+    lines = [line[1:] for hunk in hunks for line in hunk.splitlines()[1:] if line[0] in " -"]
+    found = {
+        name.replace(".pyi", ".py"): data + b"# As upstream has it.\n"
+        for name, data in typing_files(version).items()
+        if name.endswith(".pyi")
+    }
+    found["interpreter.py"] += "\n".join(["TEXT = r'''", *lines, "'''\n"]).encode()
+    return found
+
+
 def inputs_in(folder: Path, target: Target = TARGET, *, backwards: bool = False) -> WheelInputs:
     """A core and an extension below a folder, their files written in one order or the other."""
     core = folder / "core" / "0123456789abcdef"
     files = {
-        core / "python" / name: f"# {name}\n".encode()
-        for name in ("interpreter.py", "metrics_interface.py", "metrics_portable.py")
+        core / "python" / name: data
+        for name, data in upstream_files(target.tensorflow.version).items()
     }
     for component in COMPONENTS:
         name = component["name"]
@@ -110,37 +133,39 @@ def test_every_target_has_a_name_of_its_own() -> None:
 WARNED = MATRIX.target("tf2.22.0.dev20260518-cp312-x86_64")
 
 
-@pytest.mark.parametrize(
-    ("target", "asked_for", "printed"),
-    [
-        # None of its files prints one.
-        (TARGET, False, ["Warning: tf.lite.Interpreter is deprecated and", "another"]),
-        (WARNED, False, ["another"]),
-        (WARNED, True, ["Warning: tf.lite.Interpreter is deprecated and", "another"]),
-    ],
-)
-def test_upstreams_warning_is_hidden_unless_it_is_asked_for(
-    target: Target, asked_for: bool, printed: list[str], tmp_path: Path
-) -> None:
-    inputs = replace(inputs_in(tmp_path, target), upstream_warnings=asked_for)
-    toolchain = fake_toolchain(tmp_path)
-    package = read(make_wheel(inputs, toolchain.cache, toolchain), "tflite_runtime/__init__.py")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.resetwarnings()
-        exec(package, {})
-        for text in ("\n  Warning: tf.lite.Interpreter is deprecated and", "another"):
-            warnings.warn_explicit(text, UserWarning, "x.py", 1, "tflite_runtime.interpreter")
-    assert [str(warning.message).strip() for warning in caught] == printed
+def interpreter_of(inputs: WheelInputs, folder: Path) -> str:
+    toolchain = fake_toolchain(folder)
+    made = make_wheel(inputs, toolchain.cache, toolchain)
+    return read(made, "tflite_runtime/interpreter.py").decode()
 
 
-def test_a_filter_of_the_user_counts_before_ours(tmp_path: Path) -> None:
-    package = read(build(tmp_path, WARNED), "tflite_runtime/__init__.py")
-    text = "Warning: tf.lite.Interpreter is deprecated"
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        exec(package, {})
-        with pytest.raises(UserWarning, match="deprecated"):
-            warnings.warn_explicit(text, UserWarning, "x.py", 1, "tflite_runtime.interpreter")
+def test_upstreams_warning_is_not_there_unless_it_is_asked_for(tmp_path: Path) -> None:
+    warning = "warnings.warn(_INTERPRETER_DELETION_WARNING)"
+    inputs = inputs_in(tmp_path, WARNED)
+    assert warning in (inputs.core.path / "python/interpreter.py").read_text()
+    assert warning not in interpreter_of(inputs, tmp_path)
+    assert warning in interpreter_of(replace(inputs, upstream_warnings=True), tmp_path)
+    assert b"warnings" not in read(build(tmp_path, WARNED), "tflite_runtime/__init__.py")
+
+
+def test_paths_and_numbers_of_threads_are_taken_by_every_version(tmp_path: Path) -> None:
+    for number, asked_for in enumerate((False, True)):
+        inputs = replace(inputs_in(tmp_path / str(number)), upstream_warnings=asked_for)
+        text = interpreter_of(inputs, tmp_path)
+        assert "os.fspath(model_path)" in text
+        assert "num_threads < -1" in text
+
+
+def test_a_patch_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
+    inputs = inputs_in(tmp_path)
+    (inputs.core.path / "python/interpreter.py").write_text("# another\n")
+    with pytest.raises(ArchiveError, match=r"does not apply to the Python files of TensorFlow 2"):
+        interpreter_of(inputs, tmp_path)
+
+
+def test_the_wheel_has_types(wheel: Path) -> None:
+    for name, data in typing_files("2.14.1").items():
+        assert read(wheel, f"tflite_runtime/{name}") == data
 
 
 @pytest.mark.parametrize(
@@ -181,7 +206,8 @@ def test_members_are_sorted_plain_and_of_one_time(wheel: Path) -> None:
 
 
 def test_the_package_is_upstreams_files_and_the_extension(wheel: Path) -> None:
-    assert read(wheel, "tflite_runtime/interpreter.py") == b"# interpreter.py\n"
+    upstream = upstream_files("2.14.1")["metrics_portable.py"]
+    assert read(wheel, "tflite_runtime/metrics_portable.py") == upstream
     namespace: dict[str, object] = {}
     exec(read(wheel, "tflite_runtime/__init__.py"), namespace)
     assert namespace["__version__"] == "2.14.1"
@@ -190,13 +216,25 @@ def test_the_package_is_upstreams_files_and_the_extension(wheel: Path) -> None:
 def test_metadata_is_valid_and_of_this_target(wheel: Path) -> None:
     found = Metadata.from_email(read(wheel, f"{INFO}/METADATA"))
     assert (found.name, str(found.version)) == ("tflite_runtime", "2.14.1")
-    assert found.requires_python is not None
-    assert found.requires_python.contains("3.12.0")
-    assert not found.requires_python.contains("3.11.9")
-    assert not found.requires_python.contains("3.13.0")
-    assert found.requires_dist == [Requirement(TARGET.runtime.numpy.requirement)]
+    assert str(found.requires_python) == ">=3.8"
+    assert found.requires_dist == requires_dist(MATRIX)
     assert "Programming Language :: Python :: 3.12" in (found.classifiers or [])
     assert "2.17" in (found.description or "")
+
+
+@pytest.mark.parametrize("version", ["2.14.1", "2.22.0.dev20260518"])
+def test_every_wheel_of_a_version_has_the_same_metadata(version: str, tmp_path: Path) -> None:
+    targets = [t for t in MATRIX.targets() if t.tensorflow.version == version]
+    name = f"tflite_runtime-{version}.dist-info/METADATA"
+    found = {read(build(tmp_path / t.identifier, t), name) for t in targets}
+    assert len(targets) == 16
+    assert len(found) == 1
+
+
+def test_metadata_has_the_canonical_names_of_its_fields(wheel: Path) -> None:
+    message = message_from_bytes(read(wheel, f"{INFO}/METADATA"))
+    assert set(message.keys()) == set(FIELDS)
+    assert str(message.get_payload()).startswith("# tflite_runtime 2.14.1\n")
 
 
 def test_every_licence_is_in_the_expression_and_every_text_in_the_wheel(wheel: Path) -> None:
@@ -216,6 +254,20 @@ def test_every_licence_is_in_the_expression_and_every_text_in_the_wheel(wheel: P
     assert read(wheel, f"{INFO}/licenses/libcxx/LICENSE.TXT") == b"The licence of libcxx.\n"
 
 
+def test_a_text_that_components_share_is_there_once(tmp_path: Path) -> None:
+    inputs = inputs_in(tmp_path)
+    folder = inputs.core.path / "licences"
+    for name in ("ruy", "gemmlowp"):
+        (folder / name).mkdir()
+        (folder / name / "LICENSE").write_bytes((folder / "fft2d/LICENSE").read_bytes())
+    toolchain = fake_toolchain(tmp_path)
+    made = make_wheel(inputs, toolchain.cache, toolchain)
+    found = Metadata.from_email(read(made, f"{INFO}/METADATA")).license_files or []
+    assert "fft2d+gemmlowp+ruy/LICENSE" in found
+    assert read(made, f"{INFO}/licenses/fft2d+gemmlowp+ruy/LICENSE").startswith(b"The licence of f")
+    assert audit(made, MATRIX).ok
+
+
 def test_the_wheel_file_has_every_tag_and_the_build_number(wheel: Path) -> None:
     message = message_from_bytes(read(wheel, f"{INFO}/WHEEL"))
     tags = {
@@ -232,6 +284,19 @@ def test_the_sbom_names_all_that_is_compiled_in(wheel: Path) -> None:
         *(component["name"] for component in COMPONENTS),
         *("numpy", "pybind11", "libcxx", "libcxxabi", "libunwind"),
     }
+
+
+def test_how_a_component_belongs_is_in_the_wheel_and_in_its_key(tmp_path: Path) -> None:
+    inputs, toolchain = inputs_in(tmp_path), fake_toolchain(tmp_path)
+    belongs = {"relation": "substituted", "pin": "b9d4073"}
+    components = [COMPONENTS[0], COMPONENTS[1] | belongs, COMPONENTS[2]]
+    core = replace(inputs.core, record={"components": components})
+    told = make_wheel(replace(inputs, core=core), toolchain.cache, toolchain)
+    assert told.parent != make_wheel(inputs, toolchain.cache, toolchain).parent
+    bom = json.loads(read(told, f"{INFO}/sboms/tflite_runtime.cdx.json"))
+    [xnnpack] = [part for part in bom["components"] if part["name"] == "xnnpack"]
+    found = {item["name"]: item["value"] for item in xnnpack["properties"]}
+    assert found == {"origin": "debian", **belongs}
 
 
 def test_the_compilers_libraries_are_known_by_the_compiler(tmp_path: Path) -> None:
@@ -276,12 +341,12 @@ def test_a_wheel_that_is_there_is_not_written_again(
 def test_what_changes_a_wheel_changes_its_place(tmp_path: Path) -> None:
     toolchain = fake_toolchain(tmp_path)
     inputs = inputs_in(tmp_path)
-    numpy = replace(TARGET.runtime.numpy, below="2.6")
+    other = replace(MATRIX, runtimes=MATRIX.runtimes[:-1])
     changed = [
         inputs,
         replace(inputs, compiled_with=COMPILED_WITH[:1]),
         replace(inputs, core=replace(inputs.core, path=tmp_path / "core" / "other")),
-        replace(inputs, target=replace(TARGET, runtime=replace(TARGET.runtime, numpy=numpy))),
+        replace(inputs, matrix=other),
     ]
     (tmp_path / "core" / "0123456789abcdef").replace(tmp_path / "core" / "other")
     (tmp_path / "core" / "0123456789abcdef").symlink_to("other")

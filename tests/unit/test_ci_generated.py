@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -11,7 +12,18 @@ import pytest
 from builders.docker import DOCKERFILE
 from builders.errors import UsageError
 from builders.matrix import load_matrix
-from ci.generated import ARCHITECTURE, BAKE_FILE, ROOT, bake_name, generated, runtimes_page
+from ci.generated import (
+    ANYWHERE,
+    ARCHITECTURE,
+    BAKE_FILE,
+    EXAMPLE,
+    NAMING,
+    ROOT,
+    bake_name,
+    generated,
+    runtimes_page,
+    with_recommended,
+)
 from ci.house import FOLDERS, PACKAGES, house_map
 from ci.marked import between
 
@@ -25,6 +37,31 @@ def test_the_page_of_runtimes_has_each() -> None:
     found = runtimes_page(load_matrix())
     for runtime in load_matrix().runtimes:
         assert f"| {runtime.name} |" in found
+
+
+def test_what_is_recommended_is_named_in_the_place_of_any_other_version() -> None:
+    matrix = load_matrix()
+    one, other = (
+        dataclasses.replace(matrix, recommended=matrix.tensorflow(version))
+        for version in ("2.14.1", "2.16.0.dev20231026")
+    )
+    text = (
+        "ARG TENSORFLOW={0}\n# tf{0}-cp312, layer-tf{0}-cp312.zip, python:3.12, 12.14.1, 2.14.10\n"
+    )
+    given = text.format("2.14.1")
+    assert with_recommended(given, one, ANYWHERE) == given
+    assert with_recommended(given, other, ANYWHERE) == text.format("2.16.0.dev20231026")
+    assert with_recommended(text.format("2.16.0.dev20231026"), one, ANYWHERE) == given
+    named = "lock 2.14.1; layer tf{0}-cp312; tflite-runtime=={0} "
+    assert with_recommended(named.format("2.14.1"), other, EXAMPLE) == named.format(
+        "2.16.0.dev20231026"
+    )
+
+
+def test_files_that_name_a_version_name_the_recommended_one() -> None:
+    for path in NAMING:
+        assert load_matrix().recommended.version in path.read_text(), path
+    assert DOCKERFILE in NAMING
 
 
 def test_a_missing_mark_is_an_error() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from builders.cache import Cache, default_root, sha256_of
 from builders.errors import ArchiveError, ChecksumError, UnreachableError, UsageError
 from builders.fetch import Fetcher
 from builders.locking import bazel, cmake, generate
+from builders.locking.coherence import lines
 from builders.locking.generate import changes, differing, load_components, lock_text
 from builders.matrix import load_matrix
 from builders.native import NativeRunner
@@ -23,7 +25,8 @@ from ci import lock as lock_command
 
 TENSORFLOW = load_matrix().tensorflow("2.14.1")
 LOCK = load_lock("2.14.1")
-COMMIT, OTHER = "1" * 40, "2" * 40
+# CMake's that Bazel's files do not have, too.
+PINS = {"fp16": cmake.Pin(name="fp16_headers", commit="0a92994d729ff76a58f692d3028ca1b64b145d91")}
 
 HTTP = """\
     tf_http_archive(
@@ -88,14 +91,14 @@ def tree_of(folder: Path, replaced: Mapping[str, str] | None = None) -> Path:
 
 
 def test_the_committed_lock_is_what_its_pins_give(tmp_path: Path) -> None:
-    lock = generate.generate(TENSORFLOW, tree_of(tmp_path), LOCK)
+    lock = generate.generate(TENSORFLOW, tree_of(tmp_path), LOCK, PINS)
     assert lock == LOCK
     assert lock_text(lock) == (SOURCES / "2.14.1.toml").read_text()
     assert [*changes(LOCK, lock)] == []
 
 
 def test_without_a_lock_there_is_origin_upstream_alone(tmp_path: Path) -> None:
-    lock = generate.generate(TENSORFLOW, tree_of(tmp_path), None)
+    lock = generate.generate(TENSORFLOW, tree_of(tmp_path), None, PINS)
     assert lock.origins == ("upstream",)
     assert lock.components[0].origins["upstream"].archive.sha256 == TENSORFLOW.sha256
     (tmp_path / "2.14.1.toml").write_text(lock_text(lock))
@@ -117,7 +120,7 @@ def test_what_is_not_pinned_by_checksum_is_no_lock(
     tmp_path: Path, replaced: dict[str, str], words: str
 ) -> None:
     with pytest.raises(ArchiveError) as raised:
-        generate.generate(TENSORFLOW, tree_of(tmp_path, replaced), LOCK)
+        generate.generate(TENSORFLOW, tree_of(tmp_path, replaced), LOCK, PINS)
     assert words in raised.value.what
 
 
@@ -148,7 +151,7 @@ def a(version):
 
 def test_differences_of_locks_name_the_component(tmp_path: Path) -> None:
     sha256 = LOCK.components[1].origins["upstream"].archive.sha256
-    lock = generate.generate(TENSORFLOW, tree_of(tmp_path, {sha256: "e" * 64}), LOCK)
+    lock = generate.generate(TENSORFLOW, tree_of(tmp_path, {sha256: "e" * 64}), LOCK, PINS)
     (line,) = changes(LOCK, lock)
     assert line.startswith("xnnpack: upstream is b9d4073")
     assert "e" * 64 in line
@@ -204,11 +207,11 @@ def modules(tmp_path: Path) -> Path:
 
 @pytest.mark.usefixtures("allow_subprocess")
 def test_where_cmake_differs_is_told(modules: Path) -> None:
-    assert [*differing(LOCK, modules)] == []
+    assert [*differing(LOCK, generate.cmake_pins_of(modules))] == []
     for name, old, new in (("xnnpack", "b9d4073", "0000000"), ("fft2d", "5f4dabc", "0000000")):
         path = modules / cmake.MODULES / f"{name}.cmake"
         path.write_text(path.read_text().replace(old, new))
-    xnnpack, fft2d = differing(LOCK, modules)
+    xnnpack, fft2d = differing(LOCK, generate.cmake_pins_of(modules))
     assert xnnpack.startswith("xnnpack: CMake pins 0000000a6913891ce")
     assert "taken is Bazel's b9d4073" in xnnpack
     assert fft2d.startswith("fft2d: CMake pins 0000000")
@@ -227,7 +230,8 @@ def test_a_module_that_cmake_cannot_read(modules: Path) -> None:
 @pytest.fixture
 def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of locks with one in it; CMake is not asked."""
-    monkeypatch.setattr(lock_command, "differing", lambda _lock, _tree: iter(["ruy: differs"]))
+    pins = PINS | {"ruy": cmake.Pin(name="ruy", commit="1234567")}
+    monkeypatch.setattr(lock_command, "cmake_pins_of", lambda _tree: pins)
     folder = tmp_path / "sources"
     folder.mkdir()
     shutil.copy(SOURCES / "2.14.1.toml", folder)
@@ -242,8 +246,13 @@ def test_the_command_checks_and_rewrites(
     tree = ["--tree", str(tree_of(tmp_path / "tree"))]
     assert lock_command.run(["2.14.1", *tree, "--check"], sources) == 0
     told = capsys.readouterr()
-    assert told.out == "2.14.1.toml is what the tree calls for\n"
-    assert told.err == "note: ruy: differs\n"
+    *belonging, verdict = told.out.splitlines()
+    assert verdict == "2.14.1.toml is what the tree calls for"
+    assert belonging == [*lines(LOCK)]
+    assert "xnnpack: debian: substituted: bbbaa73 of 2023-09-25 for b9d4073" in belonging
+    fp16, ruy = told.err.splitlines()
+    assert fp16.startswith("note: fp16: CMake pins 0a92994d729ff76a58f692d3028ca1b64b145d91; taken")
+    assert ruy.startswith("note: ruy: CMake pins 1234567; taken is Bazel's 3286a34")
 
     altered = good.replace("b9d4073a", "b9d4073b")
     path.write_text(altered)
@@ -253,6 +262,67 @@ def test_the_command_checks_and_rewrites(
     assert lock_command.run(["2.14.1", *tree], sources) == 0
     assert path.read_text() == good
     assert "wrote 2.14.1.toml" in capsys.readouterr().out
+
+
+def test_a_relation_that_is_not_what_the_tree_says_is_refused(
+    sources: Path, tmp_path: Path
+) -> None:
+    path = sources / "2.14.1.toml"
+    good = path.read_text()
+    tree = ["--tree", str(tree_of(tmp_path / "tree"))]
+    for new, words in (
+        ("pinned", "debian is substituted, of 2023-09-25, was pinned"),
+        ("", "of no"),
+    ):
+        line = f'relation = "{new}"\n' if new else ""
+        path.write_text(good.replace('relation = "substituted"\n', line, 1))
+        with pytest.raises(ArchiveError, match=f"xnnpack: .*{words}"):
+            lock_command.run(["2.14.1", *tree, "--check"], sources)
+    assert lock_command.run(["2.14.1", *tree], sources) == 0
+    assert path.read_text() == good
+
+
+def test_a_chromium_tells_the_days_and_what_it_carries(
+    sources: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = sources / "2.14.1.toml"
+    good = path.read_text()
+    chromium = tmp_path / "chromium-120.0.6099.224"
+    for component in LOCK.components:
+        origin = component.origins["debian"]
+        top, _, folder = origin.folder.partition("/")
+        if top == chromium.name:
+            (chromium / folder).mkdir(parents=True)
+            date = f"Date: {origin.date}\n" if origin.date else ""
+            text = f"Version: {origin.version}\n{date}"
+            (chromium / folder / "README.chromium").write_text(text)
+    options = ["--tree", str(tree_of(tmp_path / "tree")), "--chromium", str(chromium)]
+    assert lock_command.run(["2.14.1", *options, "--check"], sources) == 0
+    path.write_text(good.replace("date = 2023-09-25\n", ""))
+    assert lock_command.run(["2.14.1", *options], sources) == 0
+    assert path.read_text() == good
+    assert (
+        "xnnpack: debian is substituted, of 2023-09-25, was substituted" in capsys.readouterr().out
+    )
+    (chromium / "third_party/ruy/src/README.chromium").write_text(f"Version: {'0' * 40}\n")
+    with pytest.raises(ArchiveError, match=f"chromium-120.0.6099.224 carries ruy {'0' * 40}"):
+        lock_command.run(["2.14.1", *options], sources)
+
+
+def test_the_day_of_a_pin_is_kept_as_long_as_the_pin_is(tmp_path: Path) -> None:
+    day = datetime.date(2023, 7, 20)
+    xnnpack = LOCK.components[1]
+    dated = dataclasses.replace(xnnpack.origins["upstream"], date=day)
+    kept = dataclasses.replace(xnnpack, origins=dict(xnnpack.origins) | {"upstream": dated})
+    lock = dataclasses.replace(LOCK, components=(LOCK.components[0], kept, *LOCK.components[2:]))
+    same = generate.generate(TENSORFLOW, tree_of(tmp_path / "same"), lock, PINS)
+    assert same == lock
+    assert "date = 2023-07-20" in lock_text(same)
+    other = tree_of(tmp_path / "other", {dated.version: "4" * 40})
+    assert (
+        generate.generate(TENSORFLOW, other, lock, PINS).components[1].origins["upstream"].date
+        is None
+    )
 
 
 def test_a_version_without_a_lock_gets_one(sources: Path, tmp_path: Path) -> None:

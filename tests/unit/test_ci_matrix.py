@@ -42,7 +42,7 @@ GROUPS = [
     for tensorflow in MATRIX.tensorflows
     for arch in MATRIX.architectures
 ]
-ENDS = [name for group in GROUPS if group for name in (group[0], group[-1])]
+ENDS = [name for group in GROUPS if group for name in dict.fromkeys((group[0], group[-1]))]
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +75,9 @@ def test_declared_targets_are_included_when_asked_for(capsys: pytest.CaptureFixt
     cores = {(t.tensorflow.version, t.arch) for t in MATRIX.targets()}
     assert {(core["tensorflow"], core["arch"]) for core in found["cores"]} == cores
     assert len(found["cores"]) == len(cores)
+    assert {(c["tensorflow"], c["arch"]) for c in found["native"]} == {
+        core for core in cores if core[1] == "x86_64"
+    }
     for core in found["cores"]:
         locked = is_locked(core["tensorflow"])
         assert (core["key"] is not None) == locked
@@ -156,7 +159,7 @@ def test_a_change_of_the_matrix_calls_for_the_rows_that_changed() -> None:
     assert of_the_rows(without) == both(MATRIX.runtimes[0].tag)
 
     tensorflow = MATRIX.tensorflow("2.14.1")
-    rebuilt = dataclasses.replace(tensorflow, build=2)
+    rebuilt = dataclasses.replace(tensorflow, build=tensorflow.build + 1)
     assert of_the_rows(other(rebuilt, MATRIX)) == of_tensorflow("2.14.1")
     fewer = dataclasses.replace(tensorflow, verified=tensorflow.verified - {"cp312-x86_64"})
     assert of_the_rows(other(fewer, MATRIX)) == ["tf2.14.1-cp312-x86_64"]
@@ -167,7 +170,8 @@ def test_a_published_wheel_is_built_again_and_not_published_again(tmp_path: Path
     assert len(NAMES) > 1
     first = VERIFIED[0]
     tag = f"{first.runtime.tag}-{first.runtime.tag}-manylinux_2_17_x86_64.manylinux2014_x86_64"
-    (tmp_path / f"tflite_runtime-2.14.1-1-{tag}.whl").touch()
+    version = first.tensorflow
+    (tmp_path / f"tflite_runtime-{version.version}-{version.build}-{tag}.whl").touch()
     there = published(tmp_path)
     found = plan(VERIFIED, RULES.runners, {}, "push", there)
     assert names(found) == NAMES
@@ -175,7 +179,7 @@ def test_a_published_wheel_is_built_again_and_not_published_again(tmp_path: Path
     assert found["wheels"][1]["artifact"] == f"wheel-new-{NAMES[1]}"
     assert found["publish"]
     assert not plan([first], RULES.runners, {}, "push", there)["publish"]
-    rebuilt = dataclasses.replace(first.tensorflow, build=2)
+    rebuilt = dataclasses.replace(version, build=version.build + 1)
     again = dataclasses.replace(first, tensorflow=rebuilt)
     assert plan([again], RULES.runners, {}, "push", there)["publish"]
 

@@ -9,12 +9,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from publish_samples import CP39, CP312, HOSTING, MATRIX, SOURCE, wheel_of, write_wheel
+from publish_samples import (
+    CP39,
+    CP312,
+    HOSTING,
+    MATRIX,
+    SOURCE,
+    corpus_size,
+    wheel_of,
+    write_wheel,
+)
 
 from builders.errors import PublishError, UsageError
 from ci.publish.intake import Candidate, take_in
-from ci.publish.manifest import LambdaRuntime, NumPy, State
+from ci.publish.manifest import Conform, LambdaRuntime, NumPy, State
 from ci.publish.product import metadata_path, provenance_path, read_contents, stored_files
+from smoke_lambda.conform.run import corpus_digest
+
+CRASH = {
+    "model": "conv.int8",
+    "pattern": "conv",
+    "flavour": "int8",
+    "what": "crash SIGABRT",
+    "detail": "1 thread",
+}
 
 
 def taken(folder: Path, changes: dict[str, Any] | None = None) -> Candidate:
@@ -32,7 +50,7 @@ def test_the_manifest_gets_what_wheel_record_and_matrix_say(tmp_path: Path) -> N
         "3.12",
     )
     assert (wheel.arch, wheel.build, wheel.glibc) == ("x86_64", 1, "2.17")
-    assert wheel.requires_python == "<3.13,>=3.12"
+    assert wheel.requires_python == ">=3.8"
     numpy = CP312.runtime.numpy
     assert wheel.numpy == NumPy(floor=numpy.floor, below=numpy.below)
     assert wheel.runtime == LambdaRuntime(
@@ -51,6 +69,14 @@ def test_the_manifest_gets_what_wheel_record_and_matrix_say(tmp_path: Path) -> N
         0.9,
     )
     assert run.xnnpack == {"digits-float32": 1.0, "digits-int8": 0.8889}
+    assert wheel.conform == Conform(
+        place="native",
+        part="whole",
+        corpus=corpus_digest(),
+        models=corpus_size(CP312),
+        operators=2,
+        delegated=0.875,
+    )
 
 
 def test_its_files_are_the_wheel_its_metadata_and_its_provenance(tmp_path: Path) -> None:
@@ -103,11 +129,22 @@ def test_an_older_record_without_the_state_of_the_source_will_do(tmp_path: Path)
     ("changes", "message"),
     [
         ({"audit": None}, "has no record of its audit"),
-        ({"smoke": None}, "has no record of its smoke; .* on a machine that can run it"),
+        ({"smoke": None}, "has no record of its smoke test; .* on a machine that can run it"),
+        ({"conform": None}, "no record of its comparison with TensorFlow; .* that can run it"),
+        ({"conform.sha256": "0" * 64}, "the comparison with TensorFlow of .* was of other bytes"),
+        ({"conform.ok": False}, "failed its comparison with TensorFlow"),
+        ({"conform.wheel": "other.whl"}, "is of another wheel"),
+        ({"conform.failures": [CRASH, CRASH]}, "fails with 1 models .* conv.int8: crash SIGABRT"),
+        ({"conform.corpus": "0" * 64}, "was compared with an older corpus"),
+        ({"conform.models": 0}, "compared with 0 models of the part 'whole', which has"),
+        ({"conform.part": "1 in 2"}, "models of the part '1 in 2'"),
+        ({"conform.part": "sample"}, "models of the part 'sample', which has"),
+        ({"conform.expected_delegation": False}, "not known which nodes .* --write-delegated"),
+        ({"conform": {"ok": True}}, "is damaged"),
         ({"audit.sha256": "0" * 64}, "the audit of .* was of other bytes"),
-        ({"smoke.sha256": "0" * 64}, "the smoke of .* was of other bytes"),
+        ({"smoke.sha256": "0" * 64}, "the smoke test of .* was of other bytes"),
         ({"audit.ok": False}, "failed its audit"),
-        ({"smoke.ok": False}, "failed its smoke"),
+        ({"smoke.ok": False}, "failed its smoke test"),
         ({"audit.checks": []}, "checked nothing"),
         ({"audit.checks.1.ok": False}, "failed size"),
         ({"smoke.runs": []}, "ran nothing"),
@@ -194,9 +231,12 @@ def rewritten(wheel: Path, member: str, old: bytes, new: bytes) -> Path:
 @pytest.mark.parametrize(
     ("member", "old", "new"),
     [
-        ("METADATA", b"requires-dist: numpy", b"requires-dist: scipy"),
+        ("METADATA", b"Requires-Dist: numpy", b"Requires-Dist: scipy"),
         ("METADATA", b"numpy<3,>=", b"numpy>="),
-        ("METADATA", b"metadata-version: 2.4", b"metadata-version: ?"),
+        ("METADATA", b'== "3.12"', b'== "3.11"'),
+        ("METADATA", b'== "3.11"', b'== "3.12"'),
+        ("METADATA", b"Metadata-Version: 2.4", b"Metadata-Version: ?"),
+        ("WHEEL", b"Tag: cp312", b"Tag: cp312.cp311"),
         (".cdx.json", b'"components"', b'"component"'),
         (".cdx.json", b'"hashes"', b'"hash"'),
         (".cdx.json", b"{", b""),

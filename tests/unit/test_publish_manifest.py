@@ -17,6 +17,7 @@ from builders.errors import PublishError
 from ci.publish.manifest import (
     MANIFEST,
     SCHEMA_FILE,
+    Conform,
     LambdaRuntime,
     Manifest,
     NumPy,
@@ -134,12 +135,30 @@ def test_the_schema_is_one_and_has_every_field() -> None:
         (NumPy, wheel["properties"]["numpy"]),
         (LambdaRuntime, wheel["properties"]["runtime"]),
         (Smoke, wheel["properties"]["smoke"]["items"]),
+        (Conform, wheel["properties"]["conform"]),
     ):
         fields = [field.name for field in dataclasses.fields(kind)]
         assert list(described["properties"]) == fields
-        assert described["required"] == fields
+        # Wheels of before there was a corpus have no comparison.
+        assert described["required"] == [name for name in fields if name != "conform"]
         assert described["additionalProperties"] is False
     assert wheel["properties"]["state"]["enum"] == [str(state) for state in State]
+
+
+def test_a_wheel_keeps_what_its_comparison_found_and_an_old_one_has_none() -> None:
+    found = Conform(
+        place="native",
+        part="whole",
+        corpus="4" * 64,
+        models=600,
+        operators=120,
+        delegated=0.75,
+    )
+    compared = Manifest((replace(WHEEL, conform=found),))
+    assert decode(compared.encode()) == compared
+    assert b'"conform"' in compared.encode()
+    assert decode(Manifest((WHEEL,)).encode()).wheels[0].conform is None
+    assert b'"conform"' not in Manifest((WHEEL,)).encode()
 
 
 def damaged(**changes: object) -> bytes:

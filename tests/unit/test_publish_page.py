@@ -18,13 +18,15 @@ from xml.etree.ElementTree import Element
 
 import html5lib
 import pytest
+from packaging.version import Version
 from publish_samples import HOSTING, MATRIX
 from test_publish_manifest import REBUILT, RETIRED, WHEEL
 
 from ci.publish.generated import generate, stored
 from ci.publish.hosting import NOWHERE
-from ci.publish.manifest import LambdaRuntime, Manifest, NumPy, State, Wheel
+from ci.publish.manifest import PROJECT, LambdaRuntime, Manifest, NumPy, State, Wheel
 from ci.publish.page import page
+from ci.publish.versions import OLDER
 
 ROOT = Path(__file__).parent.parent.parent
 CP38 = replace(
@@ -36,6 +38,18 @@ CP38 = replace(
     runtime=LambdaRuntime(
         name="python3.8", os="Amazon Linux 2", glibc="2.26", deprecated="2024-10-14"
     ),
+)
+RECOMMENDED = replace(
+    WHEEL,
+    file=WHEEL.file.replace("2.14.1", MATRIX.recommended.version),
+    target=f"tf{MATRIX.recommended.version}-cp312-x86_64",
+    tensorflow=MATRIX.recommended.version,
+)
+OLD = replace(
+    WHEEL,
+    file=WHEEL.file.replace("2.14.1", "2.5.0"),
+    target="tf2.5.0-cp312-x86_64",
+    tensorflow="2.5.0",
 )
 ARM = replace(
     WHEEL,
@@ -190,7 +204,31 @@ def test_what_is_chosen_at_first() -> None:
     early = replace(WHEEL, tensorflow="2.99.0.dev1", target="tf2.99.0.dev1-cp312-x86_64", file="x")
     assert first(manifest(CP38, early)) == ["cp38", "x86_64", "2.14.1"]
     assert first(manifest(early)) == ["cp312", "x86_64", "2.99.0.dev1"]
-    assert len(first(Manifest())) == 3
+    assert first(Manifest())[2] == MATRIX.recommended.version
+    assert first(manifest(CP38, early, RECOMMENDED)) == ["cp312", "x86_64", RECOMMENDED.tensorflow]
+
+
+def test_what_each_version_is_is_said_once_and_at_its_wheels() -> None:
+    of = manifest(OLD, replace(RECOMMENDED, substituted={"ruy": "6ffa93a for 3286a34"}))
+    root = document(of)
+    told = text(root.find(".//section[@aria-labelledby='versions']"))
+    assert told.index(RECOMMENDED.tensorflow) < told.index(OLD.tensorflow)
+    assert f"{MATRIX.recommended.version} recommended{MATRIX.recommended.about}." in told
+    assert "Not what it pins, but substituted: ruy (6ffa93a for 3286a34)." in told
+    ours, other = (text(articles(root)[w.target]) for w in (RECOMMENDED, OLD))
+    assert f"{MATRIX.recommended.about}. {OLDER}" in ours
+    assert "ruy (6ffa93a for 3286a34)" in ours
+    # A wheel of before that was recorded.
+    assert "Components" not in other
+    assert "recommended" not in other
+
+
+def test_the_indexs_line_asks_for_the_recommended_version() -> None:
+    line = document(manifest(OLD, RECOMMENDED)).find(".//code[@id='index-line']")
+    version = MATRIX.recommended.version
+    wanted = f"{PROJECT}=={version}" if Version(version).is_prerelease else PROJECT
+    assert text(line).endswith(f"simple/ {wanted}")
+    assert text(document(manifest(OLD)).find(".//code[@id='index-line']")).endswith(PROJECT)
 
 
 def test_a_wheel_whose_row_the_matrix_lost_stays() -> None:

@@ -418,7 +418,7 @@ def test_a_manifest_that_says_what_the_wheel_does_not_is_named(place: Place) -> 
         (f"provenance/{NAME312}.json", NAME312.encode(), b"x.whl", "is about"),
         (f"provenance/{NAME312}.json", b"Statement/v1", b"Statement/v0", "is not a https"),
         (f"provenance/{NAME312}.json", b'"predicate"', b'"p"', "no statement"),
-        (f"{NAME312}.metadata", b"requires-python", b"requires-pythons", "is not the METADATA"),
+        (f"{NAME312}.metadata", b"Requires-Python", b"Requires-Pythons", "is not the METADATA"),
     ],
 )
 def test_a_file_beside_a_wheel_that_says_what_it_does_not_is_named(

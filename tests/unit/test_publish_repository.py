@@ -15,6 +15,9 @@ from ci.publish.documents import BEGIN, END, wheels_page, with_install
 from ci.publish.hosting import NOWHERE, read_hosting
 from ci.publish.manifest import Manifest, read_manifest
 from ci.publish.verify import document_faults, faults
+from ci.publish.versions import OLDER
+
+MATRIX = load_matrix()
 
 
 def test_every_file_is_what_was_published() -> None:
@@ -45,25 +48,42 @@ def test_git_leaves_published_bytes_alone() -> None:
 
 def test_the_rest_of_a_readme_is_left_alone() -> None:
     text = f"before\n{BEGIN}old\n{END}\nafter\n"
-    found = with_install(text, Manifest(), NOWHERE)
+    found = with_install(text, Manifest(), MATRIX, NOWHERE)
     assert found.startswith(f"before\n{BEGIN}\n")
     assert found.endswith(f"\n\n{END}\nafter\n")
     assert "old" not in found
-    assert with_install(found, Manifest(), NOWHERE) == found
+    assert with_install(found, Manifest(), MATRIX, NOWHERE) == found
 
 
-def test_a_pre_release_is_no_example_and_is_named_with_pips_option() -> None:
-    wheel = next(w for w in read_manifest(WHEELS).current if not w.is_pre_release)
-    early = replace(wheel, tensorflow="2.99.0.dev1", file="early.whl")
-    found = with_install(f"{BEGIN}{END}", Manifest((early, wheel)), NOWHERE)
+def test_the_example_is_the_recommended_version() -> None:
+    wheel = read_manifest(WHEELS).current[0]
+    recommended = replace(wheel, tensorflow=MATRIX.recommended.version, file="this.whl")
+    other = replace(wheel, tensorflow="2.99.1", file="that.whl")
+    manifest = Manifest((recommended, other))
+    found = with_install(f"{BEGIN}{END}", manifest, MATRIX, NOWHERE)
     dockerfile = found.partition("```dockerfile")[2].partition("```")[0]
-    assert wheel.file in dockerfile
+    assert "this.whl" in dockerfile
+    assert "that.whl" not in dockerfile
+    bold = f"- **TensorFlow {MATRIX.recommended.version}** (recommended): "
+    page = wheels_page(manifest, MATRIX, NOWHERE)
+    assert bold + MATRIX.recommended.about in page
+    assert f"\n{OLDER}\n" in page
+
+
+def test_without_the_recommended_version_a_pre_release_is_no_example() -> None:
+    wheel = replace(read_manifest(WHEELS).current[0], tensorflow="2.99.0", file="release.whl")
+    early = replace(wheel, tensorflow="2.99.1.dev1", file="early.whl")
+    found = with_install(f"{BEGIN}{END}", Manifest((early, wheel)), MATRIX, NOWHERE)
+    dockerfile = found.partition("```dockerfile")[2].partition("```")[0]
+    assert "release.whl" in dockerfile
     assert "early.whl" not in dockerfile
-    assert "(2.99.0.dev1) with `--pre`" in wheels_page(Manifest((early, wheel)), NOWHERE)
-    assert "--pre" not in wheels_page(Manifest((wheel,)), NOWHERE)
+    page = wheels_page(Manifest((early, wheel)), MATRIX, NOWHERE)
+    assert "a pre-release with `--pre`" in page
+    assert OLDER not in page
+    assert "--pre" not in wheels_page(Manifest((wheel,)), MATRIX, NOWHERE)
 
 
 @pytest.mark.parametrize("text", ["", BEGIN, END, END + BEGIN])
 def test_a_readme_that_lost_its_marks_is_not_touched(text: str) -> None:
     with pytest.raises(PublishError, match="put the two marks back"):
-        with_install(text, Manifest(), NOWHERE)
+        with_install(text, Manifest(), MATRIX, NOWHERE)

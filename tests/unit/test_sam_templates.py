@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 import sam
 
+from builders.matrix import load_matrix
 from ci import layer
 
+TF = f"tf{load_matrix().recommended.version}"
 TEMPLATE, IMAGE = sam.FOLDER / "template.yaml", sam.FOLDER / "template-image.yaml"
 
 
@@ -88,9 +90,9 @@ def test_the_function_is_the_handler_and_its_models() -> None:
         (TEMPLATE, "Timeout: 15", "Timeout: 60", "timeout of 60 s"),
         (TEMPLATE, "!Ref PillowLayer", "!Ref PilowLayer", "layer PilowLayer"),
         (TEMPLATE, "image/png, ", "", "no binary media type image/png"),
-        (TEMPLATE, "layers/layer-tf2.14.1-cp312", "layers/layer-tf2.14.1-cp39", "does not make"),
+        (TEMPLATE, f"layers/layer-{TF}-cp312", f"layers/layer-{TF}-cp39", "does not make"),
         (TEMPLATE, "CompatibleRuntimes: [python3.12]", "CompatibleRuntimes: []", "is for python"),
-        (TEMPLATE, "tf2.14.1-cp312-x86_64 --pillow", "tf2.14.1-cp312-x86_64", "does not make"),
+        (TEMPLATE, f"{TF}-cp312-x86_64 --pillow", f"{TF}-cp312-x86_64", "does not make"),
         (TEMPLATE, "LayerVersion\n    P", "LayerVersion\n    Metadata: {}\n    P", "Metadata"),
         (TEMPLATE, "Function\n    Prop", "Nothing\n    Prop", "there is no function"),
         (IMAGE, "sam/Dockerfile", "sam/Containerfile", "no smoke_lambda/sam/Containerfile"),

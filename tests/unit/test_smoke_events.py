@@ -82,6 +82,9 @@ def moved(by: float) -> list[float]:
         (BAD, {"error": "send an object"}, "'statusCode': 400"),
         (BAD, {"errorType": "KeyError", "errorMessage": "send an object"}, "KeyError"),
         (BAD, refusal("send an object\nTraceback (most recent call last)"), "Traceback"),
+        (BAD, refusal("send an object, not <object object at 0x7f0012345678>"), "at 0x"),
+        (BAD, refusal("send an object, not \ud800"), "send an object"),
+        (BAD, refusal("send an object" + " again" * 100), "again again"),
         (BAD_HTTP, proxied(refusal("has no body"), 200), "expected {'error'"),
     ],
 )
@@ -136,7 +139,7 @@ def test_the_loopback_server_is_asked_only_where_it_may() -> None:
 
 
 def test_the_bomb_is_small_and_whole() -> None:
-    data = events.bomb()
+    data = events.bomb(30_000, 30_000)
     assert len(data) < 100
     kind_and_data, checksum = data[12:29], data[29:33]
     assert int.from_bytes(checksum, "big") == zlib.crc32(kind_and_data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from smoke_lambda.flatbuffer import (
 )
 from smoke_lambda.limits import Limits
 from smoke_lambda.ops import OpsTable, load_ops, parsed
+from smoke_lambda.probing import NO_VARIABLES
+from smoke_lambda.reasons import EXPLAIN, Reason
 
 RUNTIME = load_matrix().runtime("3.12")
 INT8 = events.MODELS / "digits-int8.tflite"
@@ -205,14 +207,21 @@ class Place:
         return f"/there/{file.name}"
 
     def look(
-        self, module: str, *arguments: str, limits: Limits | None, timeout: float
+        self,
+        module: str,
+        *arguments: str,
+        limits: Limits | None,
+        timeout: float,
+        variables: Mapping[str, str] = NO_VARIABLES,
     ) -> tuple[int | None, str]:
         assert limits is not None
         assert timeout > 0
+        assert variables == EXPLAIN
         self.looked.append((module, *arguments))
         if limits.memory_mb < self.needed_mb:
             return 137, "Killed"
-        return 0, f"found: {json.dumps(self.found)}"
+        said = "unsupported type INT8 in tensor #3 in node #2\n"
+        return 0, f"{said}found: {json.dumps(self.found)}"
 
 
 def try_model(place: Place, folder: Path, sample: Path | None = None) -> model.ModelReport:
@@ -248,11 +257,22 @@ def test_a_model_that_runs(tmp_path: Path) -> None:
     assert report.ok
     assert report.operators == {"CONV_2D": (2, 2), "SOFTMAX": (1, 0)}
     assert report.xnnpack == pytest.approx(2 / 3)
+    assert report.reasons == (
+        Reason(operator="SOFTMAX", reason="unsupported type INT8 in a tensor", count=1),
+    )
     assert report.least_mb == 304
     assert report.advised_mb == 384
     assert json.loads(json.dumps(report.as_json()))["ok"] is True
     text = shown(report)
-    for words in ("CONV_2D", "67%", "in int8[1, 8]", "warm 0.5", "315 MB", "choose 384 MB"):
+    for words in (
+        "CONV_2D",
+        "67%",
+        "in int8[1, 8]",
+        "warm 0.5",
+        "315 MB",
+        "choose 384 MB",
+        "INT8 in a",
+    ):
         assert words in text
 
 

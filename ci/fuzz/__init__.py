@@ -1,0 +1,1 @@
+"""Inputs of strangers, made by hypothesis, for what must withstand them."""

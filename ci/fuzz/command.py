@@ -1,0 +1,102 @@
+"""`./scripts/fuzz`: try inputs of strangers on what must withstand them."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from builders.cli import command_parser, guarded
+from builders.errors import UsageError
+from ci.fuzz import handler
+from ci.fuzz.campaign import Campaign, Finding, Target, loaded, run
+
+FOUND = 1
+OUT = Path("dist/fuzz")
+
+# What can be tried, by name; each is opened with the options of the command.
+TARGETS: Mapping[str, Callable[[argparse.Namespace], AbstractContextManager[Target]]] = {
+    "handler": lambda options: handler.target(options.app),
+}
+
+DESCRIPTION = """\
+Try inputs that hypothesis makes, until the time is over or one fails. Those for `handler` are
+events, mutated images, URLs and hostile servers, on a copy of the handler that runs in a
+process of its own and can connect to this machine's loopback alone."""
+
+EXAMPLES = f"""\
+examples:
+  fuzz handler --seconds 600           ten minutes, from a seed that is printed
+  fuzz handler --seed 7                the same cases again, from that seed on
+  fuzz handler --app my/app.py         your own copy of the handler
+  fuzz handler --replay {OUT}/handler-….json   one case that failed
+
+exit codes: 0 nothing found, {FOUND} a case failed, 2 wrong usage"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    return guarded(lambda: fuzz(argv))
+
+
+def fuzz(argv: Sequence[str] | None = None) -> int:
+    """Run the command; raises UserError where `main` prints."""
+    options = _parser().parse_args(argv)
+    if options.replay:
+        finding = loaded(options.replay)
+        if finding.target != options.target:
+            raise UsageError(
+                f"{options.replay} is a case for {finding.target}",
+                remedy=f"./scripts/fuzz {finding.target} --replay {options.replay}",
+            )
+        with TARGETS[options.target](options) as target:
+            fault = target.fault(finding.case)
+        print(fault or "the case does not fail any more")
+        return FOUND if fault else 0
+    first = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
+    print(f"{options.target}: seed {first}", flush=True)
+    with TARGETS[options.target](options) as target:
+        campaign = run(
+            options.target, target, seconds=options.seconds, first_seed=first, on_round=_tell
+        )
+    print(
+        f"{options.target}: {campaign.tried} cases, seeds {first} to {campaign.seeds[-1]}"
+        if campaign.seeds
+        else f"{options.target}: no case"
+    )
+    if campaign.finding is None:
+        return 0
+    return _report(campaign.finding, options)
+
+
+def _report(finding: Finding, options: argparse.Namespace) -> int:
+    file = finding.saved(options.out)
+    print(f"seed {finding.seed} failed: {finding.fault}")
+    app = f" --app {options.app}" if options.app != handler.APP else ""
+    print(f"again: ./scripts/fuzz {finding.target}{app} --replay {file}")
+    return FOUND
+
+
+def _tell(campaign: Campaign) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{campaign.tried} cases", end="\r", file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser("fuzz", DESCRIPTION, EXAMPLES)
+    parser.add_argument("target", choices=sorted(TARGETS), help="what is tried")
+    parser.add_argument("--seconds", type=float, default=60.0, help="for how long (60)")
+    parser.add_argument("--seed", type=int, help="of the first round of cases (a random one)")
+    parser.add_argument("--replay", type=Path, metavar="FILE", help="try one case that failed")
+    parser.add_argument("--out", type=Path, default=OUT, help=f"folder for cases that fail ({OUT})")
+    parser.add_argument(
+        "--app", type=Path, default=handler.APP, help="the handler (smoke_lambda/app.py)"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

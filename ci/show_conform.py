@@ -1,0 +1,44 @@
+"""Reports of ./scripts/conform for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+
+from smoke_lambda.conform.report import Failure
+
+MOST = 40
+"""Failures and notes that are printed; --json has all."""
+
+
+def show_conform(report: dict[str, Any], console: Console) -> None:
+    """Print a ConformReport."""
+
+    def line(text: str, style: str = "") -> None:
+        console.print(text, style=style, soft_wrap=True, highlight=False, markup=False)
+
+    line(f"{report['wheel']}\n{report['place']}, NumPy {report['numpy']}")
+    line(
+        f"{report['models']} of {report['asked']} models ({report['part']}), "
+        f"{len(report['operators'])} builtin operators in {report['versions']} versions, "
+        f"{report['seconds']:.0f} s"
+    )
+    if report["uncovered"]:
+        line(f"operators that none of them has: {', '.join(report['uncovered'])}")
+    expected = "" if report["expected_delegation"] else "; how many it should take is not judged"
+    line(
+        f"XNNPACK takes {report['delegated']} of {report['nodes']} nodes "
+        f"({report['delegated_share']:.1%}{expected})"
+    )
+    checked = "on" if report["heap_checked"] else "off"
+    line(f"heap checks {checked}; memory watched with {report['memory_measured']} models")
+    for note in report["notes"][:MOST]:
+        line(f"note: {note}", "yellow")
+    for failure in report["failures"][:MOST]:
+        line(f"FAILED {Failure(**failure)}", "red")
+    for kind in ("notes", "failures"):
+        if len(report[kind]) > MOST:
+            line(f"and {len(report[kind]) - MOST} more {kind}; --json has all")
+    line("passed" if report["ok"] else "FAILED", "" if report["ok"] else "red")
+    line(f"log: {report['log']}")

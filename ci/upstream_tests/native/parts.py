@@ -1,0 +1,214 @@
+"""What all programs of one TensorFlow version share: googletest, helpers, precompiled headers.
+
+Each part is a product of the cache, whose key has everything that can change its bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from builders.breakages import definitions_of
+from builders.cache import Cache, digest_files, key_of, recipe, sha256_of
+from builders.core import PUBLIC_DEFINITIONS
+from builders.errors import CompileError
+from builders.matrix import TensorFlow
+from builders.process import run
+from builders.toolchain import FLAGS, LIBRARIES, Toolchain
+from ci.upstream_tests.native.plan import Suite, Tree
+
+SHIM = Path(__file__).with_name("shim")
+GENERATOR = Path(__file__).with_name("generate.cc")
+ARCH = "x86_64"
+
+# Tests are compiled without optimization, which takes a quarter of the time: what they test is
+# the core's code, and that is linked as it is. zig would compile them for debugging if it were
+# told so; only clang is.
+UNOPTIMIZED = ("-w", "-Xclang", "-O0")
+DEFINITIONS = (
+    *PUBLIC_DEFINITIONS,
+    "-DEIGEN_MPL2_ONLY",
+    # As builders/cmake/CMakeLists.txt gives them to the delegate.
+    "-DXNNPACK_DELEGATE_ENABLE_QS8=1",
+    "-DXNNPACK_DELEGATE_ENABLE_QU8=1",
+    "-DXNNPACK_DELEGATE_ENABLE_DYNAMIC_FULLY_CONNECTED=1",
+)
+INCLUDES = (
+    "tensorflow",
+    "tensorflow/third_party/xla",
+    "tensorflow/third_party/xla/third_party/tsl",
+    "absl",
+    "flatbuffers/include",
+    "eigen",
+    "ruy",
+    "gemmlowp",
+    "fp16/include",
+    "cpuinfo/include",
+    "pthreadpool/include",
+    "xnnpack/include",
+    "xnnpack",
+    "ml_dtypes",
+    "neon2sse",
+)
+GOOGLETEST = ("googletest/src/gtest-all.cc", "googlemock/src/gmock-all.cc")
+MAIN = "googlemock/src/gmock_main.cc"
+# Of FlatBuffers' compiler, what writes C++.
+FLATBUFFERS = ("src", "include")
+GENERATED_BY = ("toolchain", "target", "flags", "schemas", "recipe")
+FLATC = ("code_generators.cpp", "idl_gen_cpp.cpp", "idl_parser.cpp", "util.cpp")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Makes the parts of one TensorFlow version.
+
+    Attributes:
+        trees: of TensorFlow and all that its core is made of.
+        googletest: the folder that has its tree.
+    """
+
+    tensorflow: TensorFlow
+    tree: Tree
+    trees: Path
+    googletest: Path
+    cache: Cache
+    toolchain: Toolchain
+    log: Path
+
+    @cached_property
+    def compiler(self) -> list[str]:
+        """The compiler with the flags of the core."""
+        return [*self.toolchain.compiler("c++", ARCH), *FLAGS, self._standard]
+
+    @property
+    def _standard(self) -> str:
+        return f"-std=gnu++{self.tensorflow.cxx_standard}"
+
+    @cached_property
+    def includes(self) -> list[str]:
+        """The folders of headers."""
+        own = self.googletest / "googletest"
+        folders = [SHIM, self.schemas, *(self.trees / name for name in INCLUDES)]
+        folders += [own / "googletest/include", own / "googlemock/include"]
+        return [f"-I{folder}" for folder in folders]
+
+    @cached_property
+    def definitions(self) -> list[str]:
+        """The macros of the core."""
+        own = definitions_of(self.tensorflow.version)
+        return [*DEFINITIONS, *(f"-D{definition}" for definition in own)]
+
+    @cached_property
+    def inputs(self) -> dict[str, Any]:
+        """Everything that can change the bytes of any part, but its own source and macros."""
+        return {
+            "trees": self.trees.name,
+            "googletest": self.googletest.name,
+            "toolchain": self.toolchain.versions,
+            "target": self.toolchain.target(ARCH),
+            "flags": (FLAGS, self._standard, self.definitions, UNOPTIMIZED),
+            "schemas": dict(self.tree.plan.schemas),
+            "recipe": recipe(SHIM, GENERATOR, Path(__file__)),
+        }
+
+    @cached_property
+    def schemas(self) -> Path:
+        """A folder of headers that FlatBuffers' compiler generates from schemas."""
+
+        def make(product: Path) -> None:
+            flatbuffers = self.trees / "flatbuffers"
+            sources = [flatbuffers / "src" / name for name in FLATC]
+            generator = product / "generate"
+            includes = [f"-I{flatbuffers}", f"-I{flatbuffers / 'include'}"]
+            command = [*self.compiler, *UNOPTIMIZED, *includes]
+            self.tool(
+                "compiling the generator of headers",
+                [*command, "-o", generator, GENERATOR, *sources, *LIBRARIES],
+            )
+            for schema, folder in self.tree.plan.schemas.items():
+                (product / folder).mkdir(parents=True)
+                source = self.tree.root / schema
+                self.tool(f"reading {schema}", [generator, source, f"{product / folder}/"])
+            generator.unlink()
+
+        # Of the trees, only this counts: most changes of them leave it alone.
+        read = [self.tree.root / schema for schema in self.tree.plan.schemas]
+        inputs = {
+            "flatbuffers": digest_files(*(self.trees / "flatbuffers" / n for n in FLATBUFFERS)),
+            "read": [sha256_of(schema) for schema in read],
+            **{name: value for name, value in self.inputs.items() if name in GENERATED_BY},
+        }
+        return self.cache.product("upstream-native-schemas", key_of(inputs), make)
+
+    def googletest_objects(self) -> list[Path]:
+        """Googletest with its main function."""
+        own = self.googletest / "googletest"
+        folders = [f"-I{own / name}" for name in ("googletest", "googlemock")]
+        return [self.object(own / name, folders) for name in (*GOOGLETEST, MAIN)]
+
+    def helper(self, source: str) -> Path:
+        """The object of a helper; one that lies among a suite's tests begins as they do."""
+        folder = str(Path(source).parent)
+        suites = [suite for suite in self.tree.plan.suites if suite.folder == folder]
+        return self.object(self.tree.root / source, self.beginning(*suites))
+
+    def beginning(self, *suites: Suite) -> list[str]:
+        """The options that begin a source with the precompiled headers of its suite, if any."""
+        return [part for suite in suites for part in ("-include-pch", str(self.precompiled(suite)))]
+
+    def again(self, suite: Suite) -> list[Path]:
+        """The objects of the core's sources that a suite wants compiled with its own macros."""
+        macros = [f"-D{definition}" for definition in suite.definitions]
+        return [
+            self.object(self.tree.root / source, macros, optimized=True) for source in suite.again
+        ]
+
+    def precompiled(self, suite: Suite) -> Path:
+        """The headers that a suite's tests parse first."""
+        *first, last = suite.precompiled
+
+        def make(product: Path) -> None:
+            command = self.command([part for name in first for part in ("-include", name)])
+            header = self.tree.root / last
+            self.tool(
+                f"precompiling {last}",
+                [*command, "-x", "c++-header", header, "-o", product / "headers.pch"],
+            )
+
+        key = key_of({**self.inputs, "headers": suite.precompiled})
+        return self.cache.product("upstream-native-headers", key, make) / "headers.pch"
+
+    def object(self, source: Path, options: Sequence[str], *, optimized: bool = False) -> Path:
+        """The object of a source in one of the trees.
+
+        Raises:
+            CompileError: the compiler failed.
+        """
+        name = source.relative_to(self.cache.root)
+
+        def make(product: Path) -> None:
+            command = self.command(options, optimized=optimized)
+            self.tool(f"compiling {source.name}", [*command, "-c", source, "-o", product / "o"])
+
+        inputs = {**self.inputs, "source": str(name), "optimized": optimized}
+        own = [option.replace(str(self.cache.root), "") for option in options]
+        key = key_of({**inputs, "options": own})
+        return self.cache.product("upstream-native-objects", key, make) / "o"
+
+    def command(self, options: Sequence[str], *, optimized: bool = False) -> list[str]:
+        """The compiler with all that a source of these tests needs."""
+        how = () if optimized else UNOPTIMIZED
+        return [*self.compiler, *how, *self.definitions, *options, *self.includes]
+
+    def tool(self, what: str, command: Sequence[str | Path]) -> None:
+        """Run a program of the toolchain; raises CompileError."""
+        run(
+            command,
+            log=self.log,
+            failure=CompileError,
+            what=what,
+            env=self.toolchain.environment,
+        )

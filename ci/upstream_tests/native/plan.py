@@ -1,0 +1,214 @@
+"""Which C++ tests of upstream's there are, and what they are made of: tests.toml and the tree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from builders.errors import UsageError
+from builders.matrix import Row, is_version, read_toml
+from ci.upstream_tests.expected import LEFT_OUT, Version, read_expectation
+
+TESTS_FILE = Path(__file__).with_name("tests.toml")
+SOURCES = Path(__file__).with_name("sources")
+SUFFIX = "_test.cc"
+
+_INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """The tests of one folder; see tests.toml."""
+
+    name: str
+    folder: str
+    precompiled: tuple[str, ...]
+    again: tuple[str, ...]
+    definitions: tuple[str, ...]
+    quick: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """The tests of one file.
+
+    Attributes:
+        source: its path below TensorFlow's tree.
+    """
+
+    suite: Suite
+    source: str
+
+    @property
+    def stem(self) -> str:
+        """Such as `conv_2d_test`."""
+        return Path(self.source).stem
+
+    @property
+    def name(self) -> str:
+        """Such as `xnnpack/conv_2d_test`."""
+        return f"{self.suite.name}/{self.stem}"
+
+    @property
+    def whole(self) -> str:
+        """The pattern of all its tests, and the name of what is wrong with it as a whole."""
+        return f"{self.name}:*"
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether CI runs it."""
+        return any(fnmatchcase(self.stem, pattern) for pattern in self.suite.quick)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What tests.toml says of one TensorFlow version.
+
+    Attributes:
+        helpers: patterns of sources, below TensorFlow's tree.
+        schemas: a schema's path below the tree -> the folder of its header.
+    """
+
+    version: Version
+    suites: tuple[Suite, ...]
+    helpers: tuple[str, ...]
+    schemas: Mapping[str, str]
+
+    def leaves_out(self, program: Program) -> bool:
+        """Whether the program is not even compiled."""
+        row = self.version.of(program.whole)
+        return row is not None and row.outcome == LEFT_OUT
+
+    def about(self, programs: Sequence[Program], tests: Collection[str]) -> Version:
+        """What is expected of these programs alone.
+
+        Args:
+            tests: their names: a row that is not of one program may be about none of them.
+        """
+        names = {program.name for program in programs}
+        rows = tuple(
+            row
+            for row in self.version.expected
+            if row.test.partition(":")[0] in names or any(map(row.covers, tests))
+        )
+        return replace(self.version, expected=rows)
+
+
+def load_plan(tensorflow: str, path: Path = TESTS_FILE) -> Plan:
+    """What is known of a TensorFlow version's C++ tests.
+
+    Raises:
+        UsageError: nothing, or the file is malformed.
+    """
+    plans = parse_plans(read_toml(path))
+    if tensorflow not in plans:
+        raise UsageError(
+            f"{path.name} says nothing of TensorFlow {tensorflow}",
+            remedy=f"add a [[version]] to it; it has {', '.join(plans)}",
+        )
+    return plans[tensorflow]
+
+
+def parse_plans(data: Mapping[str, Any]) -> dict[str, Plan]:
+    """The plans of the file's data, by TensorFlow version; raises UsageError."""
+    top = Row(TESTS_FILE.name, data)
+    helpers = top.strings("helpers")
+    suites = tuple(_suite(row) for row in top.rows("suite", "name"))
+    of_all = tuple(read_expectation(row) for row in top.rows("expected", "test"))
+    found = {}
+    for row in top.rows("version", "tensorflow"):
+        name = row.take("tensorflow", str, is_version)
+        own = tuple(read_expectation(r) for r in row.rows("expected", "test"))
+        schemas = row.take("schemas", dict, lambda t: all(isinstance(f, str) for f in t.values()))
+        row.done()
+        if name in found:
+            raise UsageError(f"{TESTS_FILE.name} has {name} twice")
+        # A row of its own counts before one of all.
+        version = Version(tensorflow=name, testdata=name, expected=own + of_all)
+        found[name] = Plan(version=version, suites=suites, helpers=helpers, schemas=schemas)
+    top.done()
+    return found
+
+
+def _suite(row: Row) -> Suite:
+    found = Suite(
+        name=row.take("name", str, str.isidentifier),
+        folder=row.take("folder", str, bool),
+        precompiled=row.strings("precompiled"),
+        again=row.strings("again"),
+        definitions=row.strings("definitions"),
+        quick=row.strings("quick"),
+    )
+    row.done()
+    if not found.precompiled:
+        raise UsageError(f"{row.name}: needs a header to precompile")
+    return found
+
+
+@dataclass(frozen=True)
+class Tree:
+    """TensorFlow's tree: which programs and helpers of a plan are in it.
+
+    Attributes:
+        root: the folder that has `tensorflow/lite`.
+    """
+
+    root: Path
+    plan: Plan
+
+    @property
+    def programs(self) -> tuple[Program, ...]:
+        """All programs, by name."""
+        return tuple(
+            Program(suite=suite, source=str(path.relative_to(self.root)))
+            for suite in self.plan.suites
+            for path in sorted((self.root / suite.folder).glob(f"*{SUFFIX}"))
+        )
+
+    @cached_property
+    def helpers(self) -> frozenset[str]:
+        """The helpers that this version has."""
+        return frozenset(
+            str(path.relative_to(self.root))
+            for pattern in self.plan.helpers
+            for path in self.root.glob(pattern)
+        )
+
+    def helpers_of(self, program: Program) -> tuple[str, ...]:
+        """The helpers that a program is linked to: those whose headers it includes, and so on."""
+        found: set[str] = set()
+        seen = {program.source}
+        todo = [program.source]
+        while todo:
+            for header in self._included(todo.pop()):
+                source = header.removesuffix(".h") + ".cc"
+                if source in self.helpers:
+                    found.add(source)
+                elif not _is_for_tests(header):
+                    continue
+                new = {header, source} - seen
+                seen |= new
+                todo += sorted(new)
+        folders = {Path(source).parent for source in found}
+        alone = {h for h in self.helpers - found if Path(h).parent in folders and self._bare(h)}
+        return tuple(sorted(found | alone))
+
+    def _included(self, source: str) -> Iterator[str]:
+        path = self.root / source
+        if path.is_file():
+            text = path.read_text(encoding="utf-8", errors="replace")
+            yield from (name for name in _INCLUDE.findall(text) if name.endswith(".h"))
+
+    def _bare(self, source: str) -> bool:
+        """Whether there is no header of that name."""
+        return not (self.root / source).with_suffix(".h").is_file()
+
+
+def _is_for_tests(header: str) -> bool:
+    """Whether a header that is no helper's may include one that is."""
+    return "test" in Path(header).name

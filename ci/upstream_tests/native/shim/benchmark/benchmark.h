@@ -1,0 +1,1 @@
+// Upstream's tests include Google Benchmark and measure nothing with it.

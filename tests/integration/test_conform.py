@@ -1,0 +1,107 @@
+"""The corpus on real wheels: ours, the one that corrupted memory, and others'."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import ROOT, script
+
+from builders.errors import ConformError, UsageError
+from builders.interpreters import find_interpreter
+from ci.publish.command import WHEELS
+
+pytestmark = pytest.mark.integration
+
+NAME = "tflite_runtime-{}-1-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"
+NEWEST = NAME.format("2.22.0.dev20260518")
+# Its XNNPACK drops the dimensions that a mean is to keep, and writes beyond the memory of what
+# follows.
+CORRUPTS = NAME.format("2.14.1")
+CORRUPTS_SHA256 = "a35b7687edc69c2278bd767af92f7a2f64df92ae1c5dca9c5242be31fff7b4d3"
+PATTERN = "squeeze-and-excitation"
+PEERS = ("tflite-runtime==2.14.0", "ai-edge-litert==2.3.0")
+SHARE = "10"
+
+
+@pytest.fixture(autouse=True)
+def runs_here() -> None:
+    if platform.machine() != "x86_64" or find_interpreter("3.11") is None:
+        pytest.skip("these wheels are for Python 3.11 on x86_64: pyenv install 3.11")
+
+
+def reports(*arguments: str | Path, status: int = 0) -> list[dict[str, Any]]:
+    done = script("conform", "--json", *arguments)
+    assert done.returncode == status, done.stderr
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def committed(name: str, sha256: str, folder: Path) -> Path:
+    """A wheel that is or was in wheels/."""
+    path = WHEELS / name
+    if not path.exists():
+        git = ["git", "-C", str(ROOT)]
+        inside = f"wheels/{name}"
+        log = [*git, "log", "--format=%H", "--diff-filter=D", "-1", "--", inside]
+        commit = subprocess.run(log, capture_output=True, text=True, check=False).stdout.strip()
+        if not commit:
+            pytest.skip(f"neither wheels/ nor git's history has {name}: git fetch --unshallow")
+        show = [*git, "show", f"{commit}^:{inside}"]
+        path = folder / name
+        path.write_bytes(subprocess.run(show, capture_output=True, check=True).stdout)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+    return path
+
+
+def test_a_wheel_computes_what_tensorflow_does() -> None:
+    (found,) = reports("--runner", "native", "--share", SHARE, WHEELS / NEWEST)
+    assert found["ok"], found["failures"]
+    assert found["models"] == found["asked"] > 0
+    assert found["operators"]
+
+
+def test_the_wheel_that_corrupts_memory_fails_with_the_name_of_the_pattern(
+    tmp_path: Path,
+) -> None:
+    wheel = committed(CORRUPTS, CORRUPTS_SHA256, tmp_path)
+    (found,) = reports(
+        "--runner", "native", "--models", PATTERN, wheel, status=ConformError.exit_code
+    )
+    failures = {failure["model"]: failure["what"] for failure in found["failures"]}
+    assert any(name.startswith(PATTERN) for name in failures), failures
+    assert any(
+        what.startswith(("crash", "does not run", "wrong answer")) for what in failures.values()
+    )
+    # None hides the others.
+    assert found["models"] == found["asked"]
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_a_runtime_that_is_not_ours_is_told_about(peer: str, tmp_path: Path) -> None:
+    interpreter = find_interpreter("3.11")
+    assert interpreter is not None
+    pip = [str(interpreter.executable), "-m", "pip", "download", "-q", "--no-deps"]
+    done = subprocess.run([*pip, "-d", str(tmp_path), peer], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip(f"{peer} cannot be downloaded: no network, or an index without it")
+    (wheel,) = tmp_path.glob("*.whl")
+    shown = script("conform", "--json", "--peer", "--share", SHARE, wheel)
+    assert shown.returncode in (0, ConformError.exit_code), shown.stderr
+    (found,) = json.loads(shown.stdout)
+    assert found["models"] == found["asked"] > 0
+    assert not found["expected_delegation"]
+    assert found["nodes"] >= found["delegated"] > 0
+
+
+def test_a_strangers_wheel_needs_the_option(tmp_path: Path) -> None:
+    wheel = tmp_path / "ai_edge_litert-2.3.0-cp311-cp311-manylinux_2_27_x86_64.whl"
+    wheel.write_bytes(b"")
+    done = script("conform", wheel)
+    assert "add --peer" in done.stderr
+    assert done.returncode == UsageError.exit_code

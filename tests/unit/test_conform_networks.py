@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from builders.errors import ArchiveError, UsageError
+from builders.fetch import Fetcher
+from builders.matrix import read_toml
+from smoke_lambda.conform.networks import FLAVOURS, HERE, RECIPE, load_networks, member_of
+
+NETWORKS = load_networks()
+TOLERANCES = read_toml(HERE / "tolerance.toml")
+
+
+def test_every_network_has_a_name_of_its_own() -> None:
+    names = [(each.project, each.name) for each in NETWORKS.published]
+    names += [("keras", each.name) for each in NETWORKS.built]
+    assert len(set(names)) == len(names) > 30
+
+
+def test_ci_tries_some_of_each_kind() -> None:
+    quick = NETWORKS.quick()
+    assert 0 < len(quick.published) < len(NETWORKS.published)
+    assert 0 < len(quick.built) < len(NETWORKS.built)
+    assert {0, 1} == {each.batch for each in quick.built}
+
+
+def test_flavours_and_their_tolerances_are_known() -> None:
+    assert {flavour for each in NETWORKS.built for flavour in each.flavours} == set(FLAVOURS)
+    assert all(f"{flavour}-network" in TOLERANCES for flavour in FLAVOURS)
+
+
+def test_what_makes_the_corpus_is_part_of_its_key() -> None:
+    assert all((HERE / f"{name}.py").is_file() for name in RECIPE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('sha256 = "a80', 'sha256 = "x80', "'sha256' has the unusable value"),
+        ("batch = 1", "batch = 7", "'batch' has the unusable value 7"),
+        ('.tflite"', '.onnx"', "'member' has the unusable value"),
+        ("quick = true", "fast = true", "'quick' is missing"),
+        ("size = 128", "size = 128\nwidth = 1", "unknown key 'width'"),
+    ],
+)
+def test_a_malformed_list_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
+    path = tmp_path / "networks.toml"
+    text = (HERE / "networks.toml").read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(UsageError, match=said):
+        load_networks(path)
+
+
+def test_a_model_comes_out_of_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = NETWORKS.published[0]
+    wheel = tmp_path / network.file
+    with zipfile.ZipFile(wheel, "w") as members:
+        members.writestr(network.member, b"model")
+    asked = []
+
+    def pypi(_self: Fetcher, *arguments: str) -> Path:
+        asked.append(arguments)
+        return wheel
+
+    monkeypatch.setattr(Fetcher, "pypi", pypi)
+    fetcher = Fetcher.__new__(Fetcher)
+    assert member_of(network, fetcher) == b"model"
+    assert asked == [(network.project, network.version, network.file, network.sha256)]
+    with pytest.raises(ArchiveError, match=r"has no other\.tflite"):
+        member_of(replace(network, member="other.tflite"), fetcher)

@@ -1,0 +1,201 @@
+"""Models that crash, hang or corrupt: each has its name, and none hides the others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conform_samples import entry
+
+from smoke_lambda.conform import MARK, session
+from smoke_lambda.conform.corpus import Index
+from smoke_lambda.conform.run import conform
+from smoke_lambda.conform.session import HEAP_CHECKS, Corpus, Session, Site
+from smoke_lambda.conform.writing import write_corpus
+from smoke_lambda.limits import Limits
+
+ENTRIES = [entry(f"m{number}.float32") for number in range(5)]
+MODELS = Index("2.14.1", tuple(e.model for e in ENTRIES)).models
+START = {"python": "3.12.1", "numpy": "2.0.0", "heap_is_checked": True}
+FINE: dict[str, Any] = {"failures": [], "delegated": [1, 2], "grown_bytes": 0, "seconds": 0.1}
+
+Act = Callable[[str, list[str]], str]
+
+
+class Here:
+    """A place whose probe is a function: it gets a model and those before it in its process."""
+
+    is_limited = False
+
+    def __init__(self, act: Act) -> None:
+        self.act = act
+        self.jobs: list[dict[str, Any]] = []
+
+    def install(self, wheel: Path) -> str:
+        raise AssertionError(wheel)
+
+    def shown(self, file: Path) -> str:
+        return str(file)
+
+    def look(
+        self,
+        module: str,
+        *arguments: str,
+        limits: Limits | None,
+        timeout: float,
+        variables: Mapping[str, str] = {},
+    ) -> tuple[int | None, str]:
+        assert (module, limits) == ("smoke_lambda.conform.probe", session.LIMITS)
+        assert timeout >= 20
+        assert variables == HEAP_CHECKS
+        job = json.loads(Path(arguments[0]).read_text())
+        self.jobs.append(job)
+        lines = [MARK + json.dumps(START), "INFO: Created TensorFlow Lite XNNPACK delegate"]
+        for number, name in enumerate(job["models"]):
+            lines.append(MARK + json.dumps({"model": name, "stage": "1 thread, case 0"}))
+            ended = self.act(name, job["models"][:number])
+            if ended:
+                lines.append(ended)
+                return None if ended == "hangs" else -6, "\n".join(lines)
+            lines.append(MARK + json.dumps({"model": name, "found": FINE}))
+        lines.append(MARK + json.dumps({"end": True}))
+        return 0, "\n".join(lines)
+
+
+def ran(tmp_path: Path, act: Act, emulated: bool = False) -> tuple[Session, Here]:
+    folder = tmp_path / "corpus"
+    write_corpus(folder, "2.14.1", ENTRIES)
+    here = Here(act)
+    corpus = Corpus(
+        folder=folder,
+        part="whole",
+        models=MODELS,
+        delegated=None,
+        digest="d" * 64,
+        tolerances={"float32": {"absolute": 0.1}},
+    )
+    site = Site(place=here, name="native x", arch="x86_64", numpy="2.0.0", emulated=emulated)
+    made = Session(corpus=corpus, site=site, module="x.interpreter", on_step=lambda _what: None)
+    made.run()
+    return made, here
+
+
+def names(jobs: list[dict[str, Any]]) -> list[list[str]]:
+    return [[name.split(".")[0] for name in job["models"]] for job in jobs]
+
+
+def test_all_is_well(tmp_path: Path) -> None:
+    found, here = ran(tmp_path, lambda _name, _before: "")
+    assert found.start == START
+    assert list(found.models) == [model.name for model in MODELS]
+    assert not found.failures
+    (job,) = here.jobs
+    assert (job["module"], job["corpus"]) == ("x.interpreter", str(tmp_path / "corpus"))
+    assert job["threads"] == [1, 2, 4]
+    assert job["memory"]["calls"] == 200
+
+
+def test_a_crash_has_the_name_of_its_model_and_the_others_go_on(tmp_path: Path) -> None:
+    def act(name: str, _before: list[str]) -> str:
+        return "free(): invalid next size (normal)" if name in ("m0.float32", "m3.float32") else ""
+
+    found, here = ran(tmp_path, act)
+    assert names(here.jobs) == [
+        ["m0", "m1", "m2", "m3", "m4"],
+        ["m1", "m2", "m3", "m4"],
+        ["m3"],
+        ["m4"],
+    ]
+    assert [str(failure) for failure in found.failures] == [
+        "m0.float32: crash -6 (SIGABRT): 1 thread, case 0: free(): invalid next size (normal)",
+        "m3.float32: crash -6 (SIGABRT): 1 thread, case 0: free(): invalid next size (normal)",
+    ]
+    assert [*found.models] == ["m1.float32", "m2.float32", "m4.float32"]
+
+
+def test_a_model_that_runs_alone_is_not_the_culprit(tmp_path: Path) -> None:
+    found, _ = ran(
+        tmp_path, lambda name, before: "corrupted" if name == "m2.float32" and before else ""
+    )
+    (failure,) = found.failures
+    assert failure.model == "m2.float32"
+    assert "alone it runs; in that process was before it m1.float32" in failure.detail
+
+
+def test_a_model_that_hangs(tmp_path: Path) -> None:
+    found, _ = ran(tmp_path, lambda name, _before: "hangs" if name == "m1.float32" else "")
+    assert [(f.model, f.what) for f in found.failures] == [("m1.float32", "hangs")]
+    assert len(found.models) == 4
+
+
+def test_a_runtime_that_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def look(*_: object, **__: object) -> tuple[int, str]:
+        return 1, "Traceback\nImportError: no such symbol\n"
+
+    monkeypatch.setattr(Here, "look", look)
+    found, _ = ran(tmp_path, lambda _name, _before: "")
+    (failure,) = found.failures
+    assert str(failure) == "the runtime: does not start: ImportError: no such symbol"
+
+
+def test_a_crash_at_the_end_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = Here.look
+    monkeypatch.setattr(Here, "look", lambda *a, **k: (-11, look(*a, **k)[1]))
+    found, _ = ran(tmp_path, lambda _name, _before: "")
+    assert [(f.model, f.what) for f in found.failures] == [("m4.float32", "crash -11 (SIGSEGV)")]
+
+
+def test_an_emulator_has_more_time_and_its_memory_is_not_watched(tmp_path: Path) -> None:
+    _, here = ran(tmp_path, lambda _name, _before: "", emulated=True)
+    assert here.jobs[0]["memory"] is None
+
+
+def test_the_report(tmp_path: Path) -> None:
+    wheel = tmp_path / "some.whl"
+    wheel.write_bytes(b"wheel")
+    folder = tmp_path / "corpus"
+    write_corpus(folder, "2.14.1", ENTRIES)
+    corpus = Corpus(
+        folder=folder,
+        part="whole",
+        models=MODELS,
+        delegated={
+            "m0.float32": (1, 2),
+            "m1.float32": (2, 2),
+            "m2.float32": (0, 2),
+            "m3.float32": (1, 3),
+        },
+        digest="d" * 64,
+        tolerances={},
+    )
+    here = Here(lambda name, _before: "double free" if name == "m4.float32" else "")
+    report, nodes = conform(
+        wheel,
+        corpus,
+        Site(place=here, name="native x", arch="x86_64", numpy="2.0.0"),
+        tensorflow="2.14.1",
+        module="x",
+        log=tmp_path / "log",
+        on_step=lambda _what: None,
+    )
+    assert not report.ok
+    assert (report.models, report.asked, report.versions) == (5, 5, 2)
+    assert report.operators == ("ADD", "RELU")
+    assert "CONV_2D" in report.uncovered
+    assert "ADD" not in report.uncovered
+    assert [str(failure) for failure in report.failures] == [
+        "m1.float32: not delegated: expected 2 of 2 nodes, found 1",
+        "m3.float32: not delegated: expected a graph of 3 nodes, found 2: "
+        "use --write-delegated again",
+        "m4.float32: crash -6 (SIGABRT): 1 thread, case 0: double free",
+    ]
+    assert report.notes == ("m2.float32: expected 0 of 2 nodes, found 1",)
+    assert (report.delegated, report.nodes, report.delegated_share) == (4, 8, 0.5)
+    assert nodes["m0.float32"] == (1, 2)
+    found = report.as_json()
+    assert found["heap_checked"]
+    assert found["failures"][0]["flavour"] == "float32"
+    assert json.loads(json.dumps(found))["ok"] is False
