@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from smoke_lambda.conform.pattern import Pattern
+if TYPE_CHECKING:
+    from smoke_lambda.conform.pattern import Pattern
 
 RANDOM = "random"
 """The family of the graphs of random_graphs.py."""
 
 FAMILIES = tuple(sorted([RANDOM, *(p.stem for p in Path(__file__).parent.glob("[a-z]*.py"))]))
-"""Their names; a module imports TensorFlow, its name does not."""
+"""Their names; the modules import TensorFlow, this one does not."""
 
 
 def patterns_of(family: str) -> list[Pattern]:
