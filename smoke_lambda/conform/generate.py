@@ -5,25 +5,23 @@
     python -m smoke_lambda.conform.generate --only conv pool --out /tmp/corpus
 
 Runs in the environment that trains the models of the smoke test: Python 3.11 with
-requirements/train.txt. The same bytes come out on the same kind of processor.
+requirements/train.txt. Each family is made by a process of its own, so that the names that
+TensorFlow counts up do not depend on the others. The same bytes come out on the same kind of
+processor.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-# Read when TensorFlow is imported: oneDNN's kernels differ from one CPU to the next.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-
-from builders.errors import UserError
+from builders.errors import UsageError, UserError
 from smoke_lambda.conform.corpus import INDEX, Index, Model, load, read_index
 from smoke_lambda.conform.coverage import coverage
 from smoke_lambda.conform.patterns import FAMILIES
@@ -56,24 +54,40 @@ def make(folder: Path, families: Sequence[str], *, check: bool) -> int:
     Raises:
         UserError: a pattern cannot be converted, or its answers say nothing.
     """
-    from smoke_lambda.conform import making
-
-    making.settle()
-    kept = [] if check else list(others(folder, families))
-    made = list(progress(making.entries(families), print))
-    if not check:
-        write_corpus(folder, making.version(), [*kept, *made])
-        for line in summary(folder):
-            print(line)
-        return 0
     with tempfile.TemporaryDirectory() as temporary:
+        made = [family_in(Path(temporary) / family, family) for family in families]
+        tensorflow = read_index(made[0]).tensorflow
+        fresh = [entry for part in made for entry in chosen(part, families)]
+        if not check:
+            write_corpus(folder, tensorflow, [*others(folder, families), *fresh])
+            for line in summary(folder):
+                print(line)
+            return 0
         ours, theirs = Path(temporary) / "ours", Path(temporary) / "theirs"
-        write_corpus(ours, making.version(), made)
+        write_corpus(ours, tensorflow, fresh)
         write_corpus(theirs, read_index(folder).tensorflow, chosen(folder, families))
         found = differences(ours, theirs)
     for line in found:
         print(line, file=sys.stderr)
     return 1 if found else 0
+
+
+def family_in(folder: Path, family: str) -> Path:
+    """Make a family's models, in a folder of their own.
+
+    Raises:
+        UsageError: it cannot be made; what TensorFlow said has been printed.
+    """
+    began = time.monotonic()
+    command = [sys.executable, "-B", "-m", "smoke_lambda.conform.making", family, str(folder)]
+    # Read when TensorFlow is imported: oneDNN's kernels differ from one CPU to the next.
+    quiet = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, cwd=HERE.parent.parent, env={**os.environ, **quiet}, check=False)
+    if done.returncode:
+        raise UsageError(f"family {family} cannot be made", remedy="see the message above")
+    count = len(read_index(folder).models)
+    print(f"{family}: {count} models, {time.monotonic() - began:.0f} s", flush=True)
+    return folder
 
 
 def chosen(folder: Path, families: Sequence[str]) -> Iterator[Entry]:
@@ -87,19 +101,6 @@ def others(folder: Path, families: Sequence[str]) -> Iterator[Entry]:
     """What a corpus has of the families that exist and are not among these."""
     if (folder / INDEX).is_file():
         yield from chosen(folder, [name for name in FAMILIES if name not in families])
-
-
-def progress(entries: Iterator[Entry], tell: Callable[[str], None]) -> Iterator[Entry]:
-    """The entries, saying of each family how long it took."""
-    family, count, began = "", 0, time.monotonic()
-    for entry in entries:
-        if entry.model.family != family:
-            if family:
-                tell(f"{family}: {count} models, {time.monotonic() - began:.0f} s")
-            family, count, began = entry.model.family, 0, time.monotonic()
-        count += 1
-        yield entry
-    tell(f"{family}: {count} models, {time.monotonic() - began:.0f} s")
 
 
 def summary(folder: Path) -> list[str]:

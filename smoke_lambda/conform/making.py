@@ -1,24 +1,29 @@
-"""The entries of a corpus from its patterns.
+"""Make the models of a family and their cases; started by smoke_lambda/conform/generate.py.
+
+    python -m smoke_lambda.conform.making FAMILY FOLDER
 
 Runs in the environment of requirements/train.txt.
 """
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf  # type: ignore[import-untyped]
 
-from builders.errors import UsageError
+from builders.errors import UsageError, UserError
 from smoke_lambda.conform import random_graphs
 from smoke_lambda.conform.answers import Answers, answers, check
 from smoke_lambda.conform.conversion import converted
 from smoke_lambda.conform.corpus import Array, Model
 from smoke_lambda.conform.pattern import DYNAMIC, FLOAT16, FLOAT32, INT8, Draw, Pattern
 from smoke_lambda.conform.patterns import RANDOM, patterns_of
-from smoke_lambda.conform.writing import Entry, digest
+from smoke_lambda.conform.writing import Entry, digest, write_corpus
 from smoke_lambda.flatbuffer import CUSTOM, operator_codes
 from smoke_lambda.ops import OpsTable, load_ops
 
@@ -30,6 +35,9 @@ OWN_TOLERANCES = {FLOAT32: 1e-4, FLOAT16: 0.01, DYNAMIC: 0.1, INT8: 0.25}
 
 def settle() -> None:
     """Make TensorFlow give the same results every time; call it first."""
+    # The converter warns of each int8 model's inputs, whose ranges the calibration gives.
+    warnings.simplefilter("ignore")
+    tf.get_logger().setLevel("ERROR")
     tf.keras.utils.set_random_seed(SEED)
     tf.config.experimental.enable_op_determinism()
     tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -41,20 +49,31 @@ def version() -> str:
     return str(tf.__version__)
 
 
-def entries(families: Sequence[str]) -> Iterator[Entry]:
-    """Every model of some families, by family, pattern and flavour.
+def main(arguments: Sequence[str]) -> int:
+    """The command line; returns its exit code."""
+    family, folder = arguments
+    settle()
+    try:
+        write_corpus(Path(folder), version(), entries(family))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def entries(family: str) -> Iterator[Entry]:
+    """Every model of a family, by pattern and flavour.
 
     Raises:
         UsageError: a pattern cannot be converted, or its answers say nothing.
     """
     table = load_ops()
-    for family in families:
-        if family == RANDOM:
-            for seed, graph in random_graphs.patterns():
-                yield from entries_of(family, graph, table, seed)
-            continue
-        for pattern in patterns_of(family):
-            yield from entries_of(family, pattern, table)
+    if family == RANDOM:
+        for seed, graph in random_graphs.patterns():
+            yield from entries_of(family, graph, table, seed)
+        return
+    for pattern in patterns_of(family):
+        yield from entries_of(family, pattern, table)
 
 
 def entries_of(family: str, pattern: Pattern, table: OpsTable, seed: int = 0) -> Iterator[Entry]:
@@ -138,3 +157,7 @@ def own_answers(pattern: Pattern) -> list[list[Array]] | None:
             answered = built(*map(tf.constant, values))
         found.append([np.asarray(tensor) for tensor in tf.nest.flatten(answered)])
     return found
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -35,7 +35,7 @@ def patterns() -> Iterator[Pattern]:
     """See the module."""
     for name, function, flavours in (
         ("relu", tf.nn.relu, PLAIN),
-        ("relu6", lambda y: tf.nn.relu6(y * 4), PLAIN),
+        ("relu6", lambda y: tf.nn.relu6(tf.concat([y * 4, y], 1)), PLAIN),
         ("relu-n1-to-1", lambda y: tf.minimum(tf.maximum(y, -1.0), 1.0), FLOATING),
         ("relu-0-to-1", lambda y: tf.clip_by_value(y, 0.0, 1.0), FLOATING),
         ("sigmoid", lambda y: tf.sigmoid(y * 3), PLAIN),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import tensorflow as tf  # type: ignore[import-untyped]
 
 from smoke_lambda.conform.pattern import (
+    PLAIN,
     WEIGHTED,
     Draw,
     Function,
@@ -196,12 +197,16 @@ BLOCKS: tuple[tuple[str, Function, tuple[int, int, int]], ...] = (
 def patterns() -> Iterator[Pattern]:
     """See the module."""
     for name, block, shape in BLOCKS:
-        for kind, batch, sizes in (("", 1, (1,)), ("-batch-dynamic", None, (1, 3))):
+        for kind, batch, sizes, flavours in (
+            ("", 1, (1,), WEIGHTED),
+            # What differs from the flavours above is not the batch.
+            ("-batch-dynamic", None, (1, 3), PLAIN),
+        ):
             yield keras(
                 f"{name}{kind}",
                 of(block, shape, batch),
                 x(batch, *shape),
-                flavours=WEIGHTED,
+                flavours=flavours,
                 sizes=sizes,
                 tolerance="deep",
             )

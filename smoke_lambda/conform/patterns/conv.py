@@ -98,6 +98,7 @@ def patterns() -> Iterator[Pattern]:
             function,
             x(*shape),
             flavours=WEIGHTED,
+            sizes=(1, 3) if None in shape else (1,),
             # TensorFlow's own kernels have no grouped convolution with a bias.
             own="groups" not in name,
             # A step of the sum is up to three of the steep middle of its tanh.

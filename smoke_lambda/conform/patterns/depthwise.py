@@ -55,4 +55,5 @@ def patterns() -> Iterator[Pattern]:
         ("batch-dynamic", depthwise((3, 3, 115, 1)), (None, 3, 3, 115)),
         ("then-pointwise", separable, (1, 5, 5, 120)),
     ):
-        yield pattern(f"depthwise-{name}", function, x(*shape), flavours=WEIGHTED)
+        sizes = (1, 3) if None in shape else (1,)
+        yield pattern(f"depthwise-{name}", function, x(*shape), flavours=WEIGHTED, sizes=sizes)
