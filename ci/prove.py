@@ -70,6 +70,8 @@ COMPARED_BY = tuple(
         "coverage.py",
         "delegated",
         "delegated.py",
+        "known.py",
+        "known.toml",
         "probe.py",
         "report.py",
         "run.py",

@@ -11,6 +11,7 @@ from builders.errors import ConformError
 from smoke_lambda.conform import delegated
 from smoke_lambda.conform.corpus import Index, Model, read_index
 from smoke_lambda.conform.coverage import coverage
+from smoke_lambda.conform.known import reason_of
 from smoke_lambda.conform.report import ConformReport, Failure
 from smoke_lambda.conform.session import Corpus, Session, Site, Step, failure_of
 from smoke_lambda.conform.settings import CORPUS, TOLERANCES
@@ -63,7 +64,7 @@ def conform(
     started = time.monotonic()
     found = Session(corpus=corpus, site=site, module=module, on_step=on_step)
     found.run()
-    failures, notes, nodes = _judged(corpus, found)
+    failures, notes, nodes = _judged(corpus, found, tensorflow)
     ran = [model for model in corpus.models if model.name in found.models]
     covered = coverage(Index(tensorflow, tuple(ran)), load_ops(), tensorflow)
     report = ConformReport(
@@ -93,7 +94,7 @@ def conform(
 
 
 def _judged(
-    corpus: Corpus, found: Session
+    corpus: Corpus, found: Session, tensorflow: str
 ) -> tuple[list[Failure], list[str], dict[str, delegated.Nodes]]:
     """Failures in the corpus's order, notes, and the nodes that were delegated, by model."""
     by_name = {model.name: model for model in corpus.models}
@@ -104,7 +105,11 @@ def _judged(
     }
     failures, notes = list(found.failures), []
     for name, said in found.models.items():
-        failures += [failure_of(by_name[name], **failure) for failure in said["failures"]]
+        for failure in said["failures"]:
+            if reason := reason_of(tensorflow, name, failure["detail"]):
+                notes.append(f"{name}: {failure['what']}, which is upstream's: {reason}")
+            else:
+                failures.append(failure_of(by_name[name], **failure))
     if corpus.delegated:
         for name, words, is_failure in delegated.compared(corpus.delegated, nodes):
             if is_failure:

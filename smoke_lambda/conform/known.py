@@ -1,0 +1,60 @@
+"""Faults of upstream's own, which are notes of a comparison rather than failures: known.toml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+
+from packaging.version import Version
+
+from builders.matrix import Row, is_version, read_toml
+
+DATA = Path(__file__).with_name("known.toml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """One row; see the head of known.toml."""
+
+    model: str
+    way: str
+    before: str
+    reason: str
+
+    def covers(self, tensorflow: str, model: str, detail: str) -> bool:
+        """True if a failure of a TensorFlow version's wheel is this fault."""
+        if self.before and Version(tensorflow) >= Version(self.before):
+            return False
+        return fnmatchcase(model, self.model) and detail.startswith(self.way)
+
+
+@cache
+def load_faults(path: Path = DATA) -> tuple[Fault, ...]:
+    """All rows.
+
+    Raises:
+        UsageError: the file is malformed; the message names the row.
+    """
+    top = Row(path.name, read_toml(path))
+    faults = tuple(_fault(row) for row in top.rows("fault", "model"))
+    top.done()
+    return faults
+
+
+def reason_of(tensorflow: str, model: str, detail: str) -> str:
+    """Why a failure is upstream's own; empty where it is not known to be."""
+    found = (f.reason for f in load_faults() if f.covers(tensorflow, model, detail))
+    return next(found, "")
+
+
+def _fault(row: Row) -> Fault:
+    fault = Fault(
+        model=row.take("model", str, bool),
+        way=row.take("way", str),
+        before=row.take("before", str, is_version, default=""),
+        reason=row.take("reason", str, bool),
+    )
+    row.done()
+    return fault
