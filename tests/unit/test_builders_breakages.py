@@ -94,6 +94,11 @@ def test_versions_that_were_built_keep_what_they_were_built_with() -> None:
         ("tensorflow/name-the-overload-of-abs.patch",),
         ("python/take-paths.patch",),
         ("python/take-num-threads-as-documented.patch",),
+        ("tensorflow/compute-shapes-when-preparing.patch",),
+        ("tensorflow/convert-constants-again.patch",),
+        ("tensorflow/explain-what-xnnpack-leaves.patch",),
+        ("tensorflow/verify-a-model-from-file.patch",),
+        ("tensorflow/verify-a-model-from-bytes.patch",),
     ]
     assert not needs_host_flatc("2.14.1")
     assert needs_host_flatc(DEV)

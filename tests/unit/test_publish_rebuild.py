@@ -92,7 +92,8 @@ def entry(wheel: Path) -> Wheel:
     return take_in(wheel, MATRIX, HOSTING).wheel
 
 
-def test_it_is_rebuilt_from_the_origin_that_its_sbom_names(wheel: Path) -> None:
+def test_it_is_rebuilt_from_the_origin_that_its_sbom_names(tmp_path: Path) -> None:
+    wheel = write_wheel(tmp_path, MATRIX.target(CP312.identifier))
     asked = []
 
     def build(target: Target, origin: str) -> Path:
