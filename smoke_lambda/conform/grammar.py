@@ -88,7 +88,7 @@ def constant(op: str) -> Rule:
 
     def rule(rng: random.Random, graph: Graph, number: int) -> Node:
         value = graph.values[number]
-        each = rng.random() < 0.6
+        each = rng.random() < 0.6 and len(value.shape) > 1
         bound = value.bound * 1.5 if op == "scale" else value.bound + 0.5
         return Node(
             op, (number,), Value(value.shape, bound), {"draw": drawn(rng), "channels": each}
