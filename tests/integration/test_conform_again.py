@@ -32,7 +32,14 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_same_models_and_answers_are_made_again(python: Path) -> None:
-    command: list[str | Path] = [python, "-m", "smoke_lambda.conform.generate", "--check", "--only", *SOME]
+    command: list[str | Path] = [
+        python,
+        "-m",
+        "smoke_lambda.conform.generate",
+        "--check",
+        "--only",
+        *SOME,
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     assert all(f"{family}: " in done.stdout for family in SOME)

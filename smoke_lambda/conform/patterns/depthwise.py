@@ -6,7 +6,18 @@ from collections.abc import Iterator
 
 import tensorflow as tf  # type: ignore[import-untyped]
 
-from smoke_lambda.conform.pattern import WEIGHTED, Draw, Function, Pattern, Tensor, pattern, x
+from smoke_lambda.conform.pattern import (
+    DYNAMIC,
+    FLOAT32,
+    INT8,
+    WEIGHTED,
+    Draw,
+    Function,
+    Pattern,
+    Tensor,
+    pattern,
+    x,
+)
 
 
 def depthwise(
@@ -56,4 +67,6 @@ def patterns() -> Iterator[Pattern]:
         ("then-pointwise", separable, (1, 5, 5, 120)),
     ):
         sizes = (1, 3) if None in shape else (1,)
-        yield pattern(f"depthwise-{name}", function, x(*shape), flavours=WEIGHTED, sizes=sizes)
+        # Weights are most of these models; conv has each edge in half precision, too.
+        flavours = WEIGHTED if name == "same" else (FLOAT32, DYNAMIC, INT8)
+        yield pattern(f"depthwise-{name}", function, x(*shape), flavours=flavours, sizes=sizes)
