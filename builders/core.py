@@ -155,8 +155,9 @@ def make_core(
     key = core_key(tensorflow, arch, sources, toolchain)
 
     def make(product: Path) -> None:
-        # Kept until the product is whole, so that a killed build goes on where it was.
-        build = cache.root / "work" / f"core-{key}"
+        # Kept until the product is whole, so that a killed build goes on where it was. CMake
+        # refuses to go on with what another checkout began.
+        build = cache.root / "work" / f"core-{key}-{key_of(str(CMAKE))}"
         build.mkdir(parents=True, exist_ok=True)
         _Compilation(tensorflow, arch, trees(), build, cache, toolchain, log).run(
             product, jobs, progress
