@@ -99,6 +99,7 @@ def test_versions_that_were_built_keep_what_they_were_built_with() -> None:
         ("tensorflow/explain-what-xnnpack-leaves.patch",),
         ("tensorflow/verify-a-model-from-file.patch",),
         ("tensorflow/verify-a-model-from-bytes.patch",),
+        ("xnnpack/clamp-same-padding-2023.patch",),
     ]
     assert not needs_host_flatc("2.14.1")
     assert needs_host_flatc(DEV)
