@@ -51,7 +51,13 @@ def calibration(pattern: Pattern) -> Iterator[list[Array]]:
 
 def _converter(built: Any, folder: str) -> Any:  # noqa: ANN401 - TensorFlow has no types
     if isinstance(built, tf.keras.Model):
-        return tf.lite.TFLiteConverter.from_keras_model(built)
+        # What from_keras_model converts; it saves Keras' own functions first, for seconds.
+        holder = tf.Module()
+        holder.weights = built.weights
+        specs = [tf.TensorSpec(x.shape, x.dtype, x.name) for x in built.inputs]
+        function = tf.function(lambda *inputs: built([*inputs], training=False), specs)
+        traced = function.get_concrete_function()
+        return tf.lite.TFLiteConverter.from_concrete_functions([traced], holder)
     if isinstance(built, tf.Module):
         signatures = built.exported
         assert isinstance(signatures, Mapping)

@@ -16,6 +16,7 @@ from typing import Any
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
+import numpy as np
 import tensorflow as tf  # type: ignore[import-untyped]
 
 from smoke_lambda.conform.answers import answers, check
@@ -75,8 +76,10 @@ def published(job: Mapping[str, str], table: OpsTable) -> Entry:
 
 
 def drawn(entry: Mapping[str, Any]) -> Input:
-    """An input of a network; images and sounds are between -1 and 1."""
-    return Input(tuple(map(int, entry["shape"])), entry["dtype"].__name__, -1, 1)
+    """An input of a network; images and sounds are between -1 and 1, or any int8."""
+    kind = np.dtype(entry["dtype"])
+    low, high = (np.iinfo(kind).min, np.iinfo(kind).max) if kind.kind in "iu" else (-1, 1)
+    return Input(tuple(map(int, entry["shape"])), kind.name, low, high)
 
 
 def built(job: Mapping[str, Any]) -> Pattern:
@@ -87,9 +90,9 @@ def built(job: Mapping[str, Any]) -> Pattern:
     def build(draw: Draw) -> tf.keras.Model:
         make = getattr(tf.keras.applications, job["application"])
         image = tf.keras.Input(shape, batch_size=job["batch"] or None, name="x0")
-        model = make(
-            weights=None, input_tensor=image, classes=100, **OPTIONS.get(job["application"], {})
-        )
+        # The scores before the softmax, which would make them all alike.
+        options = {"weights": None, "classes": 100, "classifier_activation": None}
+        model = make(input_tensor=image, **options)
         draw_weights(model, draw)
         measured(model, draw)
         return model
@@ -105,9 +108,6 @@ def built(job: Mapping[str, Any]) -> Pattern:
     )
 
 
-OPTIONS = {"MobileNet": {"dropout": 0.0}}
-
-
 def measured(model: tf.keras.Model, draw: Draw) -> None:
     """Set the moving statistics of normalizations to those of drawn images.
 
@@ -116,6 +116,8 @@ def measured(model: tf.keras.Model, draw: Draw) -> None:
     for layer in model.layers:
         if isinstance(layer, tf.keras.layers.BatchNormalization):
             layer.momentum = 0.0
+    # Layers that are dropped at random are dropped alike each time.
+    tf.keras.utils.set_random_seed(draw.seed)
     batch = model.inputs[0].shape[0] or 4
     model(draw.array((batch, *model.inputs[0].shape[1:]), 0, 256, "float32"), training=True)
 

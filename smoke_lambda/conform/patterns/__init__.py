@@ -12,12 +12,7 @@ if TYPE_CHECKING:
 RANDOM = "random"
 """The family of the graphs of random_graphs.py."""
 
-PENDING = (RANDOM, "recurrent")
-"""Families whose patterns TensorFlow's converter does not all take yet; not in the corpus."""
-
-FAMILIES = tuple(
-    sorted({p.stem for p in Path(__file__).parent.glob("[a-z]*.py")}.difference(PENDING))
-)
+FAMILIES = tuple(sorted({RANDOM, *(p.stem for p in Path(__file__).parent.glob("[a-z]*.py"))}))
 """Their names; the modules import TensorFlow, this one does not."""
 
 
