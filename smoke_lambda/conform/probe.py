@@ -15,9 +15,9 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -31,7 +31,11 @@ from smoke_lambda.probing import LACKS_VERSION
 CHECKS_LIBRARY = "libc_malloc_debug"
 CHECKS_APART = (2, 34)
 
-Tell = Callable[[str], None]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    # Python 3.8 can have this in an annotation alone.
+    Tell = Callable[[str], None]
 
 
 class How(NamedTuple):
@@ -221,30 +225,44 @@ def _larger(detail: Mapping[str, Any]) -> list[int]:
     return [size + 1 if declared == -1 else size for size, declared in zip(now, signature)]
 
 
-def visit(runtime: Any, folder: Path, model: Model, job: Mapping[str, Any], tell: Tell) -> Any:  # noqa: ANN401
-    """Everything that is to be known of a model here."""
+def visit(
+    runtime: Any,  # noqa: ANN401
+    folder: Path,
+    model: Model,
+    job: Mapping[str, Any],
+    tell: Tell,
+) -> Iterator[dict[str, Any]]:
+    """Everything that is to be known of a model here.
+
+    The same comes before the reference kernels run, some of which end the process.
+    """
     start = time.perf_counter()
     content, cases = load(folder, model)
     subject = Subject(runtime, content, cases, model.stateful, tell)
     tolerance = job["tolerances"][model.tolerance]
-    delegated = None
+    delegated = grown = None
+
+    def found() -> dict[str, Any]:
+        return {
+            "failures": subject.failures,
+            "delegated": delegated,
+            "grown_bytes": grown,
+            "seconds": time.perf_counter() - start,
+        }
+
     works = True
     for how in ways(job["threads"]):
         if how.resolver == PLAIN and not works:
             continue  # with more threads, the same would be said again
+        if how.resolver == REFERENCE:
+            yield found()
         if delegated is None and how.resolver == PLAIN:
             delegated = _delegated(subject, how)
         right = subject.try_way(how, tolerance) is not None
         works = works and (right or how.resolver != PLAIN)
-    grown = None
     if works and not model.stateful and job["memory"]:
         grown = subject.growth(job["memory"])
-    return {
-        "failures": subject.failures,
-        "delegated": delegated,
-        "grown_bytes": grown,
-        "seconds": time.perf_counter() - start,
-    }
+    yield found()
 
 
 def _delegated(subject: Subject, how: How) -> list[int] | None:
@@ -291,8 +309,8 @@ def main(path: str) -> None:
             say(model=name, stage=stage)
 
         tell("read")
-        found = visit(runtime, folder, models[name], job, tell)
-        say(model=name, found=found)
+        for found in visit(runtime, folder, models[name], job, tell):
+            say(model=name, found=found)
     say(end=True)
 
 

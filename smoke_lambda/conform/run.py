@@ -103,13 +103,17 @@ def _judged(
         for name, said in found.models.items()
         if said["delegated"]
     }
-    failures, notes = list(found.failures), []
-    for name, said in found.models.items():
-        for failure in said["failures"]:
-            if reason := reason_of(tensorflow, name, failure["detail"]):
-                notes.append(f"{name}: {failure['what']}, which is upstream's: {reason}")
-            else:
-                failures.append(failure_of(by_name[name], **failure))
+    met = found.failures + [
+        failure_of(by_name[name], **failure)
+        for name, said in found.models.items()
+        for failure in said["failures"]
+    ]
+    failures, notes = [], []
+    for failure in met:
+        if reason := reason_of(tensorflow, failure.model, failure.detail):
+            notes.append(f"{failure.model}: {failure.what}, which is upstream's: {reason}")
+        else:
+            failures.append(failure)
     if corpus.delegated:
         for name, words, is_failure in delegated.compared(corpus.delegated, nodes):
             if is_failure:

@@ -32,6 +32,9 @@ HEAP_CHECKS = {
 # What a model needs is not the question. Threads are to run side by side.
 LIMITS = Limits(memory_mb=4096, cpus=2)
 
+# So many models of a process are run again where they fail; more have one cause.
+REPEATED = 5
+
 Step = Callable[[str], None]
 
 
@@ -112,6 +115,7 @@ class Session:
                 return
             if failure is not None:
                 self.failures.append(self._confirmed(folder, now[:done], failure))
+            self._repeat(folder, now[:done])
             todo = todo[done:]
 
     def _confirmed(self, folder: str, models: Sequence[Model], failure: Failure) -> Failure:
@@ -127,6 +131,21 @@ class Session:
             return again
         words = f"{failure.detail} (alone it runs; in that process was before it {before[-1].name})"
         return failure_of(last, failure.what, words)
+
+    def _repeat(self, folder: str, models: Sequence[Model]) -> None:
+        """Run what failed in a process once more, alone.
+
+        A failure that does not come again says so, which helps to find its cause; it stays one.
+        """
+        failed = [model for model in models if self.models.get(model.name, {}).get("failures")]
+        for model in failed[:REPEATED]:
+            first = self.models[model.name]
+            self._process(folder, [model])
+            again = {failure["detail"] for failure in self.models[model.name]["failures"]}
+            for failure in first["failures"]:
+                if failure["detail"] not in again:
+                    failure["detail"] += " (alone, this did not come again)"
+            self.models[model.name] = first
 
     def _process(self, folder: str, models: Sequence[Model]) -> tuple[Failure | None, int]:
         """Run models in one process.

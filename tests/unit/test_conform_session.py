@@ -57,6 +57,11 @@ class Here:
         for number, name in enumerate(job["models"]):
             lines.append(MARK + json.dumps({"model": name, "stage": "1 thread, case 0"}))
             ended = self.act(name, job["models"][:number])
+            if ended.startswith("wrong: "):
+                failure = {"what": "wrong answer", "detail": ended[len("wrong: ") :]}
+                found = FINE | {"failures": [failure]}
+                lines.append(MARK + json.dumps({"model": name, "found": found}))
+                continue
             if ended:
                 lines.append(ended)
                 return None if ended == "hangs" else -6, "\n".join(lines)
@@ -199,3 +204,39 @@ def test_the_report(tmp_path: Path) -> None:
     assert found["heap_checked"]
     assert found["failures"][0]["flavour"] == "float32"
     assert json.loads(json.dumps(found))["ok"] is False
+
+
+def test_a_wrong_answer_that_does_not_come_again_says_so(tmp_path: Path) -> None:
+    def act(name: str, before: list[str]) -> str:
+        if name == "m3.float32":
+            return "wrong: 1 thread: always"
+        return "wrong: 2 threads: once" if name == "m1.float32" and before else ""
+
+    found, here = ran(tmp_path, act)
+    assert names(here.jobs) == [["m0", "m1", "m2", "m3", "m4"], ["m1"], ["m3"]]
+    details = [said["failures"][0]["detail"] for said in found.models.values() if said["failures"]]
+    assert details == [
+        "2 threads: once (alone, this did not come again)",
+        "1 thread: always",
+    ]
+
+
+def test_a_crash_keeps_what_was_found_before(tmp_path: Path) -> None:
+    """An abort in a way that upstream is known to abort in hides no other failure."""
+    model = MODELS[0].name
+    output = "\n".join(
+        [
+            MARK + json.dumps(START),
+            MARK + json.dumps({"model": model, "stage": "1 thread"}),
+            MARK
+            + json.dumps(
+                {"model": model, "found": FINE | {"failures": [{"what": "x", "detail": "y"}]}}
+            ),
+            MARK + json.dumps({"model": model, "stage": "reference kernels: load"}),
+        ]
+    )
+    found, _ = ran(tmp_path, lambda _name, _before: "")
+    failure, done = found._read(MODELS[:1], -6, output)
+    assert done == 1
+    assert str(failure).startswith("m0.float32: crash -6 (SIGABRT): reference kernels: load")
+    assert found.models[model]["failures"] == [{"what": "x", "detail": "y"}]
