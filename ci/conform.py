@@ -19,13 +19,19 @@ from builders.errors import ConformError, UsageError
 from builders.fetch import Fetcher
 from builders.matrix import Runtime
 from builders.progress import Reporter, table_console
-from ci.conformer import compare, corpus_of, subject_of
+from ci.conformer import Subject, compare, corpus_of, subject_of
+from ci.hunter import hunt_on, making, train_python
 from ci.runners import RUNNERS
 from ci.show_conform import show_conform
 from ci.smoke import choose
 from ci.smoker import NativeSmoker, Smoker, wheel_arch, wheel_runtime
 from smoke_lambda.conform import delegated
-from smoke_lambda.conform.settings import OWN, WHOLE, load_settings
+from smoke_lambda.conform.networks import corpus_of as networks_corpus
+from smoke_lambda.conform.networks import load_networks
+from smoke_lambda.conform.settings import CORPUS, OWN, WHOLE, load_settings
+
+QUICK = "quick"
+HUNTED_FROM = 1000
 
 DESCRIPTION = """\
 Run the models of smoke_lambda/conform/corpus on each wheel and compare its answers with those of
@@ -41,6 +47,9 @@ examples:
   conform --models conv2d some.whl        models with conv2d in their names
   conform --runner docker some.whl        in an image made of the base image of its Python
   conform --json some.whl                 what was found, as data
+  conform --networks quick some.whl       networks of MediaPipe, basic-pitch, Keras and others
+  conform --hunt 600 some.whl             random graphs for ten minutes; those that fail are made
+                                          small and kept
   conform --peer ai_edge_litert-*.whl     a runtime that is not ours: how many nodes it delegates
                                           is told and not judged
   conform --write-delegated some.whl      write how many nodes of each model XNNPACK takes, which
@@ -57,9 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; raises UserError where `main` prints."""
     options = _parser().parse_args(argv)
-    if options.write_delegated and (options.models or options.share):
+    if options.write_delegated and (options.models or options.share or options.networks):
         raise UsageError(
-            "--write-delegated needs every model", remedy="leave out --models, --share"
+            "--write-delegated needs every model of the corpus",
+            remedy="leave out --models, --share and --networks",
         )
     runtimes = [wheel_runtime(wheel) for wheel in options.wheels]
     for wheel in options.wheels:
@@ -70,8 +80,11 @@ def run(argv: Sequence[str] | None = None) -> int:
     reports = []
     with reporter.showing():
         smoker = _smoker(options, runtimes, cache, reporter)
+        if options.hunt:
+            return _hunt(smoker, runtimes, options, cache, reporter)
+        folder = _networks(options.networks, cache, reporter) if options.networks else CORPUS
         for wheel, runtime in zip(options.wheels, runtimes, strict=True):
-            reports.append(_report(smoker, wheel, runtime, options, cache, reporter))
+            reports.append(_report(smoker, wheel, runtime, folder, options, cache, reporter))
     if options.json:
         print(json.dumps(reports, indent=2))
     else:
@@ -95,6 +108,7 @@ def _report(
     smoker: Smoker,
     wheel: Path,
     runtime: Runtime,
+    folder: Path,
     options: argparse.Namespace,
     cache: Cache,
     reporter: Reporter,
@@ -104,7 +118,8 @@ def _report(
         subject,
         f"1 in {options.share}" if options.share else WHOLE,
         runtime,
-        judge_delegation=not (options.peer or options.write_delegated),
+        judge_delegation=not (options.peer or options.write_delegated or options.networks),
+        folder=folder,
         pattern=options.models,
     )
     with reporter.step(f"conform {wheel.name}") as step:
@@ -114,13 +129,70 @@ def _report(
             runtime,
             corpus,
             peer=options.peer,
-            log=cache.root / "logs" / f"conform-{subject.expectations}-{runtime.tag}.log",
+            log=_log(cache, subject, runtime),
             on_step=partial(reporter.show, step),
         )
     if options.write_delegated and report.ok:
         path = delegated.write(subject.expectations, nodes)
         reporter.say(f"{path.name}: {len(nodes)} models")
     return report.as_json()
+
+
+def _networks(choice: str, cache: Cache, reporter: Reporter) -> Path:
+    """The corpus of real networks, made now if the cache does not have it."""
+    log = cache.root / "logs" / "conform-networks.log"
+    networks = load_networks()
+    with reporter.step(f"networks ({choice})") as step:
+        reporter.show(step, "TensorFlow")
+        python = train_python(cache, log)
+        reporter.show(step, "models and TensorFlow's answers: minutes, the first time")
+        chosen = networks.quick() if choice == QUICK else networks
+        return networks_corpus(chosen, python, cache, Fetcher(cache), log)
+
+
+def _hunt(
+    smoker: Smoker,
+    runtimes: Sequence[Runtime],
+    options: argparse.Namespace,
+    cache: Cache,
+    reporter: Reporter,
+) -> int:
+    """Try random graphs on each wheel, and say which fail."""
+    failed = False
+    for wheel, runtime in zip(options.wheels, runtimes, strict=True):
+        subject = subject_of(wheel)
+        log, keep = _log(cache, subject, runtime), cache.root / "hunts" / subject.expectations
+        with (
+            reporter.step(f"hunt {wheel.name}") as step,
+            making(cache, log) as maker,
+        ):
+            found = hunt_on(
+                smoker,
+                wheel,
+                runtime,
+                subject,
+                maker,
+                seconds=options.hunt,
+                first_seed=options.seed,
+                keep=keep,
+                log=log,
+                on_step=partial(reporter.show, step),
+            )
+        last = found.first_seed + found.seeds - 1
+        print(
+            f"{wheel.name}: {found.seeds} graphs, seeds {found.first_seed} to {last}; "
+            f"{maker.unfit} that TensorFlow cannot make; {len(found.failures)} fail"
+        )
+        for failure in found.failures:
+            kept = keep / f"graph{failure.graph.seed:04}"
+            size = f"{len(failure.graph.nodes)} of {failure.drawn} operators"
+            print(f"graph{failure.graph.seed:04} ({size}): {failure.said}\n  kept in {kept}")
+        failed = failed or bool(found.failures)
+    return ConformError.exit_code if failed else 0
+
+
+def _log(cache: Cache, subject: Subject, runtime: Runtime) -> Path:
+    return cache.root / "logs" / f"conform-{subject.expectations}-{runtime.tag}.log"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -134,6 +206,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--share", metavar="N", type=_positive, default=0, help="each N-th model (default: all)"
+    )
+    parser.add_argument(
+        "--networks",
+        choices=(QUICK, "all"),
+        help="real networks instead of the corpus; they are fetched or built the first time",
+    )
+    parser.add_argument(
+        "--hunt",
+        metavar="SECONDS",
+        type=_positive,
+        default=0,
+        help="random graphs instead of the corpus, for so long",
+    )
+    parser.add_argument(
+        "--seed",
+        metavar="N",
+        type=_positive,
+        default=HUNTED_FROM,
+        help=f"the first graph of a hunt (default: {HUNTED_FROM}, beyond those of the corpus)",
     )
     peers = ", ".join(sorted(load_settings().peers))
     parser.add_argument(

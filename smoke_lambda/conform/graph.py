@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 MOST_ELEMENTS = 1200
@@ -88,6 +88,37 @@ class Graph:
     def outputs(self) -> tuple[int, ...]:
         """The nodes' values that no other uses."""
         return tuple(number for number in self.loose if number >= len(self.inputs))
+
+
+def as_data(graph: Graph) -> dict[str, Any]:
+    """A graph as JSON can hold it."""
+    return asdict(graph)
+
+
+def from_data(data: Mapping[str, Any]) -> Graph:
+    """The graph of what as_data gave, after JSON has made lists of its tuples."""
+    return Graph(
+        seed=data["seed"],
+        inputs=tuple(_value(value) for value in data["inputs"]),
+        nodes=tuple(
+            Node(
+                op=node["op"],
+                inputs=tuple(node["inputs"]),
+                value=_value(node["value"]),
+                options={name: _frozen(option) for name, option in node["options"].items()},
+            )
+            for node in data["nodes"]
+        ),
+        dynamic=data["dynamic"],
+    )
+
+
+def _value(data: Mapping[str, Any]) -> Value:
+    return Value(tuple(data["shape"]), data["bound"])
+
+
+def _frozen(option: Any) -> Any:  # noqa: ANN401
+    return tuple(map(_frozen, option)) if isinstance(option, list) else option
 
 
 def flavour_of(seed: int) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from packaging.version import Version
 
 from builders.matrix import Row, is_version, read_toml
+from smoke_lambda.conform.corpus import Model
 
 DATA = Path(__file__).with_name("known.toml")
 
@@ -19,15 +20,22 @@ class Fault:
     """One row; see the head of known.toml."""
 
     model: str
+    operator: str
     way: str
     before: str
     reason: str
 
-    def covers(self, tensorflow: str, model: str, detail: str) -> bool:
+    def covers(self, tensorflow: str, model: Model, detail: str) -> bool:
         """True if a failure of a TensorFlow version's wheel is this fault."""
         if self.before and Version(tensorflow) >= Version(self.before):
             return False
-        return fnmatchcase(model, self.model) and detail.startswith(self.way)
+        return self.fits(model) and detail.startswith(self.way)
+
+    def fits(self, model: Model) -> bool:
+        """True if a model can have this fault."""
+        operators = {name for name, _ in model.operators}
+        has = not self.operator or self.operator in operators
+        return has and fnmatchcase(model.name, self.model)
 
 
 @cache
@@ -43,7 +51,7 @@ def load_faults(path: Path = DATA) -> tuple[Fault, ...]:
     return faults
 
 
-def reason_of(tensorflow: str, model: str, detail: str) -> str:
+def reason_of(tensorflow: str, model: Model, detail: str) -> str:
     """Why a failure is upstream's own; empty where it is not known to be."""
     found = (f.reason for f in load_faults() if f.covers(tensorflow, model, detail))
     return next(found, "")
@@ -52,6 +60,7 @@ def reason_of(tensorflow: str, model: str, detail: str) -> str:
 def _fault(row: Row) -> Fault:
     fault = Fault(
         model=row.take("model", str, bool),
+        operator=row.take("operator", str, bool, default=""),
         way=row.take("way", str),
         before=row.take("before", str, is_version, default=""),
         reason=row.take("reason", str, bool),

@@ -110,7 +110,8 @@ def _judged(
     ]
     failures, notes = [], []
     for failure in met:
-        if reason := reason_of(tensorflow, failure.model, failure.detail):
+        model = by_name.get(failure.model)
+        if model and (reason := reason_of(tensorflow, model, failure.detail)):
             notes.append(f"{failure.model}: {failure.what}, which is upstream's: {reason}")
         else:
             failures.append(failure)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from smoke_lambda.conform.grammar import FLOAT_RULES, RULES
@@ -9,8 +11,10 @@ from smoke_lambda.conform.graph import (
     Graph,
     Node,
     Value,
+    as_data,
     draw_graph,
     flavour_of,
+    from_data,
     smaller,
 )
 
@@ -71,3 +75,9 @@ def test_an_operator_gives_way_to_what_it_was_made_of() -> None:
     graph = Graph(1, (value,), nodes)
     without_relu = Graph(1, (value,), (Node("tanh", (0,), value), Node("add", (0, 1), value)))
     assert without_relu in list(smaller(graph))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_graph_goes_through_json(seed: int) -> None:
+    graph = draw_graph(seed)
+    assert from_data(json.loads(json.dumps(as_data(graph)))) == graph

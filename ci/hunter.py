@@ -1,0 +1,192 @@
+"""Hunt for random graphs that a wheel computes otherwise than TensorFlow (`conform --hunt`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from builders.cache import Cache
+from builders.errors import SmokeError, UsageError
+from builders.interpreters import find_interpreter
+from builders.matrix import Runtime
+from ci.conformer import Subject, numpy_of
+from ci.smoker import Smoker, Step
+from ci.upstream_tests.run import tensorflow_python
+from smoke_lambda.conform import MARK
+from smoke_lambda.conform.graph import Graph, as_data
+from smoke_lambda.conform.hunt import Failure, Hunt, hunt
+from smoke_lambda.conform.run import all_models, conform, corpus_digest
+from smoke_lambda.conform.session import Corpus, Site
+from smoke_lambda.lock import TRAIN_PYTHON
+
+ROOT = Path(__file__).parents[1]
+QUIET = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+
+
+@dataclass(kw_only=True)
+class Maker:
+    """A process with TensorFlow, which makes a corpus of each graph that it is given.
+
+    It starts again where TensorFlow ends it, as some graphs make it do.
+
+    Attributes:
+        python: of the environment of requirements/train.txt.
+        unfit: how many graphs TensorFlow could not convert or answer.
+    """
+
+    python: Path
+    folder: Path
+    log: Path
+    unfit: int = 0
+    _starts: int = 0
+    _process: subprocess.Popen[str] | None = field(default=None)
+
+    def corpus(self, graph: Graph) -> Path | None:
+        """The corpus of a graph; nothing where TensorFlow cannot make one."""
+        process = self._running()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(json.dumps(as_data(graph)) + "\n")
+            process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has ended; what follows sees that
+        for line in process.stdout:
+            if line.startswith(MARK):
+                said = json.loads(line[len(MARK) :])
+                if "made" in said:
+                    return Path(said["made"])
+                self.unfit += 1
+                return None
+        self.stop()
+        self.unfit += 1
+        return None
+
+    def stop(self) -> None:
+        """End the process."""
+        if self._process is None:
+            return
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
+    def _running(self) -> subprocess.Popen[str]:
+        if self._process is None:
+            self._starts += 1
+            folder = self.folder / str(self._starts)
+            folder.mkdir()
+            with self.log.open("ab") as log:
+                self._process = subprocess.Popen(
+                    [self.python, "-B", "-m", "smoke_lambda.conform.hunting", folder],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    text=True,
+                    cwd=ROOT,
+                    env={**os.environ, **QUIET, "PYTHONPATH": str(ROOT)},
+                )
+        return self._process
+
+
+def train_python(cache: Cache, log: Path) -> Path:
+    """The Python of the environment of requirements/train.txt, made now if there is none.
+
+    Raises:
+        UsageError: there is no interpreter of its version here.
+    """
+    interpreter = find_interpreter(TRAIN_PYTHON)
+    if interpreter is None:
+        raise UsageError(
+            f"no Python {TRAIN_PYTHON}, for TensorFlow", remedy="install one, such as with pyenv"
+        )
+    return tensorflow_python(interpreter, cache, log)
+
+
+@contextmanager
+def making(cache: Cache, log: Path) -> Iterator[Maker]:
+    """A maker, while it is used; see train_python."""
+    python = train_python(cache, log)
+    with TemporaryDirectory(prefix="tflite-hunt-") as folder:
+        maker = Maker(python=python, folder=Path(folder), log=log)
+        try:
+            yield maker
+        finally:
+            maker.stop()
+
+
+def hunt_on(
+    smoker: Smoker,
+    wheel: Path,
+    runtime: Runtime,
+    subject: Subject,
+    maker: Maker,
+    *,
+    seconds: float,
+    first_seed: int,
+    keep: Path,
+    log: Path,
+    on_step: Step,
+) -> Hunt:
+    """Try random graphs on a wheel until the time is up.
+
+    Args:
+        keep: gets the graphs that fail, made small: a corpus each, with graph.json.
+        log: gets what the processes write.
+
+    Raises:
+        SmokeError, EngineError, FetchError: the wheel cannot be run here.
+    """
+    with smoker.site(wheel, runtime, numpy_of(wheel, runtime, peer=False), log=log) as site:
+        if fault := site.place.install(wheel.absolute()):
+            raise SmokeError(f"{wheel.name}: {fault}", remedy=f"see {log}")
+
+        def run_model(graph: Graph) -> str:
+            on_step(f"seed {graph.seed}, {len(graph.nodes)} operators")
+            folder = maker.corpus(graph)
+            if folder is None:
+                return ""
+            said = _said(wheel, site, folder, subject, log)
+            if said:
+                kept = keep / f"graph{graph.seed:04}"
+                shutil.rmtree(kept, ignore_errors=True)
+                shutil.copytree(folder, kept)
+                (kept / "graph.json").write_text(json.dumps(as_data(graph), indent=1) + "\n")
+            shutil.rmtree(folder)
+            return said
+
+        def tell(failure: Failure) -> None:
+            on_step(f"graph{failure.graph.seed:04} fails: {failure.said}")
+
+        return hunt(seconds, first_seed, run_model, on_failure=tell)
+
+
+def _said(wheel: Path, site: Site, folder: Path, subject: Subject, log: Path) -> str:
+    corpus = Corpus(
+        folder=folder,
+        part="hunt",
+        models=[model for model in all_models(folder) if subject.runs(model)],
+        delegated=None,
+        digest=corpus_digest(folder),
+    )
+    if not corpus.models:
+        return ""
+    report, _ = conform(
+        wheel,
+        corpus,
+        site,
+        tensorflow=subject.tensorflow,
+        module=subject.module,
+        log=log,
+        on_step=lambda _what: None,
+    )
+    return "; ".join(str(failure) for failure in report.failures)
