@@ -48,7 +48,8 @@ def entries(job: Mapping[str, Any]) -> Iterator[Entry]:
     for each in job["published"]:
         yield published(each, table)
     for each in job["built"]:
-        yield from entries_of("keras", built(each), table)
+        # A hundred layers make much of what the other flavours round: 3 % in MobileNet's float16.
+        yield from entries_of("keras", built(each), table, near=(FLOAT32,))
 
 
 def published(job: Mapping[str, str], table: OpsTable) -> Entry:
