@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import platform
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +12,7 @@ from rich.console import Console
 
 from builders.cache import Cache, default_root
 from builders.cli import EXIT_CODES, command_parser, guarded
-from builders.docker import DOCKERFILE, SHELF
-from builders.errors import UsageError
+from builders.docker import SHELF
 from builders.headers import locked_wheel
 from builders.matrix import load_matrix
 from builders.native import HEADER_LICENCES, NativeRunner
@@ -22,6 +20,7 @@ from builders.plan import architecture
 from builders.progress import Reporter
 from builders.shelf import put, put_packages
 from builders.sources import ORIGINS
+from ci.images.builder import builder_python
 
 REQUIREMENTS = Path(__file__).parent.parent / "builders/requirements.txt"
 
@@ -71,18 +70,6 @@ def run(argv: Sequence[str] | None = None) -> int:
             put_packages(REQUIREMENTS, builder_python(), platform.machine(), SHELF, log)
     print(SHELF)
     return 0
-
-
-def builder_python() -> str:
-    """The Python that builders/Dockerfile's stages run on.
-
-    Raises:
-        UsageError: its default image does not say.
-    """
-    found = re.search(r"^ARG BUILDER_IMAGE=\S+:(\d+\.\d+)$", DOCKERFILE.read_text(), re.MULTILINE)
-    if found is None:
-        raise UsageError(f"{DOCKERFILE.name} has no ARG BUILDER_IMAGE with a Python's tag")
-    return found[1]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -17,8 +17,8 @@ from builders.errors import UsageError
 from builders.handover import known_cores
 from builders.matrix import Target, load_matrix
 from builders.toolchain import Toolchain
-from ci.bases import AWS
 from ci.changes import changed_files, needed, old_matrix
+from ci.images.bases import AWS
 from ci.rules import load_rules
 from ci.upstream_tests.native.parts import ARCH
 

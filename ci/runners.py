@@ -13,8 +13,8 @@ from builders.matrix import Matrix, Runtime
 from builders.native import NativeRunner
 from builders.progress import Reporter
 from builders.runner import Runner
-from ci.bases import BaseImages
-from ci.fetch import builder_python
+from ci.images.bases import BaseImages
+from ci.images.builder import builder_python
 from ci.smoker import DockerSmoker, NativeSmoker, Smoker
 
 RUNNERS = ("auto", "native", "docker")

@@ -20,7 +20,7 @@ from builders.errors import EngineError, SmokeError, UsageError
 from builders.fetch import Fetcher
 from builders.matrix import Runtime
 from builders.progress import Reporter, table_console
-from ci.bases import BaseImages
+from ci.images.bases import BaseImages
 from ci.runners import RUNNERS
 from ci.show import show_model, show_smoke
 from ci.smoker import DockerSmoker, ModelSmoker, NativeSmoker, wheel_arch, wheel_runtime

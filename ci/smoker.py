@@ -21,8 +21,8 @@ from builders.fetch import Fetcher
 from builders.headers import runs_here
 from builders.interpreters import find_interpreter
 from builders.matrix import Runtime, load_matrix
-from ci.bases import BaseImages
-from ci.emulation import REMEDY, emulates
+from ci.images.bases import BaseImages
+from ci.images.emulation import REMEDY, emulates
 from smoke_lambda import docker, native
 from smoke_lambda.bench import check_runs
 from smoke_lambda.conform.session import Site

@@ -33,9 +33,9 @@ from builders.matrix import load_matrix
 from builders.native import NativeRunner
 from builders.progress import Reporter
 from builders.toolchain import FLAGS
-from ci.emulation import REMEDY, emulates
+from ci.images.emulation import REMEDY, emulates
+from ci.images.standin.make import Maker
 from ci.publish.rebuild import compare
-from ci.standin.make import Maker
 from smoke_lambda import docker
 from smoke_lambda.bench import FLOAT32, INT8, Bench
 

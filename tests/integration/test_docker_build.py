@@ -19,8 +19,8 @@ from builders.docker import DOCKERFILE
 from builders.engine import pip_secrets
 from builders.fetch import MIRRORS_VARIABLE, debian_mirrors
 from builders.matrix import load_matrix
-from ci.fetch import builder_python
-from ci.standin.make import NAME
+from ci.images.builder import builder_python
+from ci.images.standin.make import NAME
 
 pytestmark = pytest.mark.integration
 

@@ -19,9 +19,9 @@ from builders.engine import Engine
 from builders.errors import EngineError
 from builders.matrix import Runtime, load_matrix
 from builders.progress import Reporter
-from ci.bases import BaseImages
+from ci.images.bases import BaseImages
+from ci.images.standin.make import LABEL as MADE_FROM
 from ci.smoker import DockerSmoker
-from ci.standin.make import LABEL as MADE_FROM
 from smoke_lambda import container, docker, events
 from smoke_lambda.flatbuffer import CODE_VERSION, field_position, operator_codes
 from smoke_lambda.function import PATH, Function

@@ -14,9 +14,9 @@ from builders.cache import Cache
 from builders.errors import EngineError
 from builders.matrix import Runtime, load_matrix
 from builders.progress import Reporter
-from ci import bases as module
-from ci.bases import AWS, BaseImages
-from ci.standin.make import reference
+from ci.images import bases as module
+from ci.images.bases import AWS, BaseImages
+from ci.images.standin.make import reference
 
 MATRIX = load_matrix()
 CP312, CP313, CP315 = (MATRIX.runtime(python) for python in ("3.12", "3.13", "3.15"))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ci import emulation
-from ci.emulation import emulates
+from ci.images import emulation
+from ci.images.emulation import emulates
 
 ENTRY = """\
 enabled

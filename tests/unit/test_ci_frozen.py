@@ -14,7 +14,7 @@ from elftools.elf.elffile import ELFFile
 
 from builders.errors import ArchiveError
 from builders.matrix import load_matrix
-from ci.standin.frozen import STARTUP, cover_dynamic_section, freeze_python
+from ci.images.standin.frozen import STARTUP, cover_dynamic_section, freeze_python
 
 PY310 = load_matrix().runtime("3.10")
 LOAD, DYNAMIC = 1, 2

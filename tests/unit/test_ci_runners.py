@@ -16,7 +16,7 @@ from builders.matrix import Runtime, load_matrix
 from builders.native import NativeRunner
 from builders.progress import Reporter
 from ci import runners
-from ci.bases import BaseImages
+from ci.images.bases import BaseImages
 from ci.runners import Wanted, choose
 from ci.smoker import DockerSmoker, NativeSmoker
 

@@ -15,8 +15,8 @@ from builders.errors import EngineError
 from builders.fetch import Fetcher
 from builders.interpreters import Interpreter
 from builders.matrix import load_matrix
-from ci.standin import command, make
-from ci.standin.make import DIFFERS, Maker, choose_recipe, copy_python, reference
+from ci.images.standin import command, make
+from ci.images.standin.make import DIFFERS, Maker, choose_recipe, copy_python, reference
 
 MATRIX = load_matrix()
 PY312, PY314, PY38 = (MATRIX.runtime(python) for python in ("3.12", "3.14", "3.8"))

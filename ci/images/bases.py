@@ -13,7 +13,7 @@ from builders.errors import EngineError, UserError
 from builders.fetch import Fetcher
 from builders.matrix import Runtime
 from builders.progress import Reporter
-from ci.standin.make import DIFFERS, Maker, choose_recipe, reference
+from ci.images.standin.make import DIFFERS, Maker, choose_recipe, reference
 
 # https://gallery.ecr.aws/lambda/python
 AWS = "public.ecr.aws/lambda/python:{python}"

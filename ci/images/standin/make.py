@@ -25,7 +25,7 @@ from builders.interpreters import Interpreter, find_interpreter
 from builders.matrix import Runtime
 from builders.process import run
 from builders.sources import Archive
-from ci.standin.frozen import freeze_python
+from ci.images.standin.frozen import freeze_python
 from smoke_lambda.lock import FUNCTION_PACKAGES, lock_path, packages_of
 from smoke_lambda.rie import DATA as RIE
 from smoke_lambda.rie import emulator

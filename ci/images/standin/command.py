@@ -16,7 +16,7 @@ from builders.fetch import Fetcher
 from builders.matrix import load_matrix
 from builders.plan import architecture
 from builders.progress import Reporter
-from ci.standin.make import DIFFERS, Maker
+from ci.images.standin.make import DIFFERS, Maker
 
 DESCRIPTION = f"""\
 Make local images with the contract of AWS's Lambda base images (Python in /var/lang, the
