@@ -20,7 +20,7 @@ from packaging.version import Version
 
 from builders.docker import PLATFORMS
 from builders.matrix import Matrix
-from ci.layer_zip import AWS_ARCH
+from ci.layers.layer_zip import AWS_ARCH
 from ci.publish.choice import example
 from ci.publish.hosting import INDEX, Hosting
 from ci.publish.intake import NATIVE, lambda_runtime

@@ -20,8 +20,8 @@ from builders.audit.wheelfile import UNPACKED_LIMIT, parse_name
 from builders.cache import Cache, default_root
 from builders.interpreters import find_interpreter
 from builders.matrix import Runtime, Target, load_matrix
-from ci.layer_content import is_needed, locked_wheel
-from ci.layer_zip import folder_of
+from ci.layers.layer_content import is_needed, locked_wheel
+from ci.layers.layer_zip import folder_of
 from smoke_lambda import events
 from smoke_lambda.function import running
 from smoke_lambda.lock import lock_path, locked

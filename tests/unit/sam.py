@@ -14,7 +14,8 @@ import yaml
 
 from builders.matrix import load_matrix
 from ci import layer
-from ci.layer_zip import AWS_ARCH
+from ci.layers import layer_plan
+from ci.layers.layer_zip import AWS_ARCH
 
 ROOT = layer.ROOT
 FOLDER = ROOT / "smoke_lambda" / "sam"
@@ -68,7 +69,9 @@ def made(path: Path) -> dict[Path, tuple[str, str]]:
     """The layers that the template's command makes: each with its runtime and architecture."""
     options = layer._parser().parse_args(layer_command(path))
     targets = [load_matrix().target(identifier) for identifier in options.targets]
-    plans = layer.plan(dict.fromkeys(targets, Path()), multi=options.multi, pillow=options.pillow)
+    plans = layer_plan.plan(
+        dict.fromkeys(targets, Path()), multi=options.multi, pillow=options.pillow
+    )
     return {
         options.out / item.name: (
             " ".join(runtime.name for runtime in item.wheels),

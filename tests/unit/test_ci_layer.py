@@ -16,7 +16,8 @@ from builders.cache import Cache
 from builders.errors import ArchiveError, FetchError, UsageError
 from builders.matrix import Runtime, load_matrix
 from builders.wheel import wheel_name
-from ci import layer, layer_content, layer_zip
+from ci import layer
+from ci.layers import layer_content, layer_plan, layer_zip
 from smoke_lambda.lock import lock_path, locked
 
 MATRIX = load_matrix()
@@ -86,7 +87,7 @@ def locked_wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         path = tmp_path / "locked" / f"{project}-9-{runtime.tag}-{runtime.tag}-linux_{arch}.whl"
         return make_wheel(path, {f"{project}/__init__.py": b""})
 
-    monkeypatch.setattr(layer, "locked_wheel", wheel)
+    monkeypatch.setattr(layer_plan, "locked_wheel", wheel)
     return asked
 
 
@@ -275,9 +276,9 @@ def test_the_highest_build_of_the_first_folder(tmp_path: Path) -> None:
     first, second = tmp_path / "wheels", tmp_path / "dist"
     for folder, build in ((first, 9), (first / "old", 10), (second, 11)):
         make_wheel(folder / name.replace("-1-", f"-{build}-"), {"x": b""})
-    found = layer.find_wheels([ONE], [first, second], MATRIX)
+    found = layer_plan.find_wheels([ONE], [first, second], MATRIX)
     assert found == {MATRIX.target(ONE): first / "old" / name.replace("-1-", "-10-")}
-    assert layer.find_wheels([ONE], [tmp_path / "none", second], MATRIX)
+    assert layer_plan.find_wheels([ONE], [tmp_path / "none", second], MATRIX)
 
 
 @pytest.mark.parametrize(
@@ -303,10 +304,12 @@ def test_what_cannot_be_meant(
 def test_one_layer_is_of_one_kind(tmp_path: Path, other: str) -> None:
     wheels = {MATRIX.target(identifier): tmp_path for identifier in (ONE, other)}
     with pytest.raises(UsageError, match="call it once for each"):
-        list(layer.plan(wheels, multi=True, pillow=False))
-    assert len(list(layer.plan(wheels, multi=False, pillow=True))) == 4
+        list(layer_plan.plan(wheels, multi=True, pillow=False))
+    assert len(list(layer_plan.plan(wheels, multi=False, pillow=True))) == 4
 
 
 def test_the_same_target_twice_is_one_layer(tmp_path: Path) -> None:
     wheel = make_runtime(tmp_path, ONE)
-    assert layer.find_wheels([ONE, str(wheel)], [tmp_path], MATRIX) == {MATRIX.target(ONE): wheel}
+    assert layer_plan.find_wheels([ONE, str(wheel)], [tmp_path], MATRIX) == {
+        MATRIX.target(ONE): wheel
+    }
