@@ -14,7 +14,7 @@ from builders.cli import EXIT_CODES, command_parser, guarded
 from builders.errors import SmokeError
 from builders.fetch import Fetcher
 from builders.progress import Reporter
-from ci.ops_page import PAGE, operators_page
+from ci.pages.ops_page import PAGE, operators_page
 from ci.smoker import NativeSmoker, wheel_runtime, wheel_tensorflow
 from smoke_lambda.ops import DATA, EMPTY, Ops, OpsTable, load_ops, shown
 

@@ -1,32 +1,15 @@
-"""Rewrite every file of pins, and all text that the matrix gives.
-
-From what people wrote (matrix.toml, the *.in files) to what machines check: the
-hash-locked requirements, and the wheels whose headers extensions are compiled with.
-"""
+"""`./scripts/update`: rewrite every file of pins, and all text that the matrix gives."""
 
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-from builders.cache import sha256_of, write_atomically
-from builders.errors import FetchError
-from builders.headers import LOCK_FILE
-from builders.matrix import Matrix, load_matrix
-from ci.generated import write_generated
+from builders.matrix import load_matrix
+from ci.pages.generated import write_generated
+from ci.pages.pins import REQUIREMENTS, lock_requirements, write_headers_lock
 from smoke_lambda.lock import main as lock_smoke_requirements
-
-ROOT = Path(__file__).parent.parent
-REQUIREMENTS = tuple(
-    ROOT / folder / "requirements.in" for folder in ("builders", "tests", "tests/clients")
-)
-GENERATED = "# Written by ./scripts/update; not to be edited.\n"
-# The oldest Python that the scripts promise to run on.
-DRIVER_PYTHON = "3.11"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,40 +23,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         lock_smoke_requirements()
     write_generated(matrix)
     return 0
-
-
-def lock_requirements(source: Path) -> None:
-    """Pin a requirements.in, with what it needs and all hashes, in requirements.txt."""
-    command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal"]
-    command += ["--generate-hashes", "--upgrade", "--no-header", "--no-emit-index-url"]
-    command += ["--no-annotate", "--python-version", DRIVER_PYTHON, source.name]
-    pinned = subprocess.run(command, cwd=source.parent, capture_output=True, check=True).stdout
-    write_atomically(source.with_suffix(".txt"), GENERATED.encode() + pinned)
-
-
-def write_headers_lock(matrix: Matrix) -> None:
-    """Pin the wheels of NumPy and pybind11 whose headers the matrix names."""
-    lines = [GENERATED]
-    for requirement, options in _header_wheels(matrix):
-        with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *options]
-            command += ["--only-binary", ":all:", "--dest", folder, requirement]
-            if subprocess.run(command, check=False).returncode:
-                raise FetchError(f"pip cannot download {requirement} with {' '.join(options)}")
-            (wheel,) = Path(folder).iterdir()
-            lines.append(f'[[wheel]]\nfile = "{wheel.name}"\nsha256 = "{sha256_of(wheel)}"\n')
-    write_atomically(LOCK_FILE, "\n".join(lines).encode())
-
-
-def _header_wheels(matrix: Matrix) -> Iterator[tuple[str, list[str]]]:
-    for version in dict.fromkeys(runtime.pybind11 for runtime in matrix.runtimes):
-        yield f"pybind11=={version}", []
-    for runtime in matrix.runtimes:
-        for arch in matrix.architectures:
-            options = ["--implementation", "cp", "--python-version", runtime.python]
-            for platform in ("manylinux2014", "manylinux_2_17", "manylinux_2_27", "manylinux_2_28"):
-                options += ["--platform", f"{platform}_{arch}"]
-            yield f"numpy=={runtime.numpy.headers}", options
 
 
 def _parser() -> argparse.ArgumentParser:

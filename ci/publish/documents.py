@@ -7,7 +7,7 @@ from pathlib import Path
 
 from builders.errors import PublishError
 from builders.matrix import Matrix
-from ci.marked import between
+from ci.pages.marked import between
 from ci.publish.choice import example
 from ci.publish.hosting import Hosting
 from ci.publish.manifest import PROJECT, Manifest, Wheel

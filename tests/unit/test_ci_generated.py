@@ -12,7 +12,7 @@ import pytest
 from builders.docker import DOCKERFILE
 from builders.errors import UsageError
 from builders.matrix import load_matrix
-from ci.generated import (
+from ci.pages.generated import (
     ANYWHERE,
     ARCHITECTURE,
     BAKE_FILE,
@@ -24,8 +24,8 @@ from ci.generated import (
     runtimes_page,
     with_recommended,
 )
-from ci.house import FOLDERS, PACKAGES, house_map
-from ci.marked import between
+from ci.pages.house import FOLDERS, PACKAGES, house_map
+from ci.pages.marked import between
 
 
 def test_nothing_generated_differs_from_the_matrix() -> None:
@@ -105,7 +105,7 @@ def test_the_map_names_every_folder_and_module() -> None:
 
 def test_the_map_has_words_for_what_is_there_alone() -> None:
     for folder in FOLDERS:
-        assert (ROOT / folder).is_dir(), f"ci/house.py names {folder}, which is not there"
+        assert (ROOT / folder).is_dir(), f"ci/pages/house.py names {folder}, which is not there"
     for path in re.findall(r"^ *- `([^`]+)`: (?=\S)", ARCHITECTURE.read_text(), re.MULTILINE):
         assert (ROOT / path).exists(), path
 
@@ -116,5 +116,7 @@ def test_a_folder_without_words_is_named(tmp_path: Path) -> None:
         (tmp_path / package / "__init__.py").write_text('"""A package."""\n')
     (tmp_path / "builders/unknown").mkdir()
     (tmp_path / "builders/unknown/file").touch()
-    with pytest.raises(UsageError, match="no words for builders/unknown/; add them to ci/house"):
+    with pytest.raises(
+        UsageError, match="no words for builders/unknown/; add them to ci/pages/house"
+    ):
         house_map(tmp_path)

@@ -9,7 +9,7 @@ import pytest
 
 from builders.errors import SmokeError, UsageError
 from ci import ops
-from ci.ops_page import operators_page
+from ci.pages.ops_page import operators_page
 from ci.smoker import NativeSmoker
 from smoke_lambda.ops import EMPTY, Ops, load_ops
 

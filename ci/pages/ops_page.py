@@ -7,7 +7,7 @@ from pathlib import Path
 
 from smoke_lambda.ops import OpsTable, shown
 
-PAGE = Path(__file__).parent.parent / "OPERATORS.md"
+PAGE = Path(__file__).parents[2] / "OPERATORS.md"
 
 HEAD = """\
 <!-- Written by ./scripts/ops; not to be edited. -->

@@ -14,12 +14,12 @@ from typing import Any
 from builders.cache import write_atomically
 from builders.docker import DOCKERFILE, PLATFORMS
 from builders.matrix import Matrix, Target
-from ci.house import house_map
-from ci.marked import between
-from ci.ops_page import PAGE, operators_page
+from ci.pages.house import house_map
+from ci.pages.marked import between
+from ci.pages.ops_page import PAGE, operators_page
 from smoke_lambda.ops import load_ops
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 RUNTIMES_PAGE = ROOT / "docs/runtimes.md"
 BAKE_FILE = DOCKERFILE.with_name("docker-bake.json")
 ARCHITECTURE = ROOT / "docs/architecture.md"

@@ -61,7 +61,9 @@ def _folder_words(root: Path, folder: Path) -> str:
         return _words(folder / "__init__.py")
     path = folder.relative_to(root).as_posix()
     if path not in FOLDERS:
-        raise UsageError(f"the map has no words for {path}/", remedy="add them to ci/house.py")
+        raise UsageError(
+            f"the map has no words for {path}/", remedy="add them to ci/pages/house.py"
+        )
     return FOLDERS[path]
 
 

@@ -1,0 +1,1 @@
+"""The modules here write the pages, texts and pins that follow from the repository's data."""
