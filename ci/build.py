@@ -18,18 +18,15 @@ from rich.table import Table
 
 from builders.cache import CACHE_VARIABLE, Cache, default_root
 from builders.cli import EXIT_CODES, command_parser, fail, guarded
-from builders.errors import DiskFullError, UserError
-from builders.matrix import Matrix, Target, load_matrix
+from builders.matrix import Matrix, load_matrix
 from builders.plan import Selection, plan, select
 from builders.progress import Reporter, duration, table_console
 from builders.sources import ORIGINS
-from ci.prove import Proof, Prover
-from ci.runners import RUNNERS, Wanted, choose
-from ci.source_state import source_state
+from ci.proof.build import Build
+from ci.proof.prove import Proof, Prover
+from ci.proof.runners import RUNNERS, Wanted, choose
 
 ROOT = Path(__file__).parent.parent
-# The sources unpacked, a core's objects, the compiler's cache, and room to breathe.
-NEEDED_BYTES = 4_000_000_000
 KEPT_LOGS = 10
 
 RECOMMENDED = load_matrix().recommended.version
@@ -97,77 +94,24 @@ def run(argv: Sequence[str] | None = None) -> int:
     if options.json:
         print(json.dumps([proof.as_json() for proof in build.proofs], indent=2))
     else:
-        build.show(table_console(), time.monotonic() - started)
+        show(build, table_console(), time.monotonic() - started)
     for failure in failures:
         fail(failure)
     return failures[0].exit_code if failures else 0
 
 
-class Build:
-    """The targets of one command, from source to proven wheels in a folder."""
-
-    def __init__(
-        self, prover: Prover, targets: Sequence[Target], out: Path, *, keep_going: bool
-    ) -> None:
-        self.prover = prover
-        self.runner = prover.runner
-        self.targets = targets
-        self.out = out
-        self.keep_going = keep_going
-        self.proofs: list[Proof] = []
-
-    def run(self) -> list[UserError]:
-        """Make and prove every wheel.
-
-        Returns:
-            What failed: with `keep_going` all failures, else none.
-
-        Raises:
-            UserError: without `keep_going`, the first failure.
-        """
-        _check_space(self.runner.cache.root)
-        failures: list[UserError] = []
-        wheels: list[tuple[Target, Path]] = []
-        for target in self.targets:
-            try:
-                wheels.append((target, self.runner.wheel(target)))
-            except UserError as error:
-                if not self.keep_going:
-                    raise
-                failures.append(error)
-        for proof in self.prover.prove(wheels, jobs=self.runner.jobs):
-            self.proofs.append(proof)
-            self._publish(proof)
-            failure = proof.failure
-            if failure is not None:
-                failures.append(failure)
-        self.proofs.sort(key=lambda proof: self.targets.index(proof.target))
-        return failures
-
-    def _publish(self, proof: Proof) -> None:
-        """Put a wheel into the folder that was asked for, its records beside it."""
-        records = self.out / "records"
-        records.mkdir(parents=True, exist_ok=True)
-        record = records / f"{proof.wheel.name}.json"
-        # A record without its wheel is harmless; a wheel that has another's is not.
-        found = proof.as_json() | {"source": source_state(proof.target.tensorflow)}
-        record.write_text(json.dumps(found, indent=2))
-        temporary = self.out / f".{proof.wheel.name}.new"
-        shutil.copyfile(proof.wheel, temporary)
-        temporary.replace(self.out / proof.wheel.name)
-
-    def show(self, console: Console, seconds: float) -> None:
-        """Print the table of wheels, their paths and the times."""
-        table = Table(title="Wheels", title_justify="left")
-        for column in Proof.COLUMNS:
-            table.add_column(column, no_wrap=True)
-        for proof in self.proofs:
-            table.add_row(*proof.row())
-        console.print(table)
-        for proof in self.proofs:
-            print(self.out / proof.wheel.name)
-        console.print(times(self.runner.reporter.seconds, seconds), highlight=False)
-        console.print(f"logs: {self.runner.logs}", highlight=False, soft_wrap=True)
+def show(build: Build, console: Console, seconds: float) -> None:
+    """Print the table of wheels, their paths and the times."""
+    table = Table(title="Wheels", title_justify="left")
+    for column in Proof.COLUMNS:
+        table.add_column(column, no_wrap=True)
+    for proof in build.proofs:
+        table.add_row(*proof.row())
+    console.print(table)
+    for proof in build.proofs:
+        print(build.out / proof.wheel.name)
+    console.print(times(build.runner.reporter.seconds, seconds), highlight=False)
+    console.print(f"logs: {build.runner.logs}", highlight=False, soft_wrap=True)
 
 
 def times(steps: dict[str, float], whole: float) -> str:
@@ -215,15 +159,6 @@ def _log_folder(cache: Cache) -> Path:
         shutil.rmtree(old, ignore_errors=True)
     now = datetime.datetime.now(tz=datetime.UTC)
     return logs / f"{now:%Y%m%dT%H%M%S}-{os.getpid()}"
-
-
-def _check_space(root: Path) -> None:
-    free = shutil.disk_usage(root).free
-    if free < NEEDED_BYTES:
-        raise DiskFullError(
-            f"{root} has {free / 1e9:.1f} GB free, and a build needs {NEEDED_BYTES / 1e9:.0f} GB",
-            remedy=f"free some, or set {CACHE_VARIABLE} to a folder elsewhere",
-        )
 
 
 def _parser() -> argparse.ArgumentParser:

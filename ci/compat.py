@@ -16,7 +16,7 @@ from builders.cli import EXIT_CODES, guarded, wheels_parser
 from builders.errors import SmokeError, UsageError
 from builders.matrix import load_matrix
 from builders.progress import Reporter, Step
-from ci.survey import OTHER_PYTHON, RAN, Row, Survey, own_models, survey, wheel_tags
+from ci.proof.survey import OTHER_PYTHON, RAN, Row, Survey, own_models, survey, wheel_tags
 from smoke_lambda.compat import OK
 
 TABLE_WIDTH = 150

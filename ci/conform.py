@@ -19,12 +19,11 @@ from builders.errors import ConformError, UsageError
 from builders.fetch import Fetcher
 from builders.matrix import Runtime
 from builders.progress import Reporter, table_console
-from ci.conformer import Subject, compare, corpus_of, subject_of
-from ci.hunter import hunt_on, making, train_python
-from ci.runners import RUNNERS
-from ci.show_conform import show_conform
-from ci.smoke import choose
-from ci.smoker import NativeSmoker, Smoker, wheel_arch, wheel_runtime
+from ci.proof.conformer import Subject, compare, corpus_of, subject_of
+from ci.proof.hunter import hunt_on, making, train_python
+from ci.proof.runners import RUNNERS, choose_smoker
+from ci.proof.show_conform import show_conform
+from ci.proof.smoker import NativeSmoker, Smoker, wheel_arch, wheel_runtime
 from smoke_lambda.conform import delegated
 from smoke_lambda.conform.networks import corpus_of as networks_corpus
 from smoke_lambda.conform.networks import load_networks
@@ -101,7 +100,7 @@ def _smoker(
         return NativeSmoker(cache, Fetcher(cache), dependencies=True)
     arches = [wheel_arch(wheel) or platform.machine() for wheel in options.wheels]
     targets = list(zip(runtimes, arches, strict=True))
-    return choose(options.runner, options.base, targets, cache, reporter)
+    return choose_smoker(options.runner, options.base, targets, cache, reporter)
 
 
 def _report(

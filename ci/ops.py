@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,11 +12,10 @@ from rich.console import Console
 from builders.cache import Cache, default_root, write_atomically
 from builders.cli import EXIT_CODES, command_parser, guarded
 from builders.errors import SmokeError
-from builders.fetch import Fetcher
 from builders.progress import Reporter
 from ci.pages.ops_page import PAGE, operators_page
-from ci.smoker import NativeSmoker, wheel_runtime, wheel_tensorflow
-from smoke_lambda.ops import DATA, EMPTY, Ops, OpsTable, load_ops, shown
+from ci.proof.ops import ask, differences
+from smoke_lambda.ops import DATA, EMPTY, load_ops
 
 DESCRIPTION = """\
 Ask wheels which builtin operators they have, in which versions, and write that into
@@ -65,41 +64,6 @@ def run(argv: Sequence[str] | None = None, data: Path = DATA, page: Path = PAGE)
                 write_atomically(path, text.encode())
     print("\n".join(found or [f"{data.name} is what the wheels have"]))
     return 0
-
-
-def ask(
-    wheels: Sequence[Path], cache: Cache, reporter: Reporter
-) -> Mapping[str, tuple[Mapping[str, int], Ops]]:
-    """The numbers and operators of each TensorFlow version among the wheels.
-
-    Raises:
-        UsageError: a file is no wheel.
-        SmokeError: a wheel cannot be asked, or differs from another of its version.
-    """
-    runtimes = [wheel_runtime(wheel) for wheel in wheels]
-    smoker = NativeSmoker(cache, Fetcher(cache))
-    found: dict[str, tuple[Mapping[str, int], Ops]] = {}
-    for wheel, runtime in zip(wheels, runtimes, strict=True):
-        with reporter.step(f"ask {wheel.name}"):
-            answer = smoker.ops(wheel, runtime, log=cache.root / "logs" / f"ops-{runtime.tag}.log")
-        if found.setdefault(wheel_tensorflow(wheel), answer) != answer:
-            raise SmokeError(f"{wheel.name} has other operators than the wheels before it")
-    return found
-
-
-def differences(old: OpsTable, new: OpsTable) -> Iterator[str]:
-    """What changed from one table to another, in words."""
-    for version, ops in new.tensorflows.items():
-        if version not in old.tensorflows:
-            yield f"TensorFlow {version}: {len(ops)} operators, new"
-            continue
-        for name in dict.fromkeys([*ops, *old.tensorflows[version]]):
-            before, now = (shown(table.versions(version, name)) for table in (old, new))
-            if before != now:
-                yield f"TensorFlow {version}: {name} {now}, was {before}"
-    for name, code in new.codes.items():
-        if name not in old.codes and all(v in old.tensorflows for v in new.tensorflows):
-            yield f"{name} is new, number {code}"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -15,15 +15,12 @@ from rich.console import Console
 
 from builders.cache import Cache, default_root
 from builders.cli import EXIT_CODES, guarded, wheels_parser
-from builders.engine import find_engine
-from builders.errors import EngineError, SmokeError, UsageError
-from builders.fetch import Fetcher
+from builders.errors import SmokeError, UsageError
 from builders.matrix import Runtime
 from builders.progress import Reporter, table_console
-from ci.images.bases import BaseImages
-from ci.runners import RUNNERS
-from ci.show import show_model, show_smoke
-from ci.smoker import DockerSmoker, ModelSmoker, NativeSmoker, wheel_arch, wheel_runtime
+from ci.proof.runners import RUNNERS, choose_smoker
+from ci.proof.show import show_model, show_smoke
+from ci.proof.smoker import ModelSmoker, wheel_arch, wheel_runtime
 from smoke_lambda.model import check_model
 
 DESCRIPTION = """\
@@ -68,7 +65,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     cache = Cache(default_root(), on_wait=lambda line: reporter.say(f"[yellow]![/] {line}"))
     reports = []
     with reporter.showing():
-        smoker = choose(options.runner, options.base, targets, cache, reporter)
+        smoker = choose_smoker(options.runner, options.base, targets, cache, reporter)
         for wheel, runtime in zip(options.wheels, runtimes, strict=True):
             reports.append(_report(smoker, wheel, runtime, options, cache, reporter))
     if options.json:
@@ -78,71 +75,6 @@ def run(argv: Sequence[str] | None = None) -> int:
         for report in reports:
             (show_model if options.model else show_smoke)(report, console)
     return 0 if all(report["ok"] for report in reports) else SmokeError.exit_code
-
-
-def choose(
-    runner: str,
-    base: str,
-    targets: Sequence[tuple[Runtime, str]],
-    cache: Cache,
-    reporter: Reporter,
-) -> ModelSmoker:
-    """Where to run wheels of these Pythons and architectures; says so, and why.
-
-    Args:
-        runner: one of RUNNERS.
-        base: an image instead of AWS's, or nothing.
-
-    Raises:
-        EngineError: Docker was asked for, and there is no engine or no base image.
-    """
-    asked = runner == "docker" or (base and runner == "auto")
-    why = "it was asked for"
-    if runner != "native":
-        try:
-            smoker = _docker(base, targets, cache, reporter, make=bool(asked))
-        except EngineError as error:
-            if asked:
-                raise
-            why = error.what.strip()
-        else:
-            found = ", ".join(dict.fromkeys(smoker.place(*target).split()[1] for target in targets))
-            reporter.say(f"runner: docker (engine {smoker.engine.version}; {found})")
-            return smoker
-    reporter.say(f"runner: native ({why})")
-    return NativeSmoker(cache, Fetcher(cache))
-
-
-def _docker(
-    base: str,
-    targets: Sequence[tuple[Runtime, str]],
-    cache: Cache,
-    reporter: Reporter,
-    *,
-    make: bool,
-) -> DockerSmoker:
-    """A smoker on AWS's images or the one that was named, else on stand-ins.
-
-    Args:
-        make: whether stand-ins may be made now; else they must be there.
-    """
-    engine = find_engine()
-
-    def smoker(*, stand_ins: bool, offline: bool) -> DockerSmoker:
-        logs = cache.root / "logs"
-        bases = BaseImages(
-            engine, cache, reporter, logs, named=base, stand_ins=stand_ins, offline=offline
-        )
-        for runtime, arch in targets:
-            bases.get(runtime, arch)
-        return DockerSmoker(engine, bases, cache)
-
-    if make:
-        return smoker(stand_ins=True, offline=False)
-    try:
-        return smoker(stand_ins=True, offline=True)
-    except EngineError:
-        return smoker(stand_ins=False, offline=False)
 
 
 def _report(

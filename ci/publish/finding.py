@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from builders.errors import UsageError
 from builders.matrix import Row, read_toml
+from ci.proof.source_state import ask_git
 from ci.publish.hosting import KINDS, NOWHERE, Hosting, check_address, spelled
-from ci.source_state import ask_git
 
 ROOT = Path(__file__).parent.parent.parent
 HOSTING_FILE = Path(__file__).parent.parent / "hosting.toml"

@@ -12,7 +12,7 @@ from typing import Any
 from builders.audit.wheelfile import parse_name
 from builders.errors import PublishError, UsageError
 from builders.matrix import Matrix, Runtime, Target
-from ci.conformer import Subject, corpus_of
+from ci.proof.conformer import Subject, corpus_of
 from ci.publish.hosting import Hosting
 from ci.publish.manifest import PROJECT, Conform, LambdaRuntime, Smoke, Wheel
 from ci.publish.product import metadata_path, provenance_path, read_contents

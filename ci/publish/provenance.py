@@ -34,7 +34,7 @@ def make_statement(
 
     Args:
         subject: the wheel's SHA-256, by its file name.
-        source: `ci.source_state.source_state()` of the build; empty where its record
+        source: `ci.proof.source_state.source_state()` of the build; empty where its record
             has none.
     """
     predicate = {

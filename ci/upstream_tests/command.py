@@ -19,8 +19,8 @@ from builders.interpreters import Interpreter, find_interpreter
 from builders.matrix import Matrix, Target, load_matrix
 from builders.native import NativeRunner
 from builders.progress import Reporter, table_console
+from ci.proof.smoker import parsed_name
 from ci.publish.manifest import read_manifest
-from ci.smoker import parsed_name
 from ci.upstream_tests.expected import load_version
 from ci.upstream_tests.native.command import run_native
 from ci.upstream_tests.report import Report

@@ -12,22 +12,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from builders.cache import Cache, key_of, sha256_of
+from builders.cache import sha256_of
 from builders.errors import SmokeError
 from builders.interpreters import Interpreter
 from builders.matrix import Matrix, Target
 from builders.native import NativeRunner
+from ci.proof.tensorflow_environment import REQUIREMENTS, tensorflow_python
 from ci.upstream_tests.expected import Version
 from ci.upstream_tests.libraries import TESTDATA, make_libraries
 from ci.upstream_tests.models import make_models
 from ci.upstream_tests.report import Report, outcomes_of
-from smoke_lambda.lock import TRAIN
-from smoke_lambda.native import make_environment, uv
+from smoke_lambda.native import uv
 from smoke_lambda.session import started
 
-# The TensorFlow that trains the models of the smoke test: its converter makes the models of
-# these tests, too, and its modules are what the tests import besides the interpreter.
-REQUIREMENTS = TRAIN.with_suffix(".txt")
 PROBE = Path(__file__).with_name("probe.py")
 TESTS = Path("tensorflow/lite/python/interpreter_test.py")
 # The one file that the tests need of another folder.
@@ -92,20 +89,6 @@ def run_tests(
             environment=found["environment"],
             outcomes=outcomes_of(found["tests"], events, status),
         )
-
-
-def tensorflow_python(interpreter: Interpreter, cache: Cache, log: Path) -> Path:
-    """The Python of an environment with TensorFlow, made now if the cache has none."""
-    key = {
-        "requirements": sha256_of(REQUIREMENTS),
-        "python": (str(interpreter.executable), interpreter.version, interpreter.arch),
-    }
-
-    def make(folder: Path) -> None:
-        make_environment(interpreter.executable, REQUIREMENTS, folder / "environment", log)
-
-    folder = cache.product("tensorflow-environment", key_of(key), make)
-    return folder / "environment" / "bin" / "python"
 
 
 def stage(folder: Path, tree: Path, data: Path, models: Path, libraries: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Makes models of the graphs that a hunt asks for; started by ci/hunter.py.
+"""Makes models of the graphs that a hunt asks for; started by ci/proof/hunter.py.
 
     python -m smoke_lambda.conform.hunting FOLDER
 

@@ -11,7 +11,7 @@ from support import ROOT
 
 from builders.cache import Cache, default_root
 from builders.interpreters import find_interpreter
-from ci.upstream_tests.run import tensorflow_python
+from ci.proof.tensorflow_environment import tensorflow_python
 from smoke_lambda.lock import TRAIN_PYTHON
 
 pytestmark = pytest.mark.integration

@@ -11,7 +11,7 @@ import pytest
 from support import ROOT, script
 
 from builders.interpreters import find_interpreter
-from ci.smoker import wheel_arch, wheel_runtime, wheel_tensorflow
+from ci.proof.smoker import wheel_arch, wheel_runtime, wheel_tensorflow
 from smoke_lambda import events
 from smoke_lambda.flatbuffer import (
     CODE_BUILTIN,

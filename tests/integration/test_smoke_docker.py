@@ -21,7 +21,7 @@ from builders.matrix import Runtime, load_matrix
 from builders.progress import Reporter
 from ci.images.bases import BaseImages
 from ci.images.standin.make import LABEL as MADE_FROM
-from ci.smoker import DockerSmoker
+from ci.proof.smoker import DockerSmoker
 from smoke_lambda import container, docker, events
 from smoke_lambda.flatbuffer import CODE_VERSION, field_position, operator_codes
 from smoke_lambda.function import PATH, Function

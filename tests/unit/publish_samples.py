@@ -17,8 +17,8 @@ import test_builders_wheel
 from builders.audit import AuditReport
 from builders.audit.report import Check as AuditCheck
 from builders.matrix import Target, load_matrix
-from ci.conformer import Subject, corpus_of
-from ci.prove import Proof
+from ci.proof.conformer import Subject, corpus_of
+from ci.proof.prove import Proof
 from ci.publish.documents import BEGIN, END, WHEELS_PAGE
 from ci.publish.hosting import Hosting
 from ci.publish.manifest import PROJECT

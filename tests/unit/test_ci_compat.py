@@ -17,8 +17,8 @@ from builders.errors import SmokeError, UsageError
 from builders.interpreters import Interpreter
 from builders.matrix import load_matrix
 from ci import compat as command
-from ci import survey as module
-from ci.survey import (
+from ci.proof import survey as module
+from ci.proof.survey import (
     CANNOT_RUN,
     NOT_INSTALLED,
     NOT_LOADED,

@@ -13,8 +13,8 @@ from conform_samples import entry
 from builders.errors import UsageError
 from builders.matrix import Runtime, load_matrix
 from ci import conform
-from ci.conformer import Subject, numpy_of, parts_of, subject_of
-from ci.prove import COMPARED_BY, SMOKE, SMOKED_BY
+from ci.proof.conformer import Subject, numpy_of, parts_of, subject_of
+from ci.proof.prove import COMPARED_BY, SMOKE, SMOKED_BY
 from smoke_lambda.conform import delegated, settings
 from smoke_lambda.conform.corpus import Model
 from smoke_lambda.conform.report import Failure, summed_up

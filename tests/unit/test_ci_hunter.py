@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.hunter import Maker
+from ci.proof.hunter import Maker
 from smoke_lambda.conform import MARK
 from smoke_lambda.conform.graph import Graph, draw_graph
 

@@ -117,7 +117,7 @@ def test_every_wheel_has_its_core_machine_and_image(capsys: pytest.CaptureFixtur
         (["builders/sources/9.9.9.toml"], ENDS),  # no row has it yet: as any of builders/
         (["builders/cmake/CMakeLists.txt", "README.md"], ENDS),
         (["smoke_lambda/app.py"], ENDS),
-        (["ci/prove.py"], ENDS),
+        (["ci/proof/prove.py"], ENDS),
         (["smoke_lambda/requirements/cp310-numpy-2.2.6.txt"], both("cp310")),
         (
             ["smoke_lambda/requirements/cp310-numpy-2.2.6.txt", "builders/core.py"],

@@ -10,7 +10,7 @@ import pytest
 from builders.errors import SmokeError, UsageError
 from ci import ops
 from ci.pages.ops_page import operators_page
-from ci.smoker import NativeSmoker
+from ci.proof.smoker import NativeSmoker
 from smoke_lambda.ops import EMPTY, Ops, load_ops
 
 CODES = {"ADD": 0, "MUL": 18, "CALL": 31}

@@ -15,10 +15,10 @@ from builders.errors import EngineError
 from builders.matrix import Runtime, load_matrix
 from builders.native import NativeRunner
 from builders.progress import Reporter
-from ci import runners
 from ci.images.bases import BaseImages
-from ci.runners import Wanted, choose
-from ci.smoker import DockerSmoker, NativeSmoker
+from ci.proof import runners
+from ci.proof.runners import Wanted, choose
+from ci.proof.smoker import DockerSmoker, NativeSmoker
 
 MATRIX = load_matrix()
 TARGET = MATRIX.target("tf2.14.1-cp312-x86_64")

@@ -16,8 +16,9 @@ from builders.errors import EngineError
 from builders.matrix import Runtime, load_matrix
 from builders.progress import Reporter
 from ci import smoke
-from ci.show import show_smoke
-from ci.smoker import DockerSmoker, NativeSmoker
+from ci.proof import runners
+from ci.proof.show import show_smoke
+from ci.proof.smoker import DockerSmoker, NativeSmoker
 from smoke_lambda import events
 
 RUNTIMES = [load_matrix().runtime(python) for python in ("3.11", "3.12")]
@@ -87,9 +88,9 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine, with no base images."""
     monkeypatch.setattr(Bases, "pulled", set(), raising=False)
     monkeypatch.setattr(Bases, "made", set(), raising=False)
-    monkeypatch.setattr(smoke, "BaseImages", Bases)
+    monkeypatch.setattr(runners, "BaseImages", Bases)
     monkeypatch.setattr(
-        smoke, "find_engine", lambda: Engine(client=Path("d"), version="20.10", arch="x86_64")
+        runners, "find_engine", lambda: Engine(client=Path("d"), version="20.10", arch="x86_64")
     )
     monkeypatch.setattr(Engine, "image_id", lambda _self, name: f"sha256:{name}")
 
@@ -108,14 +109,14 @@ def choose(tmp_path: Path) -> Choose:
     def chosen(runner: str, base: str = "") -> tuple[object, str]:
         console = Console(width=200, record=True, file=(tmp_path / "out").open("w"))
         targets = [(runtime, "x86_64") for runtime in RUNTIMES]
-        found = smoke.choose(runner, base, targets, Cache(tmp_path), Reporter(console))
+        found = runners.choose_smoker(runner, base, targets, Cache(tmp_path), Reporter(console))
         return found, console.export_text()
 
     return chosen
 
 
 def test_without_an_engine(choose: Choose, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(smoke, "find_engine", no_engine)
+    monkeypatch.setattr(runners, "find_engine", no_engine)
     found, said = choose("auto")
     assert isinstance(found, NativeSmoker)
     assert "runner: native (no Docker engine is running)" in said
@@ -190,7 +191,7 @@ def run(
     monkeypatch: pytest.MonkeyPatch, found: dict[str, Any], *arguments: str | Path
 ) -> tuple[int, Smoker]:
     smoker = Smoker(found)
-    monkeypatch.setattr(smoke, "choose", lambda *_arguments: smoker)
+    monkeypatch.setattr(smoke, "choose_smoker", lambda *_arguments: smoker)
     return smoke.main([str(argument) for argument in arguments]), smoker
 
 

@@ -11,8 +11,8 @@ import pytest
 from builders.cache import Cache
 from builders.errors import SmokeError
 from builders.matrix import Runtime, load_matrix
-from ci import smoker as module
-from ci.smoker import DockerSmoker, wheel_arch
+from ci.proof import smoker as module
+from ci.proof.smoker import DockerSmoker, wheel_arch
 from smoke_lambda import docker
 
 CP311 = load_matrix().runtime("3.11")

@@ -11,11 +11,11 @@ import pytest
 from publish_samples import CP312, HOSTING, MATRIX, SOURCE, write_wheel
 
 from builders.cache import sha256_of
+from ci.proof.source_state import ROOT, source_state
 from ci.publish.hosting import NOWHERE
 from ci.publish.intake import take_in
 from ci.publish.product import provenance_path, read_contents
 from ci.publish.provenance import make_statement
-from ci.source_state import ROOT, source_state
 
 
 def statement(folder: Path, changes: dict[str, Any] | None = None) -> Any:  # noqa: ANN401

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from builders.errors import SmokeError, UsageError
 from builders.matrix import load_matrix
-from ci.show import show_model
+from ci.proof.show import show_model
 from smoke_lambda import events, model
 from smoke_lambda.flatbuffer import (
     CODE_VERSION,

@@ -13,7 +13,7 @@ from packaging.version import Version
 
 from builders.errors import ConformError, UsageError
 from builders.matrix import Runtime, Target
-from ci.smoker import Smoker, Step
+from ci.proof.smoker import Smoker, Step
 from smoke_lambda.conform import delegated
 from smoke_lambda.conform.corpus import Model
 from smoke_lambda.conform.report import ConformReport

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +10,14 @@ from builders.cache import Cache
 from builders.docker import DockerRunner, Images
 from builders.engine import Engine, find_engine
 from builders.errors import EngineError
+from builders.fetch import Fetcher
 from builders.matrix import Matrix, Runtime
 from builders.native import NativeRunner
 from builders.progress import Reporter
 from builders.runner import Runner
 from ci.images.bases import BaseImages
 from ci.images.builder import builder_python
-from ci.smoker import DockerSmoker, NativeSmoker, Smoker
+from ci.proof.smoker import DockerSmoker, ModelSmoker, NativeSmoker, Smoker
 
 RUNNERS = ("auto", "native", "docker")
 
@@ -115,3 +117,68 @@ def docker(
         upstream_warnings=wanted.upstream_warnings,
     )
     return runner, DockerSmoker(engine, bases, cache)
+
+
+def choose_smoker(
+    runner: str,
+    base: str,
+    targets: Sequence[tuple[Runtime, str]],
+    cache: Cache,
+    reporter: Reporter,
+) -> ModelSmoker:
+    """Where to run wheels of these Pythons and architectures; says so, and why.
+
+    Args:
+        runner: one of RUNNERS.
+        base: an image instead of AWS's, or nothing.
+
+    Raises:
+        EngineError: Docker was asked for, and there is no engine or no base image.
+    """
+    asked = runner == "docker" or (base and runner == "auto")
+    why = "it was asked for"
+    if runner != "native":
+        try:
+            smoker = _docker_smoker(base, targets, cache, reporter, make=bool(asked))
+        except EngineError as error:
+            if asked:
+                raise
+            why = error.what.strip()
+        else:
+            found = ", ".join(dict.fromkeys(smoker.place(*target).split()[1] for target in targets))
+            reporter.say(f"runner: docker (engine {smoker.engine.version}; {found})")
+            return smoker
+    reporter.say(f"runner: native ({why})")
+    return NativeSmoker(cache, Fetcher(cache))
+
+
+def _docker_smoker(
+    base: str,
+    targets: Sequence[tuple[Runtime, str]],
+    cache: Cache,
+    reporter: Reporter,
+    *,
+    make: bool,
+) -> DockerSmoker:
+    """A smoker on AWS's images or the one that was named, else on stand-ins.
+
+    Args:
+        make: whether stand-ins may be made now; else they must be there.
+    """
+    engine = find_engine()
+
+    def smoker(*, stand_ins: bool, offline: bool) -> DockerSmoker:
+        logs = cache.root / "logs"
+        bases = BaseImages(
+            engine, cache, reporter, logs, named=base, stand_ins=stand_ins, offline=offline
+        )
+        for runtime, arch in targets:
+            bases.get(runtime, arch)
+        return DockerSmoker(engine, bases, cache)
+
+    if make:
+        return smoker(stand_ins=True, offline=False)
+    try:
+        return smoker(stand_ins=True, offline=True)
+    except EngineError:
+        return smoker(stand_ins=False, offline=False)

@@ -11,7 +11,7 @@ from builders.headers import LOCK_FILE
 from builders.matrix import MATRIX_FILE, TensorFlow
 from builders.sources import SOURCES
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 # What a wheel's bytes come from; everything else only tests, publishes or explains.
 BUILDERS = ROOT / "builders"
 

@@ -16,9 +16,9 @@ from builders.cache import Cache
 from builders.errors import SmokeError, UsageError
 from builders.interpreters import find_interpreter
 from builders.matrix import Runtime
-from ci.conformer import Subject, numpy_of
-from ci.smoker import Smoker, Step
-from ci.upstream_tests.run import tensorflow_python
+from ci.proof.conformer import Subject, numpy_of
+from ci.proof.smoker import Smoker, Step
+from ci.proof.tensorflow_environment import tensorflow_python
 from smoke_lambda.conform import MARK
 from smoke_lambda.conform.graph import Graph, as_data
 from smoke_lambda.conform.hunt import Failure, Hunt, hunt
@@ -26,7 +26,7 @@ from smoke_lambda.conform.run import all_models, conform, corpus_digest
 from smoke_lambda.conform.session import Corpus, Site
 from smoke_lambda.lock import TRAIN_PYTHON
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 QUIET = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
 
 

@@ -19,8 +19,8 @@ from builders.cache import Cache, key_of, recipe, sha256_of, write_atomically
 from builders.errors import AuditError, ConformError, SmokeError, UserError
 from builders.matrix import MATRIX_FILE, Matrix, Target
 from builders.runner import Runner
-from ci.conformer import compare, corpus_of, parts_of, subject_of
-from ci.smoker import Smoker
+from ci.proof.conformer import compare, corpus_of, parts_of, subject_of
+from ci.proof.smoker import Smoker
 from smoke_lambda.conform.report import summed_up
 from smoke_lambda.conform.settings import WHOLE
 from smoke_lambda.native import FLOAT32, INT8

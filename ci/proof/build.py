@@ -1,0 +1,80 @@
+"""Make the wheels of some targets, prove them, and put them into a folder with their records."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from builders.cache import CACHE_VARIABLE
+from builders.errors import DiskFullError, UserError
+from builders.matrix import Target
+from ci.proof.prove import Proof, Prover
+from ci.proof.source_state import source_state
+
+# The sources unpacked, a core's objects, the compiler's cache, and room to breathe.
+NEEDED_BYTES = 4_000_000_000
+
+
+class Build:
+    """The targets of one command, from source to proven wheels in a folder."""
+
+    def __init__(
+        self, prover: Prover, targets: Sequence[Target], out: Path, *, keep_going: bool
+    ) -> None:
+        self.prover = prover
+        self.runner = prover.runner
+        self.targets = targets
+        self.out = out
+        self.keep_going = keep_going
+        self.proofs: list[Proof] = []
+
+    def run(self) -> list[UserError]:
+        """Make and prove every wheel.
+
+        Returns:
+            What failed: with `keep_going` all failures, else none.
+
+        Raises:
+            UserError: without `keep_going`, the first failure.
+        """
+        _check_space(self.runner.cache.root)
+        failures: list[UserError] = []
+        wheels: list[tuple[Target, Path]] = []
+        for target in self.targets:
+            try:
+                wheels.append((target, self.runner.wheel(target)))
+            except UserError as error:
+                if not self.keep_going:
+                    raise
+                failures.append(error)
+        for proof in self.prover.prove(wheels, jobs=self.runner.jobs):
+            self.proofs.append(proof)
+            self._publish(proof)
+            failure = proof.failure
+            if failure is not None:
+                failures.append(failure)
+        self.proofs.sort(key=lambda proof: self.targets.index(proof.target))
+        return failures
+
+    def _publish(self, proof: Proof) -> None:
+        """Put a wheel into the folder that was asked for, its records beside it."""
+        records = self.out / "records"
+        records.mkdir(parents=True, exist_ok=True)
+        record = records / f"{proof.wheel.name}.json"
+        # A record without its wheel is harmless; a wheel that has another's is not.
+        found = proof.as_json() | {"source": source_state(proof.target.tensorflow)}
+        record.write_text(json.dumps(found, indent=2))
+        temporary = self.out / f".{proof.wheel.name}.new"
+        shutil.copyfile(proof.wheel, temporary)
+        temporary.replace(self.out / proof.wheel.name)
+
+
+def _check_space(root: Path) -> None:
+    free = shutil.disk_usage(root).free
+    if free < NEEDED_BYTES:
+        raise DiskFullError(
+            f"{root} has {free / 1e9:.1f} GB free, and a build needs {NEEDED_BYTES / 1e9:.0f} GB",
+            remedy=f"free some, or set {CACHE_VARIABLE} to a folder elsewhere",
+        )

@@ -1,0 +1,28 @@
+"""The environment with the real TensorFlow, which wheels are compared with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from builders.cache import Cache, key_of, sha256_of
+from builders.interpreters import Interpreter
+from smoke_lambda.lock import TRAIN
+from smoke_lambda.native import make_environment
+
+# The TensorFlow that trains the models of the smoke test: its converter makes the models of
+# upstream's tests, too, and its modules are what those import besides the interpreter.
+REQUIREMENTS = TRAIN.with_suffix(".txt")
+
+
+def tensorflow_python(interpreter: Interpreter, cache: Cache, log: Path) -> Path:
+    """The Python of an environment with TensorFlow, made now if the cache has none."""
+    key = {
+        "requirements": sha256_of(REQUIREMENTS),
+        "python": (str(interpreter.executable), interpreter.version, interpreter.arch),
+    }
+
+    def make(folder: Path) -> None:
+        make_environment(interpreter.executable, REQUIREMENTS, folder / "environment", log)
+
+    folder = cache.product("tensorflow-environment", key_of(key), make)
+    return folder / "environment" / "bin" / "python"
