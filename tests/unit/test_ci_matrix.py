@@ -14,11 +14,12 @@ import pytest
 from builders.errors import UsageError
 from builders.matrix import Matrix, TensorFlow, load_matrix
 from builders.sources import is_locked, load_lock
-from ci import changes
 from ci import matrix as module
-from ci.changes import changed_files, needed, old_matrix
-from ci.matrix import ROOT, github_output, plan, published, run
-from ci.rules import RULES_FILE, load_rules, parse_rules
+from ci.jobs import changes
+from ci.jobs.changes import changed_files, needed, old_matrix
+from ci.jobs.plan import github_output, plan, published
+from ci.jobs.rules import RULES_FILE, load_rules, parse_rules
+from ci.matrix import ROOT, run
 
 MATRIX = load_matrix()
 RULES = load_rules(MATRIX)

@@ -15,13 +15,15 @@ import yaml
 
 from builders.matrix import load_matrix
 from ci import gate
-from ci.matrix import ROOT, github_output, plan
-from ci.rules import load_rules
+from ci.jobs.gate import failures
+from ci.jobs.plan import github_output, plan
+from ci.jobs.rules import load_rules
+from ci.matrix import ROOT
 
 FOLDER = ROOT / ".github" / "workflows"
 FILES = sorted(FOLDER.glob("*.yml"))
 WORKFLOWS = {path.name: yaml.safe_load(path.read_text()) for path in FILES}
-PINS = tomllib.loads((ROOT / "ci" / "actions.toml").read_text())["action"]
+PINS = tomllib.loads((ROOT / "ci" / "jobs" / "actions.toml").read_text())["action"]
 
 Job = dict[str, Any]
 
@@ -133,7 +135,7 @@ def test_the_gate_needs_every_job_and_agrees_with_their_conditions(workflow: Job
             for name in names:
                 if outputs[output] == "false":
                     results[name]["result"] = "skipped"
-        assert gate.failures(results, conditions) == []
+        assert failures(results, conditions) == []
 
 
 @every_job

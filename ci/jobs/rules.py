@@ -1,4 +1,4 @@
-"""The rules of ci/rules.toml: which wheels a changed file calls for, and on what machines."""
+"""The rules of ci/jobs/rules.toml: which wheels a changed file calls for, and on what machines."""
 
 from __future__ import annotations
 

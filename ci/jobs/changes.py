@@ -9,9 +9,9 @@ from pathlib import Path
 
 from builders.errors import UsageError
 from builders.matrix import MATRIX_FILE, Matrix, Target, parse_matrix
-from ci.rules import Rules
+from ci.jobs.rules import Rules
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def needed(

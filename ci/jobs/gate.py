@@ -1,0 +1,44 @@
+"""Whether every job of a workflow that was required passed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from builders.errors import UsageError
+
+PLAN = "plan"
+
+
+def failures(
+    jobs: Mapping[str, Mapping[str, Any]], conditions: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """What is wrong with the results of jobs.
+
+    A job must have succeeded. One with a condition must have done so where the plan
+    says so, and else been skipped: what runs though it was not to is wrong as well.
+
+    Args:
+        jobs: as GitHub's `needs` context has them, the one that plans among them.
+        conditions: output of the plan (`true` or `false`) -> the jobs that it decides on.
+
+    Raises:
+        UsageError: there is no plan, or no such output or job.
+    """
+    if PLAN not in jobs:
+        raise UsageError(f"there is no job {PLAN!r} among those that the gate needs")
+    outputs = jobs[PLAN].get("outputs", {})
+    expected = dict.fromkeys(jobs, "success")
+    for output, names in conditions.items():
+        for name in names:
+            if name not in jobs:
+                raise UsageError(f"the gate does not need a job {name!r}")
+            if outputs.get(output) == "false":
+                expected[name] = "skipped"
+            elif outputs.get(output) != "true":
+                expected[name] = f"the plan's word in {output!r}"
+    return [
+        f"{name}: expected {expected[name]}, found {job.get('result')}"
+        for name, job in jobs.items()
+        if job.get("result") != expected[name]
+    ]

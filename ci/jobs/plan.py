@@ -1,0 +1,107 @@
+"""The plan of a CI service's jobs: the cores and wheels that it is to make."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from packaging.utils import parse_wheel_filename
+
+from builders.matrix import Target, load_matrix
+from ci.images.bases import AWS
+from ci.upstream_tests.native.parts import ARCH
+
+PULL_REQUEST, PUSH = "pull_request", "push"
+EVENTS = (PULL_REQUEST, PUSH, "schedule", "workflow_dispatch")
+
+Published = tuple[str, int, str, str]
+
+
+def plan(
+    targets: Sequence[Target],
+    runners: Mapping[str, str],
+    locked: Mapping[tuple[str, str], tuple[str, str]],
+    event: str,
+    there: Collection[Published],
+) -> dict[str, Any]:
+    """The jobs for these targets.
+
+    A published wheel is built and proven again, and not published again: whether its
+    bytes are the same depends on the origin of its sources, and they never change.
+
+    Args:
+        runners: the label of a machine, by architecture.
+        locked: a core's key and the origin of its sources, by TensorFlow and
+            architecture; there is none where the sources are not locked.
+        event: only a push publishes.
+        there: what is published.
+    """
+
+    def core(target: Target) -> tuple[str, str] | tuple[None, None]:
+        return locked.get((target.tensorflow.version, target.arch), (None, None))
+
+    new = {target.identifier for target in targets if _published(target) not in there}
+    cores = {
+        (target.tensorflow.version, target.arch): {
+            "name": f"tf{target.tensorflow.version}-{target.arch}",
+            "tensorflow": target.tensorflow.version,
+            "arch": target.arch,
+            "origin": core(target)[1],
+            "key": core(target)[0],
+            # Cores are cross-compiled, on the kind of machine that there is most of.
+            "runner": runners["x86_64"],
+        }
+        for target in targets
+    }
+    wheels = [
+        {
+            "target": target.identifier,
+            "tensorflow": target.tensorflow.version,
+            "python": target.runtime.python,
+            "tag": target.runtime.tag,
+            "arch": target.arch,
+            "core": f"tf{target.tensorflow.version}-{target.arch}",
+            "origin": core(target)[1],
+            "runner": runners[target.arch],
+            "base": AWS.format(python=target.runtime.python),
+            "artifact": f"wheel-{'new' if target.identifier in new else 'again'}-"
+            f"{target.identifier}",
+            "state": "verified" if target.verified else "declared",
+        }
+        for target in targets
+    ]
+    return {
+        "event": event,
+        "build": bool(wheels),
+        "publish": event == PUSH and bool(new),
+        "deploy": event == PUSH,
+        "cores": list(cores.values()),
+        # Those that upstream's C++ tests run against.
+        "native": [core for core in cores.values() if core["arch"] == ARCH],
+        "wheels": wheels,
+    }
+
+
+def published(folder: Path) -> set[Published]:
+    """What a folder of wheels has: TensorFlow, build number, Python's tag, architecture."""
+    found = set()
+    for path in folder.glob("*.whl"):
+        _, version, build, tags = parse_wheel_filename(path.name)
+        for tag in tags:
+            arch = next((a for a in load_matrix().architectures if tag.platform.endswith(a)), "")
+            found.add((str(version), build[0] if build else 0, tag.interpreter, arch))
+    return found
+
+
+def _published(target: Target) -> Published:
+    return (target.tensorflow.version, target.tensorflow.build, target.runtime.tag, target.arch)
+
+
+def github_output(found: Mapping[str, Any]) -> str:
+    """A plan as the outputs of a step: `name=JSON`, a line each."""
+    return "\n".join(
+        f"{name}={value if isinstance(value, str) else json.dumps(value)}"
+        for name, value in found.items()
+    )
