@@ -13,11 +13,8 @@ from builders.errors import UsageError
 from builders.matrix import load_matrix
 from ci.publish.finding import find_hosting
 from ci.publish.manifest import State
+from ci.publish.places import README, ROOT, WHEELS
 from ci.publish.publisher import Decision, Plan, Publisher
-
-ROOT = Path(__file__).parent.parent.parent
-WHEELS = ROOT / "wheels"
-README = ROOT / "README.md"
 
 EXAMPLES = f"""\
 examples:

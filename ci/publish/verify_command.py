@@ -17,9 +17,9 @@ from builders.errors import PublishError
 from builders.matrix import Matrix, Target, load_matrix
 from builders.native import NativeRunner
 from builders.progress import Reporter
-from ci.publish.command import README, WHEELS
 from ci.publish.hosting import read_hosting
 from ci.publish.manifest import Manifest, read_manifest
+from ci.publish.places import README, WHEELS
 from ci.publish.rebuild import rebuild
 from ci.publish.tree import Tree
 from ci.publish.verify import document_faults, faults

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
 from collections.abc import Sequence
@@ -16,16 +17,17 @@ from builders.cache import Cache, default_root
 from builders.cli import EXIT_CODES, command_parser, guarded
 from builders.errors import SmokeError, UsageError
 from builders.interpreters import Interpreter, find_interpreter
-from builders.matrix import Matrix, Target, load_matrix
+from builders.matrix import load_matrix
 from builders.native import NativeRunner
 from builders.progress import Reporter, table_console
-from ci.proof.smoker import parsed_name
-from ci.publish.manifest import read_manifest
 from ci.upstream_tests.expected import load_version
-from ci.upstream_tests.native.command import run_native
+from ci.upstream_tests.native.core_tests import run_on_core
+from ci.upstream_tests.native.parts import ARCH
+from ci.upstream_tests.native.plan import load_plan
 from ci.upstream_tests.report import Report
 from ci.upstream_tests.run import TESTS, run_tests
 from ci.upstream_tests.show import show_report
+from ci.upstream_tests.wheels import published, target_of
 from smoke_lambda.lock import TRAIN_PYTHON
 
 WHEELS = Path(__file__).parent.parent.parent / "wheels"
@@ -101,39 +103,32 @@ def run_wheels(options: argparse.Namespace, runner: NativeRunner) -> int:
     return 0 if all(report.ok for report in reports) else SmokeError.exit_code
 
 
-def published(folder: Path) -> list[Path]:
-    """The current published wheels that can be tested here, one per TensorFlow version.
-
-    Raises:
-        UsageError: there is none.
-    """
-    found = [
-        folder / wheel.file
-        for wheel in read_manifest(folder).current
-        if (wheel.python, wheel.arch) == (TRAIN_PYTHON, platform.machine())
-    ]
-    if not found:
-        raise UsageError(
-            f"no wheel of Python {TRAIN_PYTHON} for {platform.machine()} is published",
-            remedy="name one that ./scripts/build made",
-        )
-    return found
-
-
-def target_of(wheel: Path, matrix: Matrix) -> Target:
-    """The target that a wheel's name says it is of.
-
-    Raises:
-        UsageError: there is no such file, or TensorFlow's environment cannot load it.
-    """
-    _, version, _, tags = parsed_name(wheel)
-    runtime, arch = matrix.runtime(TRAIN_PYTHON), platform.machine()
-    if not any(t.interpreter == runtime.tag and t.platform.endswith(arch) for t in tags):
-        raise UsageError(
-            f"{wheel.name} is not of Python {TRAIN_PYTHON} for {arch}",
-            remedy="choose one that is: the locked TensorFlow is for that Python",
-        )
-    return Target(tensorflow=matrix.tensorflow(str(version)), runtime=runtime, arch=arch)
+def run_native(options: argparse.Namespace, runner: NativeRunner) -> int:
+    """Run the C++ tests of each TensorFlow version that is asked for; gives the exit code."""
+    if platform.machine() != ARCH:
+        raise UsageError(f"the C++ tests are for {ARCH}", remedy="run them on such a machine")
+    matrix = load_matrix()
+    wanted = [matrix.tensorflow(v) for v in options.tensorflow or (matrix.recommended.version,)]
+    plans = {tensorflow.version: load_plan(tensorflow.version) for tensorflow in wanted}
+    runner.jobs = options.jobs or len(os.sched_getaffinity(0))
+    with runner.reporter.showing():
+        reports = [
+            run_on_core(
+                tensorflow,
+                plans[tensorflow.version],
+                runner,
+                only=options.only,
+                everything=options.all,
+            )
+            for tensorflow in wanted
+        ]
+    if options.json:
+        print(json.dumps([report.as_json() for report in reports], indent=2))
+    else:
+        for report in reports:
+            name = f"C++ tests of TensorFlow {report.version.tensorflow}"
+            show_report(report, table_console(), name)
+    return 0 if all(report.ok for report in reports) else SmokeError.exit_code
 
 
 def show(report: Report, console: Console) -> None:

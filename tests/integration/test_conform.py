@@ -14,7 +14,7 @@ from support import ROOT, script
 
 from builders.errors import ConformError, UsageError
 from builders.interpreters import find_interpreter
-from ci.publish.command import WHEELS
+from ci.publish.places import WHEELS
 
 pytestmark = pytest.mark.integration
 

@@ -14,7 +14,7 @@ from test_smoke_wheels import interpreter
 
 from builders.errors import SmokeError
 from ci.publish.manifest import read_manifest
-from ci.upstream_tests.command import published
+from ci.upstream_tests.wheels import published
 from smoke_lambda.lock import TRAIN_PYTHON
 
 pytestmark = pytest.mark.integration

@@ -19,7 +19,7 @@ from builders.matrix import load_matrix, read_toml
 from builders.sources import ORIGINS, load_lock
 from ci.upstream_tests import command as whole
 from ci.upstream_tests.expected import FAILED, LEFT_OUT, PASSED, SKIPPED
-from ci.upstream_tests.native import command
+from ci.upstream_tests.native import core_tests
 from ci.upstream_tests.native.parts import GOOGLETEST, Parts
 from ci.upstream_tests.native.plan import (
     SOURCES,
@@ -334,7 +334,7 @@ def test_the_first_error_says_what_is_wrong() -> None:
 
 def test_the_programs_that_are_asked_for(tree: Tree) -> None:
     def names(*patterns: str, everything: bool = False) -> list[str]:
-        found = command.chosen(tree.programs, patterns, everything=everything)
+        found = core_tests.chosen(tree.programs, patterns, everything=everything)
         return [p.name for p in found]
 
     assert names() == ["delegate/mean_test", "kernels/add_test"]
@@ -349,11 +349,11 @@ def test_each_program_has_an_outcome(
 ) -> None:
     add, old = program(tree, "kernels/add_test"), program(tree, "kernels/old_test")
     mean = program(tree, "delegate/mean_test")
-    monkeypatch.setattr(command, "run_program", lambda p, *_: [Outcome(f"{p.name}:A.a", PASSED)])
+    monkeypatch.setattr(core_tests, "run_program", lambda p, *_: [Outcome(f"{p.name}:A.a", PASSED)])
     place = workshop(tree, tmp_path)
     place.__dict__["library"] = tmp_path / "core.so"
     done = Compiled({add: tmp_path}, {mean: "x.cc:1: error: wrong"})
-    found = command.outcomes_of_programs([add, old, mean], done, place, 1)
+    found = core_tests.outcomes_of_programs([add, old, mean], done, place, 1)
     assert [(o.test, o.outcome) for o in found] == [
         ("kernels/add_test:A.a", PASSED),
         ("kernels/old_test:*", LEFT_OUT),

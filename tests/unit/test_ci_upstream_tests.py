@@ -26,6 +26,7 @@ from ci.upstream_tests.expected import (
 from ci.upstream_tests.models import Conversion, read_conversions
 from ci.upstream_tests.report import Outcome, Report, outcomes_of
 from ci.upstream_tests.run import ending, run_probe
+from ci.upstream_tests.wheels import published, target_of
 from smoke_lambda.lock import TRAIN_PYTHON
 
 MATRIX = load_matrix()
@@ -343,15 +344,15 @@ def test_tests_of_another_interpreter_are_an_error(tmp_path: Path) -> None:
 
 
 def test_the_published_wheels_are_the_default() -> None:
-    wheels = command.published(command.WHEELS)
-    versions = [command.target_of(wheel, MATRIX).tensorflow.version for wheel in wheels]
+    wheels = published(command.WHEELS)
+    versions = [target_of(wheel, MATRIX).tensorflow.version for wheel in wheels]
     assert versions
     assert len(set(versions)) == len(versions)
 
 
 def test_nothing_published_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is published"):
-        command.published(tmp_path)
+        published(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -372,7 +373,7 @@ def test_a_wheel_that_cannot_be_tested_is_refused(
     if "absent" not in name:
         wheel.touch()
     with pytest.raises(UsageError):
-        command.target_of(wheel, MATRIX)
+        target_of(wheel, MATRIX)
 
 
 @pytest.mark.parametrize(

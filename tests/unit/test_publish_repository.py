@@ -10,10 +10,10 @@ import pytest
 from builders.errors import PublishError
 from builders.matrix import load_matrix
 from ci.publish.changes import refresh
-from ci.publish.command import README, ROOT, WHEELS
 from ci.publish.documents import BEGIN, END, wheels_page, with_install
 from ci.publish.hosting import NOWHERE, read_hosting
 from ci.publish.manifest import Manifest, read_manifest
+from ci.publish.places import README, ROOT, WHEELS
 from ci.publish.verify import document_faults, faults
 from ci.publish.versions import OLDER
 

@@ -1,58 +1,40 @@
-"""`./scripts/upstream-tests --native`: upstream's C++ tests against a core."""
+"""Compiles and runs upstream's C++ tests against the core of one TensorFlow version."""
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-from argparse import Namespace
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 
 from builders.cache import digest_files
 from builders.core import Core
-from builders.errors import SmokeError, UsageError
-from builders.matrix import TensorFlow, load_matrix
+from builders.errors import UsageError
+from builders.matrix import TensorFlow
 from builders.native import NativeRunner
-from builders.progress import describe, table_console
+from builders.progress import describe
 from builders.sources import fetch_sources, load_lock
 from builders.trees import make_trees
 from ci.upstream_tests.expected import FAILED, LEFT_OUT
 from ci.upstream_tests.native.parts import ARCH, Parts
-from ci.upstream_tests.native.plan import SOURCES, Plan, Program, Tree, load_plan
+from ci.upstream_tests.native.plan import SOURCES, Plan, Program, Tree
 from ci.upstream_tests.native.programs import Compiled, Workshop
 from ci.upstream_tests.native.run import run_program
 from ci.upstream_tests.report import Outcome, Report
-from ci.upstream_tests.show import show_report
 
 
-def run_native(options: Namespace, runner: NativeRunner) -> int:
-    """Run the tests of each TensorFlow version that is asked for; gives the exit code."""
-    if platform.machine() != ARCH:
-        raise UsageError(f"the C++ tests are for {ARCH}", remedy="run them on such a machine")
-    matrix = load_matrix()
-    wanted = [matrix.tensorflow(v) for v in options.tensorflow or (matrix.recommended.version,)]
-    plans = {tensorflow.version: load_plan(tensorflow.version) for tensorflow in wanted}
-    runner.jobs = options.jobs or len(os.sched_getaffinity(0))
-    with runner.reporter.showing():
-        reports = [
-            test_core(tensorflow, plans[tensorflow.version], options, runner)
-            for tensorflow in wanted
-        ]
-    if options.json:
-        print(json.dumps([report.as_json() for report in reports], indent=2))
-    else:
-        for report in reports:
-            name = f"C++ tests of TensorFlow {report.version.tensorflow}"
-            show_report(report, table_console(), name)
-    return 0 if all(report.ok for report in reports) else SmokeError.exit_code
-
-
-def test_core(
-    tensorflow: TensorFlow, plan: Plan, options: Namespace, runner: NativeRunner
+def run_on_core(
+    tensorflow: TensorFlow,
+    plan: Plan,
+    runner: NativeRunner,
+    *,
+    only: Sequence[str],
+    everything: bool,
 ) -> Report:
     """Compile and run the tests of one TensorFlow version.
+
+    Args:
+        only: patterns of the programs' names; empty: all or those of CI.
+        everything: whether all are meant.
 
     Raises:
         UsageError: no program is asked for.
@@ -65,7 +47,7 @@ def test_core(
         tensorflow.version, sources, runner.cache, runner.fetcher, lambda _name: lambda _d, _t: None
     )
     tree = Tree(trees / "tensorflow", plan)
-    programs = chosen(tree.programs, options.only, everything=options.all)
+    programs = chosen(tree.programs, only, everything=everything)
     log = runner.log(f"upstream native tf{tensorflow.version}")
     parts = Parts(tensorflow, tree, trees, googletest, runner.cache, runner.toolchain, log)
     workshop = Workshop(parts, core)
