@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from builders.matrix import load_matrix
-from ci import layer
+from ci.commands import layer
 from ci.layers import layer_plan
 from ci.layers.layer_zip import AWS_ARCH
 

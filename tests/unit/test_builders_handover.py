@@ -21,7 +21,7 @@ from builders.matrix import load_matrix
 from builders.native import NativeRunner
 from builders.progress import Reporter
 from builders.sources import is_locked, load_lock
-from ci import core as command
+from ci.commands import core as command
 
 INPUTS = {"tensorflow": "2.14.1", "flags": ["-O3"]}
 KEY = key_of(INPUTS)

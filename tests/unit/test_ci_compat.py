@@ -16,7 +16,7 @@ from builders.cache import Cache
 from builders.errors import SmokeError, UsageError
 from builders.interpreters import Interpreter
 from builders.matrix import load_matrix
-from ci import compat as command
+from ci.commands import compat as command
 from ci.proof import survey as module
 from ci.proof.survey import (
     CANNOT_RUN,

@@ -12,7 +12,7 @@ from conform_samples import entry
 
 from builders.errors import UsageError
 from builders.matrix import Runtime, load_matrix
-from ci import conform
+from ci.commands import conform
 from ci.proof.conformer import Subject, numpy_of, parts_of, subject_of
 from ci.proof.prove import COMPARED_BY, SMOKE, SMOKED_BY
 from smoke_lambda.conform import delegated, settings

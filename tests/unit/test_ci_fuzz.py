@@ -16,7 +16,8 @@ from hypothesis.strategies import SearchStrategy
 from PIL import Image
 
 from builders.errors import UsageError
-from ci.fuzz import campaign, command, handler, images
+from ci.commands import fuzz as command
+from ci.fuzz import campaign, handler, images
 from ci.fuzz.campaign import Case, Finding
 from smoke_lambda import events
 

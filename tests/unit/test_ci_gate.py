@@ -7,7 +7,7 @@ import json
 import pytest
 
 from builders.errors import UsageError, UserError
-from ci.gate import VARIABLE, main, run
+from ci.commands.gate import VARIABLE, main, run
 from ci.jobs.gate import failures
 
 PLAN = {"result": "success", "outputs": {"build": "true", "publish": "false"}}

@@ -16,7 +16,7 @@ from builders.cache import Cache
 from builders.errors import ArchiveError, FetchError, UsageError
 from builders.matrix import Runtime, load_matrix
 from builders.wheel import wheel_name
-from ci import layer
+from ci.commands import layer
 from ci.layers import layer_content, layer_plan, layer_zip
 from smoke_lambda.lock import lock_path, locked
 

@@ -21,7 +21,7 @@ from builders.matrix import load_matrix
 from builders.native import NativeRunner
 from builders.progress import Reporter
 from builders.sources import SOURCES, load_lock
-from ci import lock as lock_command
+from ci.commands import lock as lock_command
 
 TENSORFLOW = load_matrix().tensorflow("2.14.1")
 LOCK = load_lock("2.14.1")

@@ -14,12 +14,12 @@ import pytest
 from builders.errors import UsageError
 from builders.matrix import Matrix, TensorFlow, load_matrix
 from builders.sources import is_locked, load_lock
-from ci import matrix as module
+from ci.commands import matrix as module
+from ci.commands.matrix import ROOT, run
 from ci.jobs import changes
 from ci.jobs.changes import changed_files, needed, old_matrix
 from ci.jobs.plan import github_output, plan, published
 from ci.jobs.rules import RULES_FILE, load_rules, parse_rules
-from ci.matrix import ROOT, run
 
 MATRIX = load_matrix()
 RULES = load_rules(MATRIX)
@@ -110,7 +110,15 @@ def test_every_wheel_has_its_core_machine_and_image(capsys: pytest.CaptureFixtur
     ("changed", "wanted"),
     [
         (["README.md"], []),
-        (["wheels/index.html", "tests/unit/test_ci_matrix.py", "ci/gate.py"], []),
+        (
+            [
+                "wheels/index.html",
+                "tests/unit/test_ci_matrix.py",
+                "ci/commands/gate.py",
+                "ci/jobs/gate.py",
+            ],
+            [],
+        ),
         ([".github/workflows/nightly.yml"], []),
         ([".github/workflows/ci.yml"], ENDS),
         (["builders/patches/tensorflow/a.patch"], ENDS),

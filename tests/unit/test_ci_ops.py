@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from builders.errors import SmokeError, UsageError
-from ci import ops
+from ci.commands import ops
 from ci.pages.ops_page import operators_page
 from ci.proof.smoker import NativeSmoker
 from smoke_lambda.ops import EMPTY, Ops, load_ops

@@ -15,7 +15,7 @@ from builders.engine import Engine
 from builders.errors import EngineError
 from builders.matrix import Runtime, load_matrix
 from builders.progress import Reporter
-from ci import smoke
+from ci.commands import smoke
 from ci.proof import runners
 from ci.proof.show import show_smoke
 from ci.proof.smoker import DockerSmoker, NativeSmoker

@@ -15,7 +15,8 @@ from builders.errors import EngineError
 from builders.fetch import Fetcher
 from builders.interpreters import Interpreter
 from builders.matrix import load_matrix
-from ci.images.standin import command, make
+from ci.commands import standin as command
+from ci.images.standin import make
 from ci.images.standin.make import DIFFERS, Maker, choose_recipe, copy_python, reference
 
 MATRIX = load_matrix()

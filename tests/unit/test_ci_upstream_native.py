@@ -17,7 +17,7 @@ from builders.core import Core
 from builders.errors import CompileError, UsageError
 from builders.matrix import load_matrix, read_toml
 from builders.sources import ORIGINS, load_lock
-from ci.upstream_tests import command as whole
+from ci.commands import upstream_tests as whole
 from ci.upstream_tests.expected import FAILED, LEFT_OUT, PASSED, SKIPPED
 from ci.upstream_tests.native import core_tests
 from ci.upstream_tests.native.parts import GOOGLETEST, Parts

@@ -12,7 +12,7 @@ from rich.console import Console
 from builders.errors import ArchiveError, SmokeError, UsageError
 from builders.interpreters import Interpreter
 from builders.matrix import Target, load_matrix
-from ci.upstream_tests import command
+from ci.commands import upstream_tests as command
 from ci.upstream_tests.expected import (
     FAILED,
     LEFT_OUT,

@@ -14,11 +14,11 @@ import pytest
 import yaml
 
 from builders.matrix import load_matrix
-from ci import gate
+from ci.commands import gate
+from ci.commands.matrix import ROOT
 from ci.jobs.gate import failures
 from ci.jobs.plan import github_output, plan
 from ci.jobs.rules import load_rules
-from ci.matrix import ROOT
 
 FOLDER = ROOT / ".github" / "workflows"
 FILES = sorted(FOLDER.glob("*.yml"))

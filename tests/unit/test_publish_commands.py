@@ -10,7 +10,8 @@ from publish_samples import CP39, CP312, HOSTING, MATRIX, Place, wheel_of, write
 from builders.errors import PublishError, UsageError
 from builders.matrix import Target
 from builders.native import NativeRunner
-from ci.publish import command, verify_command
+from ci.commands import publish as command
+from ci.commands import verify as verify_command
 from ci.publish.tree import Tree
 
 NAME, DATA = wheel_of(CP312)

@@ -12,7 +12,7 @@ import pytest
 import sam
 
 from builders.matrix import load_matrix
-from ci import layer
+from ci.commands import layer
 
 TF = f"tf{load_matrix().recommended.version}"
 TEMPLATE, IMAGE = sam.FOLDER / "template.yaml", sam.FOLDER / "template-image.yaml"

@@ -18,7 +18,7 @@ from ci.jobs.changes import changed_files, needed, old_matrix
 from ci.jobs.plan import EVENTS, PULL_REQUEST, PUSH, github_output, plan, published
 from ci.jobs.rules import load_rules
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 WHEELS = ROOT / "wheels"
 
 EXAMPLES = """\

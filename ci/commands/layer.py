@@ -19,7 +19,7 @@ from builders.progress import Reporter
 from ci.layers.layer_plan import find_wheels, make, plan
 from ci.layers.layer_zip import MEBIBYTE, ZIPPED_LIMIT, Layer
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 OUT = ROOT / "dist" / "layers"
 WHEELS = (ROOT / "wheels", ROOT / "dist")
 

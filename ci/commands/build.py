@@ -26,7 +26,7 @@ from ci.proof.build import Build
 from ci.proof.prove import Proof, Prover
 from ci.proof.runners import RUNNERS, Wanted, choose
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 KEPT_LOGS = 10
 
 RECOMMENDED = load_matrix().recommended.version

@@ -16,7 +16,7 @@ from builders.sources import load_lock
 from builders.toolchain import Toolchain
 from builders.trees import trees_key
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent
 CHECKED = ("builders", "smoke_lambda", "ci", "tests", "scripts")
 TEMPLATES = sorted(str(path) for path in (ROOT / "smoke_lambda/sam").glob("*.yaml"))

@@ -30,7 +30,7 @@ from ci.upstream_tests.show import show_report
 from ci.upstream_tests.wheels import published, target_of
 from smoke_lambda.lock import TRAIN_PYTHON
 
-WHEELS = Path(__file__).parent.parent.parent / "wheels"
+WHEELS = Path(__file__).parents[2] / "wheels"
 
 RECOMMENDED = load_matrix().recommended.version
 

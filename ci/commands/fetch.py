@@ -22,7 +22,7 @@ from builders.shelf import put, put_packages
 from builders.sources import ORIGINS
 from ci.images.builder import builder_python
 
-REQUIREMENTS = Path(__file__).parent.parent / "builders/requirements.txt"
+REQUIREMENTS = Path(__file__).parents[2] / "builders/requirements.txt"
 
 RECOMMENDED = load_matrix().recommended.version
 
