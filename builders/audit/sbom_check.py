@@ -8,7 +8,6 @@ from typing import Any
 
 from cyclonedx.exception import MissingOptionalDependencyException
 from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from builders.audit.packaging_checks import Wheel, some
 from builders.audit.report import Check
@@ -42,6 +41,9 @@ def check_sbom(wheel: Wheel) -> Check:
 
 
 def _against_schema(text: str, version: SchemaVersion) -> tuple[str, list[str]]:
+    # Its import takes five seconds (the grammar of IRIs), and every command imports this module.
+    from cyclonedx.validation.json import JsonStrictValidator
+
     try:
         wrong = JsonStrictValidator(version).validate_str(text)
     except MissingOptionalDependencyException:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from builders.cli import command_parser, guarded
 from builders.errors import UsageError
-from ci.fuzz import handler
+from ci.fuzz import handler, models
 from ci.fuzz.campaign import Campaign, Finding, Target, loaded, run
 
 FOUND = 1
@@ -20,18 +20,22 @@ OUT = Path("dist/fuzz")
 # What can be tried, by name; each is opened with the options of the command.
 TARGETS: Mapping[str, Callable[[argparse.Namespace], AbstractContextManager[Target]]] = {
     "handler": lambda options: handler.target(options.app),
+    "models": lambda options: models.target(options.wheel),
 }
 
 DESCRIPTION = """\
 Try inputs that hypothesis makes, until the time is over or one fails. Those for `handler` are
 events, mutated images, URLs and hostile servers, on a copy of the handler that runs in a
-process of its own and can connect to this machine's loopback alone."""
+process of its own and can connect to this machine's loopback alone. Those for `models` are
+small models, cut and changed: a wheel must refuse them or run them, and never end the process as
+it loads one."""
 
 EXAMPLES = f"""\
 examples:
   fuzz handler --seconds 600           ten minutes, from a seed that is printed
   fuzz handler --seed 7                the same cases again, from that seed on
   fuzz handler --app my/app.py         your own copy of the handler
+  fuzz models --wheel dist/some.whl    damaged models, on a wheel that runs on this machine
   fuzz handler --replay {OUT}/handler-….json   one case that failed
 
 exit codes: 0 nothing found, {FOUND} a case failed, 2 wrong usage"""
@@ -62,11 +66,14 @@ def fuzz(argv: Sequence[str] | None = None) -> int:
         campaign = run(
             options.target, target, seconds=options.seconds, first_seed=first, on_round=_tell
         )
+        told = target.told
     print(
         f"{options.target}: {campaign.tried} cases, seeds {first} to {campaign.seeds[-1]}"
         if campaign.seeds
         else f"{options.target}: no case"
     )
+    if told:
+        print(f"ended the process later, which is no finding: {told}")
     if campaign.finding is None:
         return 0
     return _report(campaign.finding, options)
@@ -75,8 +82,9 @@ def fuzz(argv: Sequence[str] | None = None) -> int:
 def _report(finding: Finding, options: argparse.Namespace) -> int:
     file = finding.saved(options.out)
     print(f"seed {finding.seed} failed: {finding.fault}")
-    app = f" --app {options.app}" if options.app != handler.APP else ""
-    print(f"again: ./scripts/fuzz {finding.target}{app} --replay {file}")
+    on = f" --app {options.app}" if options.app != handler.APP else ""
+    on += f" --wheel {options.wheel}" if options.wheel else ""
+    print(f"again: ./scripts/fuzz {finding.target}{on} --replay {file}")
     return FOUND
 
 
@@ -95,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--app", type=Path, default=handler.APP, help="the handler (smoke_lambda/app.py)"
     )
+    parser.add_argument("--wheel", type=Path, help="the wheel that models are tried on")
     return parser
 
 

@@ -30,6 +30,10 @@ class Target(Protocol):
     def cases(self) -> SearchStrategy[Case]:
         """The inputs."""
 
+    @property
+    def told(self) -> str:
+        """What was counted beside faults, in one line; empty where there is nothing."""
+
     def fault(self, case: Case) -> str:
         """Try one input; gives what is wrong, in one sentence, or nothing."""
 

@@ -196,6 +196,11 @@ class Handler:
         """See Target."""
         return _cases()
 
+    @property
+    def told(self) -> str:
+        """See Target."""
+        return ""
+
     def fault(self, case: Case) -> str:
         """See Target."""
         if self.process is None:

@@ -26,6 +26,7 @@ from smoke_lambda.conform.settings import (
     SAMPLE,
     WHOLE,
     load_settings,
+    load_tolerances,
     one_in,
     part_number,
     part_of,
@@ -142,6 +143,7 @@ def corpus_of(
         models=models,
         delegated=delegated.read(subject.expectations) if judge_delegation else None,
         digest=corpus_digest(folder),
+        tolerances=load_tolerances(folder=folder),
     )
 
 

@@ -19,7 +19,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 import numpy as np
 import tensorflow as tf  # type: ignore[import-untyped]
 
-from smoke_lambda.conform.answers import answers, check
+from smoke_lambda.conform.answers import answers, check, dequantized
 from smoke_lambda.conform.making import (
     OWN_TOLERANCES,
     described,
@@ -27,29 +27,74 @@ from smoke_lambda.conform.making import (
     settle,
     version,
 )
-from smoke_lambda.conform.pattern import FLOAT32, Draw, Input, Pattern, draw_weights, x
+from smoke_lambda.conform.pattern import (
+    DYNAMIC,
+    FLOAT32,
+    INT8,
+    Draw,
+    Input,
+    Pattern,
+    draw_weights,
+    x,
+)
+from smoke_lambda.conform.settings import OWN_TOLERANCES_FILE
 from smoke_lambda.conform.writing import Entry, write_corpus
 from smoke_lambda.ops import OpsTable, load_ops
 
 NETWORK = "network"
+ROUNDED = (DYNAMIC, INT8)
+ROUNDINGS = 3
+"""How far two answers of a network in int8 may be apart: each is as far from the float32 answer as
+its roundings bring it, and one runtime may round twice as badly as the other."""
 
 
 def main(arguments: list[str]) -> int:
     """The command line; returns its exit code."""
     job = json.loads(Path(arguments[0]).read_text())
+    folder = Path(job["corpus"])
     settle()
-    write_corpus(Path(job["corpus"]), version(), entries(job))
+    tolerances: dict[str, dict[str, float]] = {}
+    write_corpus(folder, version(), entries(job, tolerances))
+    (folder / OWN_TOLERANCES_FILE).write_text(json.dumps(tolerances, indent=1) + "\n")
     return 0
 
 
-def entries(job: Mapping[str, Any]) -> Iterator[Entry]:
-    """All networks of a job."""
+def entries(job: Mapping[str, Any], tolerances: dict[str, dict[str, float]]) -> Iterator[Entry]:
+    """All networks of a job.
+
+    Args:
+        tolerances: gets a row for each network whose tolerance is its own, by its name.
+    """
     table = load_ops()
     for each in job["published"]:
         yield published(each, table)
     for each in job["built"]:
         # A hundred layers make much of what the other flavours round: 3 % in MobileNet's float16.
-        yield from entries_of("keras", built(each), table, near=(FLOAT32,))
+        made = [*entries_of("keras", built(each), table, near=(FLOAT32,))]
+        exact = next(entry for entry in made if entry.model.flavour == FLOAT32)
+        for entry in made:
+            if entry.model.flavour not in ROUNDED:
+                yield entry
+                continue
+            name = entry.model.name
+            tolerances[name] = tolerance_of(entry, exact)
+            yield entry._replace(model=entry.model._replace(tolerance=name))
+
+
+def tolerance_of(entry: Entry, exact: Entry) -> dict[str, float]:
+    """How far from TensorFlow's answer a network in int8 may be.
+
+    Args:
+        exact: the same network in float32.
+    """
+    details = tf.lite.Interpreter(model_content=entry.content).get_output_details()
+    apart = scale = 0.0
+    for ours, theirs in zip(entry.cases, exact.cases, strict=True):
+        for detail, rounded, value in zip(details, ours.outputs, theirs.outputs, strict=True):
+            apart = max(apart, float(np.abs(dequantized(rounded, detail) - value).max()))
+            scale = max(scale, float(detail["quantization"][0]))
+    allowed = ROUNDINGS * apart
+    return {"absolute": allowed, "steps": int(np.ceil(allowed / scale)) if scale else 0}
 
 
 def published(job: Mapping[str, str], table: OpsTable) -> Entry:

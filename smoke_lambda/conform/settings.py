@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +18,8 @@ HERE = Path(__file__).parent
 DATA = HERE / "settings.toml"
 TOLERANCES = HERE / "tolerance.toml"
 CORPUS = HERE / "corpus"
+OWN_TOLERANCES_FILE = "tolerance.json"
+"""Beside the index of a corpus whose models have tolerances of their own."""
 OWN = "tflite-runtime"
 """The project whose module our wheels have."""
 
@@ -91,9 +94,13 @@ def load_settings(path: Path = DATA) -> Settings:
     return settings
 
 
-def load_tolerances(path: Path = TOLERANCES) -> Mapping[str, Mapping[str, Any]]:
-    """The rows of tolerance.toml, by name."""
-    return read_toml(path)
+def load_tolerances(
+    path: Path = TOLERANCES, folder: Path | None = None
+) -> Mapping[str, Mapping[str, Any]]:
+    """The rows of tolerance.toml, and those of a corpus of its own, by name."""
+    rows = read_toml(path)
+    own = folder / OWN_TOLERANCES_FILE if folder else None
+    return rows | (json.loads(own.read_text(encoding="utf-8")) if own and own.is_file() else {})
 
 
 def part_of(models: Sequence[Model], one_in: int, number: int = 0) -> list[Model]:

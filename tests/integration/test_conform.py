@@ -14,15 +14,14 @@ from support import ROOT, script
 
 from builders.errors import ConformError, UsageError
 from builders.interpreters import find_interpreter
+from ci.publish.manifest import read_manifest
 from ci.publish.places import WHEELS
 
 pytestmark = pytest.mark.integration
 
-NAME = "tflite_runtime-{}-1-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"
-NEWEST = NAME.format("2.22.0.dev20260518")
 # Its XNNPACK drops the dimensions that a mean is to keep, and writes beyond the memory of what
 # follows.
-CORRUPTS = NAME.format("2.14.1")
+CORRUPTS = "tflite_runtime-2.14.1-1-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"
 CORRUPTS_SHA256 = "a35b7687edc69c2278bd767af92f7a2f64df92ae1c5dca9c5242be31fff7b4d3"
 PATTERN = "squeeze-and-excitation"
 PEERS = ("tflite-runtime==2.14.0", "ai-edge-litert==2.3.0")
@@ -59,11 +58,22 @@ def committed(name: str, sha256: str, folder: Path) -> Path:
     return path
 
 
-def test_a_wheel_computes_what_tensorflow_does() -> None:
-    (found,) = reports("--runner", "native", "--share", SHARE, WHEELS / NEWEST)
-    assert found["ok"], found["failures"]
-    assert found["models"] == found["asked"] > 0
-    assert found["operators"]
+def published() -> list[Path]:
+    """The newest build of each version, for this Python and machine."""
+    return [
+        WHEELS / wheel.file
+        for wheel in read_manifest(WHEELS).current
+        if wheel.python == "3.11" and wheel.arch == "x86_64"
+    ]
+
+
+def test_each_published_core_computes_what_tensorflow_does() -> None:
+    found = reports("--runner", "native", "--share", SHARE, *published())
+    assert len(found) == len(published()) > 0
+    for report in found:
+        assert report["ok"], report["failures"]
+        assert report["models"] == report["asked"] > 0
+        assert report["operators"]
 
 
 def test_the_wheel_that_corrupts_memory_fails_with_the_name_of_the_pattern(

@@ -142,6 +142,10 @@ class Numbers:
         self.tried: list[int] = []
 
     @property
+    def told(self) -> str:
+        return ""
+
+    @property
     def cases(self) -> SearchStrategy[Case]:
         return st.fixed_dictionaries({"number": st.integers(0, 100_000)})
 

