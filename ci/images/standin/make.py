@@ -204,7 +204,8 @@ class Maker:
                 failure=EngineError,
                 what=f"making a root file system of Debian {recipe_.suite} with mmdebstrap",
                 on_line=self.on_step,
-                keep_open=self.cache.held_locks,
+                # No lock is handed on: mmdebstrap gives dash the numbers of its files, and dash
+                # knows no number above 9. What it writes is in a folder of this process alone.
             )
             # `docker import --platform` of engine 20.10 gives the image its own architecture.
             dockerfile = Path(folder) / "Dockerfile"
