@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -9,7 +10,9 @@ from rich.console import Console
 from smoke_lambda.conform.report import Failure
 
 MOST = 40
-"""Failures and notes that are printed; --json has all."""
+"""Failures that are printed; --json has all."""
+MODELS = 3
+"""Models that a note names; --json has all."""
 
 
 def show_conform(report: dict[str, Any], console: Console) -> None:
@@ -33,12 +36,22 @@ def show_conform(report: dict[str, Any], console: Console) -> None:
     )
     checked = "on" if report["heap_checked"] else "off"
     line(f"heap checks {checked}; memory watched with {report['memory_measured']} models")
-    for note in report["notes"][:MOST]:
+    for note in notes(report["notes"]):
         line(f"note: {note}", "yellow")
     for failure in report["failures"][:MOST]:
         line(f"FAILED {Failure(**failure)}", "red")
-    for kind in ("notes", "failures"):
-        if len(report[kind]) > MOST:
-            line(f"and {len(report[kind]) - MOST} more {kind}; --json has all")
+    if len(report["failures"]) > MOST:
+        line(f"and {len(report['failures']) - MOST} more failures; --json has all")
     line("passed" if report["ok"] else "FAILED", "" if report["ok"] else "red")
     line(f"log: {report['log']}")
+
+
+def notes(found: Sequence[str]) -> Iterator[str]:
+    """One line for what is said of several models."""
+    models: dict[str, list[str]] = {}
+    for note in found:
+        model, _, words = note.partition(": ")
+        models.setdefault(words, []).append(model)
+    for words, names in models.items():
+        more = f" and {len(names) - MODELS} more" if len(names) > MODELS else ""
+        yield f"{', '.join(names[:MODELS])}{more}: {words}"

@@ -15,6 +15,7 @@ from builders.matrix import Runtime, load_matrix
 from ci.commands import conform
 from ci.proof.conformer import Subject, numpy_of, parts_of, subject_of
 from ci.proof.prove import COMPARED_BY, SMOKE, SMOKED_BY
+from ci.proof.show_conform import notes
 from smoke_lambda.conform import delegated, settings
 from smoke_lambda.conform.corpus import Model
 from smoke_lambda.conform.report import Failure, summed_up
@@ -197,3 +198,11 @@ def test_the_key_of_a_comparison_has_every_module_that_it_reads() -> None:
 def test_the_corpus_and_what_is_expected_of_it_are_there() -> None:
     assert all(path.exists() for path in (*SMOKED_BY, *COMPARED_BY))
     assert all_models()
+
+
+def test_a_note_of_many_models_is_one_line() -> None:
+    found = [f"sum{number}.int8: wrong" for number in range(5)] + ["if.float16: lost"]
+    assert [*notes(found)] == [
+        "sum0.int8, sum1.int8, sum2.int8 and 2 more: wrong",
+        "if.float16: lost",
+    ]
