@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from builders.cache import Cache, default_root
+from builders.cli import command_parser, guarded
 from builders.matrix import load_matrix
 from builders.sources import load_lock
 from builders.toolchain import Toolchain
@@ -42,6 +43,17 @@ CHECKS = (
     ("issue forms", ["check-jsonschema", "--builtin-schema", "vendor.github-issue-forms", *FORMS]),
 )
 
+DESCRIPTION = """\
+Lint, types, unit tests; then the main job, and the integration tests on the wheels that it made."""
+
+EXAMPLES = """\
+examples:
+  test                     everything
+  test --unit              what needs no network and no compiler
+  test --unit -- -k fetch  lint and types, and unit tests with fetch in their names
+
+exit codes: 0 all passed, else that of the first check that fails; 130 interrupted"""
+
 LONGEST = "test_docker_build.py"
 # Most of the integration tests' time is one program's that waits, or has one thread. Those
 # of a file share what they made; the files are taken in the order of their names.
@@ -49,7 +61,16 @@ SIDE_BY_SIDE = ("--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reo
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the checks that were asked for; the exit code of the first that fails."""
+    """Run the command; returns its exit code."""
+    return guarded(lambda: check(argv))
+
+
+def check(argv: Sequence[str] | None = None) -> int:
+    """Run the checks that were asked for; the exit code of the first that fails.
+
+    Raises:
+        UserError: where `main` prints.
+    """
     options = _parser().parse_args(argv)
     for name, command in CHECKS:
         if status := run(name, [str(PROGRAMS / command[0]), *command[1:]]):
@@ -109,12 +130,7 @@ def run(name: str, command: Sequence[str], env: dict[str, str] | None = None) ->
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="test",
-        description="Lint, types, unit tests; then the main job, and the integration tests on the "
-        "wheels that it made.",
-        epilog="example: test --unit -- -k fetch",
-    )
+    parser = command_parser("test", DESCRIPTION, EXAMPLES)
     parser.add_argument(
         "--unit", action="store_true", help="only what needs no network and no compiler"
     )

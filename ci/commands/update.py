@@ -6,14 +6,31 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from builders.cli import command_parser, guarded
 from builders.matrix import load_matrix
 from ci.pages.generated import write_generated
 from ci.pages.pins import REQUIREMENTS, lock_requirements, write_headers_lock
 from smoke_lambda.lock import main as lock_smoke_requirements
 
+DESCRIPTION = """\
+Rewrite every file of pins, the only way that they change, and all text that the matrix gives
+(docs/runtimes.md, builders/docker-bake.json). A file that cannot be written anew stays as it is."""
+
+EXAMPLES = """\
+examples:
+  update           newest versions, with hashes; look with `git diff`, then run ./scripts/test
+  update --text    after a change of builders/matrix.toml
+
+exit codes: 0 done, 2 wrong usage, 3 a package cannot be had, 130 interrupted"""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Rewrite all of them."""
+    """Run the command; returns its exit code."""
+    return guarded(lambda: run(argv))
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command; raises UserError where `main` prints."""
     options = _parser().parse_args(argv)
     matrix = load_matrix()
     if not options.text:
@@ -26,11 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="update",
-        description="Rewrite every file of pins, the only way that they change, and all text "
-        "that the matrix gives (docs/runtimes.md, builders/docker-bake.json).",
-    )
+    parser = command_parser("update", DESCRIPTION, EXAMPLES)
     parser.add_argument("--text", action="store_true", help="only the text; needs no network")
     return parser
 

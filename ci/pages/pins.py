@@ -27,16 +27,30 @@ DRIVER_PYTHON = "3.11"
 
 
 def lock_requirements(source: Path) -> None:
-    """Pin a requirements.in, with what it needs and all hashes, in requirements.txt."""
+    """Pin a requirements.in, with what it needs and all hashes, in requirements.txt.
+
+    Raises:
+        FetchError: uv cannot resolve it; the message has uv's last line. The file stays as it is.
+    """
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal"]
     command += ["--generate-hashes", "--upgrade", "--no-header", "--no-emit-index-url"]
     command += ["--no-annotate", "--python-version", DRIVER_PYTHON, source.name]
-    pinned = subprocess.run(command, cwd=source.parent, capture_output=True, check=True).stdout
-    write_atomically(source.with_suffix(".txt"), GENERATED.encode() + pinned)
+    done = subprocess.run(command, cwd=source.parent, capture_output=True, check=False)
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+        raise FetchError(
+            f"uv cannot lock {source.relative_to(ROOT)}: {said[-1].strip()}",
+            remedy="check the network and what the file asks for",
+        )
+    write_atomically(source.with_suffix(".txt"), GENERATED.encode() + done.stdout)
 
 
 def write_headers_lock(matrix: Matrix) -> None:
-    """Pin the wheels of NumPy and pybind11 whose headers the matrix names."""
+    """Pin the wheels of NumPy and pybind11 whose headers the matrix names.
+
+    Raises:
+        FetchError: one of them cannot be had. The file stays as it is.
+    """
     lines = [GENERATED]
     for requirement, options in _header_wheels(matrix):
         with tempfile.TemporaryDirectory() as folder:
