@@ -25,7 +25,11 @@ from smoke_lambda.conform.report import summed_up
 from smoke_lambda.conform.settings import WHOLE
 from smoke_lambda.native import FLOAT32, INT8
 
-AUDIT = Path(builders.__path__[0]) / "audit"
+BUILDERS = Path(builders.__path__[0])
+AUDITED_BY = tuple(
+    BUILDERS / name for name in ("audit", "core_metadata.py", "errors.py", "matrix.py")
+)
+"""What the audit reads: its folder, and the modules that its checks import."""
 SMOKE = Path(smoke_lambda.__path__[0])
 SMOKED_BY = tuple(
     SMOKE / name
@@ -281,7 +285,7 @@ class Prover:
             return report
 
     def _audit_key(self, wheel: Path) -> str:
-        return key_of([wheel.name, sha256_of(wheel), recipe(AUDIT, MATRIX_FILE)])
+        return key_of([wheel.name, sha256_of(wheel), recipe(*AUDITED_BY, MATRIX_FILE)])
 
     def _smoke_key(self, target: Target, wheel: Path) -> str:
         place = self.smoker.place(target.runtime, target.arch)

@@ -14,7 +14,7 @@ from builders.errors import UsageError
 from builders.matrix import Runtime, load_matrix
 from ci.commands import conform
 from ci.proof.conformer import Subject, numpy_of, parts_of, subject_of
-from ci.proof.prove import COMPARED_BY, SMOKE, SMOKED_BY
+from ci.proof.prove import AUDITED_BY, BUILDERS, COMPARED_BY, SMOKE, SMOKED_BY
 from ci.proof.show_conform import notes
 from smoke_lambda.conform import delegated, settings
 from smoke_lambda.conform.corpus import Model
@@ -161,7 +161,7 @@ def test_a_strangers_wheel_is_a_peer(tmp_path: Path) -> None:
 
 
 def imported(module: Path) -> Iterator[Path]:
-    """The modules of smoke_lambda that a module imports."""
+    """The modules of smoke_lambda and builders that a module imports."""
     for node in ast.walk(ast.parse(module.read_text())):
         names = []
         if isinstance(node, ast.Import):
@@ -170,27 +170,36 @@ def imported(module: Path) -> Iterator[Path]:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         for name in names:
             path = ROOT / f"{name.replace('.', '/')}.py"
-            if name.startswith("smoke_lambda.") and path.is_file():
+            if name.startswith(("smoke_lambda.", "builders.")) and path.is_file():
                 yield path
 
 
-def everything(*begin: str) -> set[Path]:
-    todo, found = [SMOKE / name for name in begin], set()
+def everything(folder: Path, *begin: str) -> set[Path]:
+    """Modules of a package, and what they import of it."""
+    todo, found = [folder / name for name in begin], set()
     while todo:
         path = todo.pop()
-        if path not in found:
+        if path not in found and path.is_relative_to(folder):
             found.add(path)
             todo += imported(path)
     return found
 
 
+def test_the_key_of_an_audit_has_every_module_that_it_reads() -> None:
+    # The command prints what the checks find.
+    checks = [path for path in (BUILDERS / "audit").glob("*.py") if path.name != "cli.py"]
+    read = everything(BUILDERS, *(str(path.relative_to(BUILDERS)) for path in checks))
+    assert BUILDERS / "matrix.py" in read
+    assert all(any(path.is_relative_to(given) for given in AUDITED_BY) for path in read)
+
+
 def test_the_key_of_a_smoke_test_has_every_module_that_it_reads() -> None:
-    read = everything("native.py", "docker.py", "probe.py", "relay.py", "app.py")
+    read = everything(SMOKE, "native.py", "docker.py", "probe.py", "relay.py", "app.py")
     assert read <= set(SMOKED_BY)
 
 
 def test_the_key_of_a_comparison_has_every_module_that_it_reads() -> None:
-    read = everything("conform/run.py", "conform/probe.py")
+    read = everything(SMOKE, "conform/run.py", "conform/probe.py")
     assert read <= {*SMOKED_BY, *COMPARED_BY}
     assert not any(path.is_relative_to(SMOKE / "conform") for path in SMOKED_BY)
 
