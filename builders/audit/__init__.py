@@ -67,7 +67,7 @@ def audit(wheel: Path, matrix: Matrix) -> AuditReport:
         elf, more = _inspect(name, archive, matrix)
         checks += more
     data = wheel.read_bytes()
-    # One that is none of ours is to be no larger than the largest of ours.
+    # A wheel of no known target gets the largest limit.
     limits = [tensorflow.size_limit for tensorflow in matrix.tensorflows]
     limit = name.target.tensorflow.size_limit if name.target else max(limits)
     checks.insert(1, _check_size(len(data), limit))

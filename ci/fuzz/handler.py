@@ -282,7 +282,7 @@ def judged(case: Case, found: dict[str, Any]) -> str:
 
 
 def is_outside(address: str) -> bool:
-    """Whether an address is on the Internet, by Python's own tables and what those lack."""
+    """True if an address is on the Internet, by Python's own tables and what those lack."""
     ip: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo or [None])[0]
@@ -309,7 +309,7 @@ def fault_of_reply(event: object, reply: Any) -> str:  # noqa: ANN401 - what the
             return "" if status == 200 else f"an answer has status {status}"
         error = body["error"]
     except (AttributeError, KeyError, TypeError, ValueError):
-        return f"its reply is no such thing: {reply!a:.300}"
+        return f"its reply has another form than answers and errors: {reply!a:.300}"
     if body != {"error": error, "statusCode": 400} or (is_http and status != 400):
-        return f"its error is no such thing: {reply!a:.300}"
+        return f"its error has another form than errors: {reply!a:.300}"
     return "" if events.is_plain(error) else f"its error is not plain: {error!a:.300}"

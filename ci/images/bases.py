@@ -66,7 +66,7 @@ class BaseImages:
             return self._got[key]
 
     def can_have(self, runtime: Runtime, arch: str) -> bool:
-        """Whether there is, or may be, an image: without pulling or making it."""
+        """True if there is, or may be, an image: without pulling or making it."""
         if self.here(runtime, arch):
             return True
         if self.offline:

@@ -14,7 +14,7 @@ REMEDY = (
 
 
 def emulates(arch: str) -> bool:
-    """Whether an emulator of that architecture is registered for containers, too.
+    """True if an emulator of that architecture is registered for containers, too.
 
     Its flag F has the kernel open the emulator when it is registered, so that a
     container finds it (https://docs.kernel.org/admin-guide/binfmt-misc.html).

@@ -45,7 +45,7 @@ def _ends(targets: Sequence[Target]) -> list[Target]:
 
 
 def _differs(target: Target, before: Matrix) -> bool:
-    """Whether a target is new, or anything in its rows is.
+    """True if a target is new, or anything in its rows is.
 
     That another target of the row became verified is no change of this one.
     """

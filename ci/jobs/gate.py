@@ -1,4 +1,4 @@
-"""Whether every job of a workflow that was required passed."""
+"""Decide whether every required job of a workflow passed."""
 
 from __future__ import annotations
 

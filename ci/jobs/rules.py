@@ -30,7 +30,7 @@ class Pattern:
     only: Mapping[str, str] = field(default_factory=dict)
 
     def admits(self, target: Target) -> bool:
-        """Whether a target is one that such a file is of."""
+        """True if such a file concerns a target."""
         has = _values(target)
         return all(has[name] == value for name, value in self.only.items())
 

@@ -57,7 +57,7 @@ def site_packages(wheels: Iterable[Path]) -> dict[str, bytes]:
 
 
 def is_needed(path: str) -> bool:
-    """Whether a function, or a licence, needs that file of a wheel."""
+    """True if a function, or a licence, needs that file of a wheel."""
     if any(fnmatch(path, pattern) for pattern in KEPT):
         return True
     return not any(fnmatch(path, pattern) for pattern in STRIPPED)

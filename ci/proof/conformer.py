@@ -76,7 +76,7 @@ class Subject:
         return Subject(project=project, version=version, module=peers[project].module)
 
     def runs(self, model: Model) -> bool:
-        """Whether its TensorFlow is new enough for a model.
+        """True if its TensorFlow is new enough for a model.
 
         What a wheel must have by ops.toml and has not is a failure.
         """

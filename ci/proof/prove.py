@@ -208,7 +208,7 @@ class Prover:
             yield from pool.map(lambda pair: self._prove(*pair), wheels)
 
     def is_cached(self, kind: str, target: Target) -> bool:
-        """Whether a step of a plan has nothing to do."""
+        """True if a step of a plan has nothing to do."""
         keys = {
             "audit": lambda wheel: self._audit_key(wheel),
             "smoke": lambda wheel: self._smoke_key(target, wheel),

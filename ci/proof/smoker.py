@@ -39,7 +39,7 @@ class Smoker(Protocol):
     """Runs wheels as Lambda functions, somewhere."""
 
     def can_run(self, runtime: Runtime, arch: str) -> bool:
-        """Whether a wheel of that Python and architecture can be run."""
+        """True if a wheel of that Python and architecture can be run."""
 
     def place(self, runtime: Runtime, arch: str) -> str:
         """What identifies where it runs; what a report is kept by must include it."""
@@ -105,7 +105,7 @@ class NativeSmoker:
     dependencies: bool = False
 
     def can_run(self, runtime: Runtime, arch: str) -> bool:
-        """Whether this machine has that Python."""
+        """True if this machine has that Python."""
         return runs_here(runtime, arch)
 
     def place(self, runtime: Runtime, arch: str) -> str:
@@ -220,7 +220,7 @@ class DockerSmoker:
     cache: Cache
 
     def can_run(self, runtime: Runtime, arch: str) -> bool:
-        """Whether the engine runs that architecture, and there may be a base image."""
+        """True if the engine runs that architecture, and there may be a base image."""
         runs = arch == self.engine.arch or emulates(arch)
         return runs and self.bases.can_have(runtime, arch)
 

@@ -76,7 +76,7 @@ class Row:
 
     @property
     def works(self) -> bool:
-        """Whether everything was tried, and is right by the audit and by running."""
+        """True if everything was tried, and is right by the audit and by running."""
         ran = self.state == RAN and bool(self.models)
         return ran and self.lambda_ok and all(cell.outcome == OK for cell in self.models)
 
@@ -185,7 +185,7 @@ def wheel_tags(wheel: Path) -> frozenset[Tag]:
 
 
 def fits(tags: frozenset[Tag], runtime: Runtime) -> bool:
-    """Whether a wheel with those tags installs on that Python, whatever its platform."""
+    """True if a wheel with those tags installs on that Python, whatever its platform."""
     version = tuple(map(int, runtime.python.split(".")))
     platforms = sorted({tag.platform for tag in tags})
     fitting = set(cpython_tags(version, [runtime.tag], platforms))

@@ -23,7 +23,7 @@ from smoke_lambda.conform.settings import load_settings
 RECORDS = "records"
 WORDS = {"audit": "audit", "smoke": "smoke test", "conform": "comparison with TensorFlow"}
 """What a record must have, and what it is called."""
-# A smoke test on the machine of the build; which interpreter it was is nobody else's.
+# A smoke test on the machine of the build. Do not publish the builder's interpreter path.
 NATIVE = "native"
 REBUILD = "build it again with ./scripts/build, which proves it"
 

@@ -162,12 +162,12 @@ class Wheel:
 
     @property
     def is_pre_release(self) -> bool:
-        """Whether its TensorFlow is none that was released (PEP 440)."""
+        """True if its TensorFlow version is a pre-release (PEP 440)."""
         return Version(self.tensorflow).is_prerelease
 
     @property
     def present(self) -> bool:
-        """Whether its file is in wheels/."""
+        """True if its file is in wheels/."""
         return self.state is not State.REMOVED
 
 

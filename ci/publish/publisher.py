@@ -49,7 +49,7 @@ class Plan:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to do."""
+        """True if there is nothing to do."""
         return not self.files and not self.gone and not self.documents
 
 

@@ -25,7 +25,7 @@ class Tree:
 
     @property
     def interrupted(self) -> bool:
-        """Whether a change is ready that was not finished."""
+        """True if a change is ready that was not finished."""
         return self._ready.is_dir()
 
     def paths(self) -> Iterator[str]:

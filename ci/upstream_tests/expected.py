@@ -28,7 +28,7 @@ class Expectation:
     reason: str
 
     def covers(self, test: str) -> bool:
-        """Whether it is about that test."""
+        """True if this row names that test."""
         return fnmatchcase(test, self.test)
 
 

@@ -70,7 +70,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether everything is as expected."""
+        """True if everything is as expected."""
         return not self.faults
 
     @property

@@ -61,7 +61,7 @@ class Program:
 
     @property
     def is_quick(self) -> bool:
-        """Whether CI runs it."""
+        """True if CI runs it."""
         return any(fnmatchcase(self.stem, pattern) for pattern in self.suite.quick)
 
 
@@ -80,7 +80,7 @@ class Plan:
     schemas: Mapping[str, str]
 
     def leaves_out(self, program: Program) -> bool:
-        """Whether the program is not even compiled."""
+        """True if the program is not even compiled."""
         row = self.version.of(program.whole)
         return row is not None and row.outcome == LEFT_OUT
 
@@ -205,10 +205,10 @@ class Tree:
             yield from (name for name in _INCLUDE.findall(text) if name.endswith(".h"))
 
     def _bare(self, source: str) -> bool:
-        """Whether there is no header of that name."""
+        """True if there is no header of that name."""
         return not (self.root / source).with_suffix(".h").is_file()
 
 
 def _is_for_tests(header: str) -> bool:
-    """Whether a header that is no helper's may include one that is."""
+    """True if a header is for tests, and so may include the helpers'."""
     return "test" in Path(header).name
