@@ -12,10 +12,17 @@ from typing import Any
 import pytest
 from support import ROOT, script
 
+from builders.cache import Cache, default_root
 from builders.errors import ConformError, UsageError
+from builders.fetch import Fetcher
 from builders.interpreters import find_interpreter
+from builders.matrix import load_matrix
+from ci.proof.smoker import NativeSmoker
 from ci.publish.manifest import read_manifest
 from ci.publish.places import WHEELS
+from smoke_lambda.conform import MARK
+from smoke_lambda.conform.session import LIMITS
+from smoke_lambda.conform.settings import CORPUS
 
 pytestmark = pytest.mark.integration
 
@@ -23,6 +30,10 @@ pytestmark = pytest.mark.integration
 # follows.
 CORRUPTS = "tflite_runtime-2.14.1-1-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"
 CORRUPTS_SHA256 = "a35b7687edc69c2278bd767af92f7a2f64df92ae1c5dca9c5242be31fff7b4d3"
+UNPATCHED = (
+    "tflite_runtime-2.22.0.dev20260518-1-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"
+)
+UNPATCHED_SHA256 = "de1da3fe12dc5ef6f8079e177ad9d0bbefe078e607a326807a6acd62177557c1"
 PATTERN = "squeeze-and-excitation"
 PEERS = ("tflite-runtime==2.14.0", "ai-edge-litert==2.3.0")
 SHARE = "10"
@@ -74,6 +85,34 @@ def test_each_published_core_computes_what_tensorflow_does() -> None:
         assert report["ok"], report["failures"]
         assert report["models"] == report["asked"] > 0
         assert report["operators"]
+
+
+def grown(wheel: Path, folder: Path) -> dict[str, Any]:
+    """What smoke_lambda.conform.growing finds of a wheel."""
+    cache = Cache(default_root())
+    runtime = load_matrix().runtime("3.11")
+    smoker = NativeSmoker(cache, Fetcher(cache))
+    numpy = runtime.numpy.on_lambda
+    with smoker.site(wheel, runtime, numpy, log=folder / "log") as site:
+        assert not site.place.install(wheel)
+        module = "smoke_lambda.conform.growing"
+        arguments = (str(CORPUS), "dense-sequence-batch-dynamic.float32", "15")
+        status, said = site.place.look(module, *arguments, limits=LIMITS, timeout=120)
+    assert status == 0, said
+    (line,) = (line for line in said.splitlines() if line.startswith(MARK))
+    found: dict[str, Any] = json.loads(line[len(MARK) :])
+    assert found["runs"] > 2000
+    return found
+
+
+def test_a_model_whose_batch_grows_answers_rightly(tmp_path: Path) -> None:
+    """XNNPACK left out a copy in 4 of 1,000 resizes: builders/patches/xnnpack/copy-again.patch."""
+    for wheel in published():
+        assert grown(wheel, tmp_path)["wrong"] == 0, wheel.name
+
+
+def test_the_wheel_without_the_patch_answers_wrongly(tmp_path: Path) -> None:
+    assert grown(committed(UNPATCHED, UNPATCHED_SHA256, tmp_path), tmp_path)["wrong"] > 0
 
 
 def test_the_wheel_that_corrupts_memory_fails_with_the_name_of_the_pattern(

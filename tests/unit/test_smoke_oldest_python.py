@@ -13,7 +13,12 @@ from pathlib import Path
 import pytest
 
 HOUSE = Path(__file__).parents[2]
-PROBES = ("smoke_lambda.probe", "smoke_lambda.compat_probe", "smoke_lambda.conform.probe")
+PROBES = (
+    "smoke_lambda.probe",
+    "smoke_lambda.compat_probe",
+    "smoke_lambda.conform.probe",
+    "smoke_lambda.conform.growing",
+)
 # PEP 585 came with Python 3.9.
 GENERIC_SINCE_39 = ("collections", "collections.abc")
 BUILTIN = {"dict", "frozenset", "list", "set", "tuple", "type"}
