@@ -170,9 +170,13 @@ def test_it_infers_on_a_cpu_of_the_baseline(tmp_path: Path) -> None:
     subprocess.run([*install, "--no-deps", wheels_folder() / record["wheel"]], check=True)
     model = MODELS / f"{FLOAT32}.tflite"
     infer = (
+        "import numpy\n"
         "from tflite_runtime.interpreter import Interpreter\n"
         f"interpreter = Interpreter({str(model)!r})\n"
         "interpreter.allocate_tensors()\n"
+        "detail = interpreter.get_input_details()[0]\n"
+        # What memory holds by chance may be no number.
+        "interpreter.set_tensor(detail['index'], numpy.ones(detail['shape'], detail['dtype']))\n"
         "interpreter.invoke()\n"
         "print(interpreter.get_tensor(interpreter.get_output_details()[0]['index']).sum())\n"
     )
