@@ -15,8 +15,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.version import Version
+
 from builders.errors import SmokeError
-from builders.matrix import Row
+from builders.matrix import Row, is_version
 from smoke_lambda.session import started
 
 HERE = Path(__file__).parent
@@ -74,8 +76,8 @@ def models(tree: Path) -> list[Path]:
     return sorted(found)
 
 
-def expectations(data: Path = DATA) -> Mapping[str, Expected]:
-    """The models that must not simply run, by file name.
+def expectations(tensorflow: str, data: Path = DATA) -> Mapping[str, Expected]:
+    """The models that must not simply run on a TensorFlow version, by file name.
 
     Raises:
         UsageError: a row is malformed; the message names it.
@@ -88,8 +90,11 @@ def expectations(data: Path = DATA) -> Mapping[str, Expected]:
             outcome=row.take("expect", str, lambda text: text == REFUSED),
             message=row.take("message", str, bool),
         )
-        found.update(dict.fromkeys(row.take("files", list, bool), expected))
+        since = row.take("since", str, is_version, default="0")
+        files = row.take("files", list, bool)
         row.done()
+        if Version(tensorflow) >= Version(since):
+            found.update(dict.fromkeys(files, expected))
     return found
 
 

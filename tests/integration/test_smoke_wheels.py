@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from packaging.utils import parse_wheel_filename
-from support import fetcher, rie, tree_of, wheels_folder
+from support import RECOMMENDED, fetcher, rie, tree_of, wheels_folder
 from uv import find_uv_bin
 
 from builders.errors import SmokeError
@@ -222,7 +222,7 @@ def test_what_a_program_started_ends_with_it(tmp_path: Path, ignores: str) -> No
 def test_tensorflows_own_models(tmp_path: Path) -> None:
     # Chromium's trees are without the models of TensorFlow's tests.
     tree = tree_of(load_matrix().tensorflow("2.14.1"), tmp_path)
-    models, expected = compat.models(tree), compat.expectations()
+    models, expected = compat.models(tree), compat.expectations(RECOMMENDED.version)
     assert set(expected) <= {path.name for path in models}
 
     def run_all(wheel: Path, runtime: Runtime) -> list[compat.Result]:

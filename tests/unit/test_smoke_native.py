@@ -217,11 +217,11 @@ def test_a_model_must_do_what_is_expected() -> None:
 
 
 def test_expectations(tmp_path: Path) -> None:
-    assert compat.expectations()["double_flex.bin"].outcome == compat.REFUSED
+    assert compat.expectations("2.14.1")["double_flex.bin"].outcome == compat.REFUSED
     data = tmp_path / "compat.toml"
     data.write_text('[[model]]\nfiles = ["x"]\nexpect = "ok"\nmessage = "m"\nreason = "r"\n')
     with pytest.raises(UsageError, match="expect"):
-        compat.expectations(data)
+        compat.expectations("2.14.1", data)
 
 
 def test_a_tree_without_models(tmp_path: Path) -> None:
