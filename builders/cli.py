@@ -48,6 +48,14 @@ def guarded(body: Callable[[], int]) -> int:
         )
 
 
+def positive(text: str) -> int:
+    """A number of at least one, as the type of an argument; raises ValueError."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
 def command_parser(prog: str, description: str, epilog: str) -> argparse.ArgumentParser:
     """A parser whose help keeps the lines of description and examples."""
     return argparse.ArgumentParser(

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from builders.cache import CACHE_VARIABLE, Cache, default_root
-from builders.cli import EXIT_CODES, command_parser, fail, guarded
+from builders.cli import EXIT_CODES, command_parser, fail, guarded, positive
 from builders.matrix import Matrix, load_matrix
 from builders.plan import Selection, plan, select
 from builders.progress import Reporter, duration, table_console
@@ -214,7 +214,7 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument(
         "--jobs",
         metavar="N",
-        type=_positive,
+        type=positive,
         default=len(os.sched_getaffinity(0)),
         help="compilers at once (default: the cores, %(default)s)",
     )
@@ -232,13 +232,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     how.add_argument("--json", action="store_true", help="print the results as JSON")
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
 
 
 if __name__ == "__main__":

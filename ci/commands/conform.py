@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from builders.cache import Cache, default_root
-from builders.cli import EXIT_CODES, guarded, wheels_parser
+from builders.cli import EXIT_CODES, guarded, positive, wheels_parser
 from builders.errors import ConformError, UsageError
 from builders.fetch import Fetcher
 from builders.matrix import Runtime
@@ -204,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
         "--models", metavar="PATTERN", default="", help="a part of the models' names"
     )
     parser.add_argument(
-        "--share", metavar="N", type=_positive, default=0, help="each N-th model (default: all)"
+        "--share", metavar="N", type=positive, default=0, help="each N-th model (default: all)"
     )
     parser.add_argument(
         "--networks",
@@ -214,14 +214,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--hunt",
         metavar="SECONDS",
-        type=_positive,
+        type=positive,
         default=0,
         help="random graphs instead of the corpus, for so long",
     )
     parser.add_argument(
         "--seed",
         metavar="N",
-        type=_positive,
+        type=positive,
         default=HUNTED_FROM,
         help=f"the first graph of a hunt (default: {HUNTED_FROM}, beyond those of the corpus)",
     )
@@ -235,13 +235,6 @@ def _parser() -> argparse.ArgumentParser:
         help="write delegated/VERSION.json if all else is right",
     )
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from ci.proof.conformer import Subject, numpy_of
 from ci.proof.smoker import Smoker, Step
 from ci.proof.tensorflow_environment import tensorflow_python
 from smoke_lambda.conform import MARK
+from smoke_lambda.conform.generate import VARIABLES
 from smoke_lambda.conform.graph import Graph, as_data
 from smoke_lambda.conform.hunt import Failure, Hunt, hunt
 from smoke_lambda.conform.run import all_models, conform, corpus_digest
@@ -27,7 +28,6 @@ from smoke_lambda.conform.session import Corpus, Site
 from smoke_lambda.lock import TRAIN_PYTHON
 
 ROOT = Path(__file__).parents[2]
-QUIET = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
 
 
 @dataclass(kw_only=True)
@@ -93,7 +93,7 @@ class Maker:
                     stderr=log,
                     text=True,
                     cwd=ROOT,
-                    env={**os.environ, **QUIET, "PYTHONPATH": str(ROOT)},
+                    env={**os.environ, **VARIABLES, "PYTHONPATH": str(ROOT)},
                 )
         return self._process
 

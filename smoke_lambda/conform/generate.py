@@ -31,6 +31,9 @@ from smoke_lambda.ops import load_ops
 HERE = Path(__file__).parent
 CORPUS = HERE / "corpus"
 
+# Read when TensorFlow is imported: oneDNN's kernels differ from one CPU to the next.
+VARIABLES = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns its exit code."""
@@ -80,9 +83,9 @@ def family_in(folder: Path, family: str) -> Path:
     """
     began = time.monotonic()
     command = [sys.executable, "-B", "-m", "smoke_lambda.conform.making", family, str(folder)]
-    # Read when TensorFlow is imported: oneDNN's kernels differ from one CPU to the next.
-    quiet = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, cwd=HERE.parent.parent, env={**os.environ, **quiet}, check=False)
+    done = subprocess.run(
+        command, cwd=HERE.parent.parent, env={**os.environ, **VARIABLES}, check=False
+    )
     if done.returncode:
         raise UsageError(f"family {family} cannot be made", remedy="see the message above")
     count = len(read_index(folder).models)
