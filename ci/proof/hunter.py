@@ -20,7 +20,7 @@ from ci.proof.conformer import Subject, numpy_of
 from ci.proof.smoker import Smoker, Step
 from ci.proof.tensorflow_environment import tensorflow_python
 from smoke_lambda.conform import MARK
-from smoke_lambda.conform.generate import VARIABLES
+from smoke_lambda.conform.environment import TENSORFLOW_VARIABLES
 from smoke_lambda.conform.graph import Graph, as_data
 from smoke_lambda.conform.hunt import Failure, Hunt, hunt
 from smoke_lambda.conform.run import all_models, conform, corpus_digest
@@ -93,7 +93,7 @@ class Maker:
                     stderr=log,
                     text=True,
                     cwd=ROOT,
-                    env={**os.environ, **VARIABLES, "PYTHONPATH": str(ROOT)},
+                    env={**os.environ, **TENSORFLOW_VARIABLES, "PYTHONPATH": str(ROOT)},
                 )
         return self._process
 

@@ -24,15 +24,13 @@ from pathlib import Path
 from builders.errors import UsageError, UserError
 from smoke_lambda.conform.corpus import INDEX, Index, Model, load, read_index
 from smoke_lambda.conform.coverage import coverage
+from smoke_lambda.conform.environment import TENSORFLOW_VARIABLES
 from smoke_lambda.conform.patterns import FAMILIES
 from smoke_lambda.conform.writing import Entry, differences, write_corpus
 from smoke_lambda.ops import load_ops
 
 HERE = Path(__file__).parent
 CORPUS = HERE / "corpus"
-
-# Read when TensorFlow is imported: oneDNN's kernels differ from one CPU to the next.
-VARIABLES = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,7 +82,7 @@ def family_in(folder: Path, family: str) -> Path:
     began = time.monotonic()
     command = [sys.executable, "-B", "-m", "smoke_lambda.conform.making", family, str(folder)]
     done = subprocess.run(
-        command, cwd=HERE.parent.parent, env={**os.environ, **VARIABLES}, check=False
+        command, cwd=HERE.parent.parent, env={**os.environ, **TENSORFLOW_VARIABLES}, check=False
     )
     if done.returncode:
         raise UsageError(f"family {family} cannot be made", remedy="see the message above")
