@@ -15,10 +15,10 @@ FOLDER = Path(__file__).parent
 IMAGES = FOLDER / "images"
 MODELS = FOLDER / "models"
 
-# What the functions under test are told: small, so that to pass them takes no time,
-# and yet long enough for a machine that compiles meanwhile.
+# What the functions under test are told. The bytes are few, so that to pass them takes no time;
+# the seconds are enough for an emulated processor of a machine that compiles meanwhile.
 MAX_BYTES = 100_000
-URL_SECONDS = 2.0
+URL_SECONDS = 5.0
 
 SAMPLE = "7.png"
 # The sample in other forms, in base64, made by Pillow: without loss, as white and as black
