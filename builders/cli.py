@@ -20,7 +20,7 @@ exit codes: 0 done, 2 unknown target or wrong usage, 3 a source cannot be had,
   7 no headers of that Python, 8 a compiler failed, 9 audit failed,
   10 smoke test failed, 11 no Docker engine or it failed,
   12 may not be published, or is not what was published,
-  13 computes something else than TensorFlow,
+  13 computes something else than TensorFlow, 14 slower than its bar,
   130 interrupted (the same command goes on where it was)
 """
 

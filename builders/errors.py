@@ -110,3 +110,9 @@ class ConformError(UserError):
     """A wheel computes something else than TensorFlow, or it could not be compared."""
 
     exit_code = 13
+
+
+class BenchError(UserError):
+    """A wheel is slower than its bar."""
+
+    exit_code = 14

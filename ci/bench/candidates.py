@@ -1,0 +1,186 @@
+"""The runtimes that are timed: wheels in environments of their own, and processes in them."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from builders.cache import Cache
+from builders.errors import SmokeError
+from builders.interpreters import find_interpreter
+from builders.matrix import Runtime
+from builders.process import die_with_parent
+from ci.proof.conformer import Subject, numpy_of, subject_of
+from smoke_lambda import native
+from smoke_lambda.conform.settings import OWN
+from smoke_lambda.probing import named
+
+ROOT = Path(__file__).parents[2]
+TIMING = "smoke_lambda.inside.timing"
+MARK = "timing: "
+ANSWER_SECONDS = 120.0
+"""No network takes so long for one inference."""
+DYING_SECONDS = 5.0
+# One thread of NumPy's, so that none is in the way; no user's settings.
+VARIABLES = {"OPENBLAS_NUM_THREADS": "1", "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A wheel that is installed.
+
+    Attributes:
+        name: its project where it is not ours, version and build, for people.
+        python: of its environment.
+    """
+
+    name: str
+    wheel: Path
+    subject: Subject
+    numpy: str
+    python: Path
+
+
+def name_of(wheel: Path, subject: Subject) -> str:
+    """A wheel's name for people: `2.14.1 build 2`, `ai-edge-litert 2.3.0`."""
+    if is_peer(subject, wheel):
+        return f"{subject.project} {subject.version}"
+    return f"{subject.version} build {wheel.name.split('-')[2]}"
+
+
+def is_peer(subject: Subject, wheel: Path) -> bool:
+    """True if a wheel is not ours: ours have a build number."""
+    return subject.project != OWN or not wheel.name.split("-")[2].isdigit()
+
+
+@contextmanager
+def installed(
+    wheels: Sequence[Path], runtime: Runtime, cache: Cache, log: Path
+) -> Iterator[list[Candidate]]:
+    """Wheels in environments, which go when the block ends.
+
+    Raises:
+        SmokeError: this machine has no such Python, or a wheel does not install.
+    """
+    interpreter = find_interpreter(runtime.python)
+    if interpreter is None:
+        raise SmokeError(
+            f"this machine has no Python {runtime.python}",
+            remedy=f"install it (pyenv install {runtime.python})",
+        )
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        stack.enter_context(cache.lock("bench"))
+        found = []
+        for number, wheel in enumerate(wheels):
+            subject = subject_of(wheel)
+            peer = is_peer(subject, wheel)
+            numpy = numpy_of(wheel, runtime, peer=peer)
+            here = stack.enter_context(
+                native.environment(
+                    runtime,
+                    numpy,
+                    python=interpreter.executable,
+                    work=cache.root / "work" / "bench" / str(number),
+                    log=log,
+                    dependencies=peer,
+                )
+            )
+            if fault := here.install(wheel.absolute()):
+                raise SmokeError(f"{wheel.name}: {fault}", remedy=f"see {log}")
+            name = name_of(wheel, subject)
+            found.append(
+                Candidate(name=name, wheel=wheel, subject=subject, numpy=numpy, python=here.python)
+            )
+        yield found
+
+
+@dataclass(kw_only=True)
+class Worker:
+    """A process that times models in one runtime; see smoke_lambda/inside/timing.py."""
+
+    candidate: Candidate
+    log: Path
+    _process: subprocess.Popen[str] | None = field(default=None)
+
+    def ask(self, do: str, **request: object) -> dict[str, Any]:
+        """Have something done; gives the answer, with `error` where it failed or ended it."""
+        process = self._running()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(json.dumps({"do": do, **request}) + "\n")
+            process.stdin.flush()
+        except OSError:
+            return self._ended()
+        end = time.monotonic() + ANSWER_SECONDS
+        while select.select([process.stdout], [], [], max(end - time.monotonic(), 0))[0]:
+            line = process.stdout.readline()
+            if not line:
+                return self._ended()
+            if line.startswith(MARK):
+                answer: dict[str, Any] = json.loads(line[len(MARK) :])
+                return answer
+        return self._ended()
+
+    def end(self) -> None:
+        """End the process, if there is one."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def _ended(self) -> dict[str, Any]:
+        """The answer of a process that is dead, or as good as that."""
+        assert self._process is not None
+        try:
+            words = f"its process ended: {named(self._process.wait(DYING_SECONDS))}"
+        except subprocess.TimeoutExpired:
+            words = f"no answer within {ANSWER_SECONDS:.0f} s"
+        self.end()
+        return {"error": words}
+
+    def _running(self) -> subprocess.Popen[str]:
+        if self._process is None:
+            module = self.candidate.subject.module
+            with self.log.open("a") as log:
+                self._process = started(
+                    self.candidate, TIMING, module, stdin=subprocess.PIPE, errors=log
+                )
+        return self._process
+
+
+def started(
+    candidate: Candidate, module: str, *arguments: str | Path, stdin: int, errors: IO[str]
+) -> subprocess.Popen[str]:
+    """Start a module of this repository in a candidate's environment."""
+    return subprocess.Popen(
+        [candidate.python, "-m", module, *arguments],
+        cwd=ROOT,
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+        bufsize=1,
+        env={**os.environ, **VARIABLES},
+        preexec_fn=die_with_parent,
+    )
+
+
+@contextmanager
+def workers(candidates: Sequence[Candidate], log: Path) -> Iterator[list[Worker]]:
+    """A process for each candidate, until the block ends."""
+    found = [Worker(candidate=candidate, log=log) for candidate in candidates]
+    try:
+        yield found
+    finally:
+        for worker in found:
+            worker.end()

@@ -1,0 +1,124 @@
+"""How wheels are timed, and what they are held to: bench.toml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from builders.errors import UsageError
+from builders.matrix import Row, is_sha256, is_version, read_toml
+
+DATA = Path(__file__).with_name("bench.toml")
+ALL = "all"
+FLOAT, PARTLY, DYNAMIC, INT8 = "float", "partly delegated", "dynamic", "int8"
+GROUPS = (FLOAT, DYNAMIC, INT8, PARTLY)
+"""What networks are compared by: all weights of a group take the same kernels, as a rule."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """A runtime that is not ours; its wheel on PyPI."""
+
+    project: str
+    version: str
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """What a wheel's CPU time, by a peer's, is held to.
+
+    Attributes:
+        wheel: TensorFlow's version.
+        peer: a project.
+        mean: the largest geometric mean, by group.
+        worst: the largest of any network.
+    """
+
+    wheel: str
+    peer: str
+    mean: Mapping[str, float]
+    worst: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """See bench.toml.
+
+    Attributes:
+        turn_seconds: of one wheel's turn.
+        again: how many times the turns are of a ratio that is above its bar.
+        starts: processes that are started, for the parts of a start.
+    """
+
+    python: str
+    turns: int
+    turn_seconds: float
+    again: int
+    starts: int
+    peers: tuple[Peer, ...]
+    bars: tuple[Bar, ...]
+
+    def peer(self, project: str) -> Peer:
+        """The peer of that project; raises UsageError if there is none."""
+        for peer in self.peers:
+            if peer.project == project:
+                return peer
+        raise UsageError(
+            f"{project} is neither a wheel's file nor a known peer",
+            remedy=f"known are {', '.join(peer.project for peer in self.peers)}",
+        )
+
+    def bar(self, wheel: str, peer: str) -> Bar | None:
+        """What is asked of a TensorFlow version against a project, if anything is."""
+        return next((b for b in self.bars if (b.wheel, b.peer) == (wheel, peer)), None)
+
+
+@cache
+def load_settings(path: Path = DATA) -> Settings:
+    """Read and validate bench.toml.
+
+    Raises:
+        UsageError: it is malformed; the message names the place.
+    """
+    row = Row(path.name, read_toml(path))
+    peers = tuple(map(_peer, row.rows("peer", "project")))
+    settings = Settings(
+        python=row.take("python", str, bool),
+        turns=row.take("turns", int, lambda n: n >= 2),
+        turn_seconds=row.take("turn_seconds", float, lambda s: s > 0),
+        again=row.take("again", int, lambda n: n >= 1),
+        starts=row.take("starts", int, lambda n: n >= 1),
+        peers=peers,
+        bars=tuple(
+            _bar(each, {peer.project for peer in peers}) for each in row.rows("bar", "wheel")
+        ),
+    )
+    row.done()
+    return settings
+
+
+def _peer(row: Row) -> Peer:
+    peer = Peer(
+        project=row.take("project", str, bool),
+        version=row.take("version", str, is_version),
+        file=row.take("file", str, lambda name: name.endswith(".whl")),
+        sha256=row.take("sha256", str, is_sha256),
+    )
+    row.done()
+    return peer
+
+
+def _bar(row: Row, projects: set[str]) -> Bar:
+    groups = {*GROUPS, ALL}
+    bar = Bar(
+        wheel=row.take("wheel", str, is_version),
+        peer=row.take("peer", str, projects.__contains__),
+        mean=row.take("mean", dict, lambda means: means.keys() <= groups),
+        worst=row.take("worst", float, lambda ratio: ratio > 0),
+    )
+    row.done()
+    return bar

@@ -1,0 +1,94 @@
+"""Time the parts of a start: new processes, in turns."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from builders.errors import SmokeError
+from ci.bench.candidates import ANSWER_SECONDS, MARK, Candidate, started
+from ci.bench.measure import Network
+
+STARTING = "smoke_lambda.inside.starting"
+PARTS = ("start", "numpy", "import", "create", "allocate", "first")
+
+
+@dataclass(kw_only=True)
+class Start:
+    """What new processes of one runtime took to the first answer of a network.
+
+    Attributes:
+        parts: milliseconds of wall time, by part and process.
+        faults: page faults, by process.
+        peak_bytes: of resident memory, by process.
+    """
+
+    parts: list[dict[str, float]] = field(default_factory=list)
+    faults: list[int] = field(default_factory=list)
+    peak_bytes: list[int] = field(default_factory=list)
+
+    def least(self, part: str) -> float:
+        """The least that a part took, in milliseconds."""
+        return min(parts[part] for parts in self.parts)
+
+    @property
+    def total(self) -> float:
+        """The least of all parts together, in milliseconds."""
+        return min(sum(parts.values()) for parts in self.parts)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "least_ms": {part: self.least(part) for part in PARTS} | {"total": self.total},
+            "median_ms": {part: median(parts[part] for parts in self.parts) for part in PARTS},
+            "page_faults": median(self.faults),
+            "peak_bytes": median(self.peak_bytes),
+            "processes": len(self.parts),
+        }
+
+
+def time_starts(
+    network: Network, candidates: Sequence[Candidate], processes: int, log: Path
+) -> list[Start]:
+    """Start each runtime so many times, in turns.
+
+    Raises:
+        SmokeError: one does not start.
+    """
+    found = [Start() for _ in candidates]
+    for turn in range(processes + 1):
+        for candidate, start in zip(candidates, found, strict=True):
+            said = _start(candidate, network, log)
+            if turn > 0:  # the first fills the caches of files
+                start.parts.append(said["parts"])
+                start.faults.append(said["faults"])
+                start.peak_bytes.append(said["peak_bytes"])
+    return found
+
+
+def _start(candidate: Candidate, network: Network, log: Path) -> dict[str, Any]:
+    arguments = (candidate.subject.module, network.model, network.cases)
+    with log.open("a") as errors:
+        process = started(
+            candidate,
+            STARTING,
+            *arguments,
+            str(time.monotonic_ns()),
+            stdin=subprocess.DEVNULL,
+            errors=errors,
+        )
+        try:
+            output, _ = process.communicate(timeout=ANSWER_SECONDS)
+        finally:
+            process.kill()
+    line = next((line for line in output.splitlines() if line.startswith(MARK)), "")
+    if not line:
+        raise SmokeError(f"{candidate.name} does not start {network.name}", remedy=f"see {log}")
+    said: dict[str, Any] = json.loads(line[len(MARK) :])
+    return said

@@ -1,0 +1,179 @@
+"""`./scripts/bench`: how fast wheels are, side by side in one run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+
+from builders.cache import Cache, default_root
+from builders.cli import EXIT_CODES, guarded, positive, wheels_parser
+from builders.errors import BenchError, UsageError
+from builders.fetch import Fetcher
+from builders.matrix import load_matrix
+from builders.progress import Reporter, describe, table_console
+from ci.bench.candidates import installed, workers
+from ci.bench.judge import is_too_slow, pairs_of
+from ci.bench.measure import Network, measure, unpacked
+from ci.bench.report import Machine, Report, show
+from ci.bench.settings import load_settings
+from ci.bench.starts import Start, time_starts
+from ci.proof.hunter import train_python
+from ci.proof.smoker import wheel_runtime
+from smoke_lambda.conform.networks import corpus_of, load_networks
+
+QUICK = "quick"
+START_NETWORKS = ("mobilenetv2.float32",)
+
+DESCRIPTION = """\
+Time networks in each wheel and in those that it is compared with: in turns, in processes that
+stay, on the same processor; the least CPU time of many samples counts. The networks' answers are
+compared, too. Ratios of one run tell which wheel is faster; times alone tell of the machine."""
+
+EXAMPLES = f"""\
+examples:
+  bench dist/*-cp311-*.whl                  two builds of one version, say: each against the last
+  bench new.whl --against old.whl
+  bench dist/*-cp311-*.whl --against ai-edge-litert tflite-runtime
+                                            those of PyPI, which are fetched
+  bench new.whl --against old.whl --only mobilenetv2 --threads 1 2
+  bench new.whl --against old.whl --starts  new processes, too: start, import, load, first inference
+  bench new.whl --against ai-edge-litert --gate
+                                            exit 14 where a ratio is above its bar
+
+The wheels are for one Python and this machine. ci/bench/bench.toml has the bars, and how long it
+takes; networks come from ./scripts/conform --networks.
+
+{EXIT_CODES}"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    return guarded(lambda: run(argv))
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command; raises UserError where `main` prints."""
+    options = _parser().parse_args(argv)
+    reporter = Reporter(Console(stderr=True))
+    cache = Cache(default_root(), on_wait=lambda line: reporter.say(f"[yellow]![/] {line}"))
+    with reporter.showing():
+        report = _report(options, cache, reporter)
+    if options.json:
+        print(json.dumps(report.as_json(), indent=2))
+    else:
+        show(report, table_console())
+    if options.gate and not report.ok:
+        raise BenchError("a ratio is above its bar", remedy="see the table")
+    return 0
+
+
+def _report(options: argparse.Namespace, cache: Cache, reporter: Reporter) -> Report:
+    settings = load_settings()
+    log = cache.root / "logs" / "bench.log"
+    fetcher = Fetcher(cache)
+    wheels, against = _contest(options, fetcher)
+    runtimes = {wheel_runtime(wheel).python for wheel in wheels}
+    if len(runtimes) > 1:
+        raise UsageError(
+            f"the wheels are for several Pythons: {', '.join(sorted(runtimes))}",
+            remedy="give wheels of one; peers of PyPI are for " + settings.python,
+        )
+    with reporter.step("networks") as step:
+        reporter.show(step, "models and TensorFlow's answers: minutes, the first time")
+        networks = load_networks()
+        chosen = networks.quick() if options.networks == QUICK else networks
+        corpus = corpus_of(chosen, train_python(cache, log), cache, fetcher, log)
+    machine = Machine.here()
+    with (
+        TemporaryDirectory(prefix="tflite-bench-") as work,
+        installed(wheels, load_matrix().runtime(runtimes.pop()), cache, log) as candidates,
+    ):
+        folder = Path(work)
+        found = list(unpacked(corpus, folder, options.only))
+        if not found:
+            raise UsageError(f"no network has {options.only!r} in its name")
+        pairs = pairs_of(candidates, against, settings)
+        measured = []
+        with reporter.step("time networks") as step, workers(candidates, log) as processes:
+            todo = [(network, threads) for threads in options.threads for network in found]
+            for number, (network, threads) in enumerate(todo):
+                what = describe(number, len(todo), "networks", step.seconds)
+                reporter.show(step, f"{what}: {network.name}")
+                measured.append(
+                    measure(
+                        network,
+                        threads,
+                        processes,
+                        settings,
+                        folder,
+                        lambda each: is_too_slow(each, pairs),
+                    )
+                )
+        starts: dict[str, list[Start]] = {}
+        for network in _started_with(found, options):
+            with reporter.step(f"time starts with {network.name}"):
+                starts[network.name] = time_starts(network, candidates, settings.starts, log)
+        return Report(
+            machine=machine,
+            candidates=tuple(candidates),
+            pairs=tuple(pairs),
+            networks=tuple(measured),
+            starts=starts,
+        )
+
+
+def _contest(options: argparse.Namespace, fetcher: Fetcher) -> tuple[list[Path], int]:
+    """All wheels, and the number of the first that the others are compared with."""
+    settings = load_settings()
+    wheels: list[Path] = list(options.wheels)
+    if not options.against:
+        if len(wheels) < 2:
+            raise UsageError(
+                "one wheel has nothing to be compared with", remedy="add --against WHEEL or PEER"
+            )
+        return wheels, len(wheels) - 1
+    for name in options.against:
+        if name.endswith(".whl"):
+            wheels.append(Path(name))
+        else:
+            peer = settings.peer(name)
+            wheels.append(fetcher.pypi(peer.project, peer.version, peer.file, peer.sha256))
+    return wheels, len(options.wheels)
+
+
+def _started_with(networks: Sequence[Network], options: argparse.Namespace) -> Iterator[Network]:
+    if options.starts:
+        yield from (network for network in networks if network.name in START_NETWORKS)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = wheels_parser("bench", DESCRIPTION, EXAMPLES)
+    parser.add_argument(
+        "--against",
+        nargs="+",
+        metavar="PEER",
+        default=[],
+        help="a wheel, or one of "
+        + " and ".join(peer.project for peer in load_settings().peers)
+        + " (default: the last wheel)",
+    )
+    parser.add_argument(
+        "--networks", choices=(QUICK, "all"), default=QUICK, help="default: %(default)s"
+    )
+    parser.add_argument("--only", metavar="PATTERN", default="", help="a part of networks' names")
+    parser.add_argument(
+        "--threads", nargs="+", type=positive, default=[1], metavar="N", help="default: 1"
+    )
+    parser.add_argument("--starts", action="store_true", help="time new processes, too")
+    parser.add_argument("--gate", action="store_true", help="fail where a ratio is above its bar")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""Loads a model beside a wheel and times it, as the standard input asks.
+
+    python -m smoke_lambda.inside.timing MODULE
+
+Each line in is a request in JSON, and each line out that begins with "timing: " is its answer:
+
+    {"do": "load", "model": TFLITE, "cases": NPZ, "threads": N, "cpus": [0, 1]}
+        {"nodes": [taken, all]}                   after the model's first case was set as its input
+    {"do": "time", "seconds": S}
+        {"cpu_ms": [...], "wall_ms": [...]}       of one inference each, as means of some
+    {"do": "save", "path": NPZ}                   its answers
+    {"do": "compare", "path": NPZ}
+        {"apart": X}                              the largest difference, by the largest answer
+
+An error is an answer with "error". The process stays, so that wheels can be timed in turns.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from smoke_lambda.conform.corpus import read_arrays
+from smoke_lambda.probe import operators
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MARK = "timing: "
+SAMPLE_SECONDS = 0.002
+"""What a sample takes at least: much more than to read a clock."""
+
+
+class Worker:
+    """One model in one runtime."""
+
+    def __init__(self, module: str) -> None:
+        self.runtime = importlib.import_module(module)
+        self.interpreter: Any = None
+        self.repeats = 1
+
+    def load(self, model: str, cases: str, threads: int, cpus: list[int]) -> dict[str, Any]:
+        """Create the interpreter on these processors, and set its inputs."""
+        os.sched_setaffinity(0, cpus)
+        self.interpreter = None
+        made = self.runtime.Interpreter(model_path=model, num_threads=threads)
+        set_inputs(made, Path(cases))
+        made.invoke()
+        began = time.perf_counter()
+        made.invoke()
+        once = max(time.perf_counter() - began, 1e-7)
+        self.interpreter, self.repeats = made, max(1, round(SAMPLE_SECONDS / once))
+        found = operators(made)
+        return {"nodes": [sum(taken for _, taken in found), len(found)]}
+
+    def time(self, seconds: float) -> dict[str, Any]:
+        """Run the model for so long, and at least once."""
+        cpu: list[float] = []
+        wall: list[float] = []
+        invoke, repeats = self.interpreter.invoke, self.repeats
+        end = time.perf_counter() + seconds
+        while not cpu or time.perf_counter() < end:
+            cpu_began, began = time.process_time(), time.perf_counter()
+            for _ in range(repeats):
+                invoke()
+            wall.append((time.perf_counter() - began) / repeats * 1000)
+            cpu.append((time.process_time() - cpu_began) / repeats * 1000)
+        return {"cpu_ms": cpu, "wall_ms": wall}
+
+    def save(self, path: str) -> dict[str, Any]:
+        """Write the answers."""
+        np.savez(path, *self._answers())
+        return {}
+
+    def compare(self, path: str) -> dict[str, Any]:
+        """Compare the answers with another runtime's."""
+        apart = 0.0
+        with np.load(path) as theirs:
+            for ours, name in zip(self._answers(), theirs.files):
+                other = theirs[name].astype(np.float64)
+                size = max(float(np.abs(other).max(initial=0.0)), 1e-9)
+                difference = np.abs(ours.astype(np.float64) - other).max(initial=0.0)
+                apart = max(apart, float(difference) / size)
+        return {"apart": apart}
+
+    def _answers(self) -> list[Any]:
+        details = self.interpreter.get_output_details()
+        return [self.interpreter.get_tensor(detail["index"]) for detail in details]
+
+
+def set_inputs(interpreter: Any, cases: Path) -> None:  # noqa: ANN401
+    """Allocate an interpreter's tensors for the first of some cases, and set them."""
+    arrays = read_arrays(cases.read_bytes())
+    inputs = [arrays[f"0.in.{number}"] for number in range(len(interpreter.get_input_details()))]
+    for detail, array in zip(interpreter.get_input_details(), inputs):
+        if tuple(detail["shape"]) != array.shape:
+            interpreter.resize_tensor_input(detail["index"], array.shape)
+    interpreter.allocate_tensors()
+    for detail, array in zip(interpreter.get_input_details(), inputs):
+        interpreter.set_tensor(detail["index"], array)
+
+
+def main(module: str) -> None:
+    """Answer until the input ends."""
+    worker = Worker(module)
+    do: dict[str, Callable[..., dict[str, Any]]] = {
+        "load": worker.load,
+        "time": worker.time,
+        "save": worker.save,
+        "compare": worker.compare,
+    }
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            answer = do[request.pop("do")](**request)
+        except (RuntimeError, ValueError, MemoryError) as error:
+            answer = {"error": " ".join(str(error).split())}
+        print("\n" + MARK + json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
