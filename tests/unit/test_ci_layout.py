@@ -21,7 +21,7 @@ STARTED = re.compile(r'^_bootstrap\.start\("([\w.]+)"', re.MULTILINE)
 ORDER = (
     ("commands",),
     ("jobs",),
-    ("fuzz", "upstream_tests"),
+    ("bench", "fuzz", "upstream_tests"),
     ("publish",),
     ("layers", "pages", "proof"),
     ("images",),

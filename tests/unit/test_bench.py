@@ -1,0 +1,335 @@
+"""How wheels are timed and judged: ci/bench, and the process that does it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import types
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pytest
+
+from builders.errors import UsageError
+from ci.bench import candidates as candidates_module
+from ci.bench.candidates import Candidate, Worker, is_peer, name_of
+from ci.bench.judge import Pair, bar_of, is_too_slow, pairs_of, verdicts
+from ci.bench.measure import Measured, Network, Timing, measure
+from ci.bench.report import Machine, Report, cell
+from ci.bench.settings import Bar, Settings, load_settings
+from ci.bench.starts import time_starts
+from ci.proof.conformer import subject_of
+from smoke_lambda.inside import timing
+
+OURS = Path("tflite_runtime-2.22.0.dev20260518-2-cp311-cp311-manylinux_2_17_x86_64.whl")
+PYPI = Path("tflite_runtime-2.14.0-cp311-cp311-manylinux2014_x86_64.whl")
+LITERT = Path("ai_edge_litert-2.3.0-cp311-cp311-manylinux_2_27_x86_64.whl")
+BAR = Bar(wheel="2.22.0.dev20260518", peer="ai-edge-litert", mean={"float": 1.0}, worst=2.0)
+
+
+def candidate(wheel: Path) -> Candidate:
+    subject = subject_of(wheel)
+    name = name_of(wheel, subject)
+    return Candidate(
+        name=name, wheel=wheel, subject=subject, numpy="2.0.0", python=Path(sys.executable)
+    )
+
+
+def network(name: str = "net.float32", flavour: str = "float32") -> Network:
+    return Network(name=name, flavour=flavour, model=Path("m.tflite"), cases=Path("m.npz"))
+
+
+def took(*cpu_ms: float, nodes: tuple[int, int] = (10, 10)) -> Timing:
+    return Timing(nodes=nodes, cpu_ms=list(cpu_ms), wall_ms=list(cpu_ms))
+
+
+def measured(ours: Timing, theirs: Timing, *, threads: int = 1, **of: str) -> Measured:
+    return Measured(network=network(**of), threads=threads, timings=(ours, theirs))
+
+
+def test_runtimes_have_names_that_tell_them_apart() -> None:
+    names = [candidate(wheel).name for wheel in (OURS, PYPI, LITERT)]
+    assert names == [
+        "2.22.0.dev20260518 build 2",
+        "tflite-runtime 2.14.0",
+        "ai-edge-litert 2.3.0",
+    ]
+    assert [is_peer(subject_of(wheel), wheel) for wheel in (OURS, PYPI, LITERT)] == [
+        False,
+        True,
+        True,
+    ]
+
+
+def test_the_least_times_are_compared() -> None:
+    assert measured(took(5.0, 3.0, 9.0), took(2.0, 8.0)).ratio(0, 1) == 1.5
+    assert measured(Timing(error="it ended"), took(2.0)).ratio(0, 1) is None
+
+
+@pytest.mark.parametrize(
+    ("flavour", "nodes", "group"),
+    [
+        ("float32", (10, 10), "float"),
+        ("float16", (9, 10), "float"),
+        ("float32", (0, 10), "partly delegated"),
+        ("dynamic", (0, 10), "dynamic"),
+        ("int8", (10, 10), "int8"),
+    ],
+)
+def test_networks_are_grouped_by_what_runs_them(
+    flavour: str, nodes: tuple[int, int], group: str
+) -> None:
+    assert measured(took(1.0, nodes=nodes), took(1.0), flavour=flavour).group == group
+
+
+def test_a_group_has_its_geometric_mean_and_its_worst_network() -> None:
+    rows = [
+        measured(took(2.0), took(1.0), name="a"),
+        measured(took(0.5), took(1.0), name="b"),
+        measured(took(3.0), took(1.0), name="c", flavour="int8"),
+        measured(took(9.0), took(1.0), name="d", threads=2),
+    ]
+    found = {(v.group, v.threads): v for v in verdicts(rows, Pair(ours=0, theirs=1, bar=BAR))}
+    assert found.keys() == {("float", 1), ("int8", 1), ("all", 1), ("float", 2), ("all", 2)}
+    assert found["float", 1].mean == pytest.approx(1.0)
+    assert found["float", 1].worst == (2.0, "a")
+    assert found["float", 1].ok
+    assert found["all", 1].mean == pytest.approx(3.0 ** (1 / 3))
+    assert not found["int8", 1].ok, "3.0 is above what any network may have"
+    assert found["float", 2].bar is None, "bars are of one thread"
+
+
+def test_bars_are_for_our_wheels_against_peers() -> None:
+    settings = load_settings()
+    ours, pypi, litert = map(candidate, (OURS, PYPI, LITERT))
+    bar = bar_of(ours, litert, settings)
+    assert bar is not None
+    assert bar.peer == "ai-edge-litert"
+    assert bar_of(ours, pypi, settings) is None, "nothing is asked of that pair"
+    assert bar_of(pypi, litert, settings) is None
+    assert bar_of(ours, ours, settings) is None
+    assert [(p.ours, p.theirs) for p in pairs_of([ours, pypi, litert], 1, settings)] == [
+        (0, 1),
+        (0, 2),
+    ]
+
+
+def test_a_ratio_above_its_bar_is_measured_again() -> None:
+    pairs = [Pair(ours=0, theirs=1, bar=BAR)]
+    assert is_too_slow(measured(took(1.1), took(1.0)), pairs)
+    assert not is_too_slow(measured(took(0.9), took(1.0)), pairs)
+    assert not is_too_slow(measured(took(1.1), took(1.0), threads=2), pairs)
+    assert not is_too_slow(measured(Timing(error="x"), took(1.0)), pairs)
+    assert not is_too_slow(measured(took(9.0), took(1.0)), [Pair(ours=0, theirs=1, bar=None)])
+
+
+class FakeWorker:
+    """Answers as a process would, and keeps what it was asked."""
+
+    def __init__(self, name: str, order: list[str], **answers: dict[str, Any]) -> None:
+        self.name, self.order, self.answers = name, order, answers
+
+    def ask(self, do: str, **_request: object) -> dict[str, Any]:
+        self.order.append(f"{self.name} {do}")
+        return self.answers.get(do, {})
+
+
+def fakes(order: list[str], **second: dict[str, Any]) -> list[Any]:
+    answers: dict[str, dict[str, Any]] = {
+        "load": {"nodes": [3, 4]},
+        "time": {"cpu_ms": [1.0], "wall_ms": [2.0]},
+        "compare": {"apart": 0.5},
+    }
+    return [FakeWorker("a", order, **answers), FakeWorker("b", order, **{**answers, **second})]
+
+
+def settings_of(turns: int, again: int = 1) -> Settings:
+    return Settings(
+        python="3.11", turns=turns, turn_seconds=0.1, again=again, starts=1, peers=(), bars=()
+    )
+
+
+def test_runtimes_take_turns_in_both_orders(tmp_path: Path) -> None:
+    order: list[str] = []
+    found = measure(network(), 1, fakes(order), settings_of(2), tmp_path, lambda _: False)
+    assert order[:4] == ["a load", "b load", "a save", "b compare"]
+    assert order[4:] == ["a time", "b time", "b time", "a time"]
+    assert [timing.nodes for timing in found.timings] == [(3, 4), (3, 4)]
+    assert [timing.apart for timing in found.timings] == [0.0, 0.5]
+    assert [timing.cpu_ms for timing in found.timings] == [[1.0, 1.0], [1.0, 1.0]]
+
+
+def test_what_is_too_slow_gets_more_turns(tmp_path: Path) -> None:
+    order: list[str] = []
+    measure(network(), 1, fakes(order), settings_of(2, again=3), tmp_path, lambda _: True)
+    assert order.count("a time") == 2 + 6
+
+
+@pytest.mark.parametrize("do", ["load", "time"])
+def test_a_runtime_that_fails_has_no_time_and_stops_no_other(tmp_path: Path, do: str) -> None:
+    order: list[str] = []
+    workers = fakes(order, **{do: {"error": "its process ended: -11 (SIGSEGV)"}})
+    found = measure(network(), 1, workers, settings_of(4), tmp_path, lambda _: False)
+    assert found.timings[1].error == "its process ended: -11 (SIGSEGV)"
+    assert found.ratio(0, 1) is None
+    assert len(found.timings[0].cpu_ms) == 4
+    assert order.count("b time") == (0 if do == "load" else 1)
+    assert "SIGSEGV" in cell(found.timings[1])
+
+
+def report(*rows: Measured, bar: Bar | None = BAR) -> Report:
+    return Report(
+        machine=Machine(processor="x", cpus=2, kernel="6", load=0.1),
+        candidates=(candidate(OURS), candidate(LITERT)),
+        pairs=(Pair(ours=0, theirs=1, bar=bar),),
+        networks=rows,
+        starts={},
+    )
+
+
+def test_a_report_is_good_where_no_bar_is_passed_and_our_wheels_answer() -> None:
+    assert report(measured(took(0.9), took(1.0))).ok
+    assert not report(measured(took(1.1), took(1.0))).ok
+    assert not report(measured(Timing(error="it ended"), took(1.0))).ok
+    assert report(measured(took(0.9), Timing(error="it ended"))).ok
+    data = report(measured(took(0.9), took(1.0))).as_json()
+    assert data["comparisons"][0]["of"] == "2.22.0.dev20260518 build 2"
+    least = data["networks"][0]["runtimes"]["ai-edge-litert 2.3.0"]["cpu_ms"]["least"]
+    assert least == 1.0
+
+
+class FakeInterpreter:
+    def __init__(self, model_path: str, num_threads: int) -> None:
+        self.made = (model_path, num_threads)
+        self.shape: tuple[int, ...] = (1, 2)
+        self.value = np.zeros(2, np.float32)
+
+    def get_input_details(self) -> list[dict[str, Any]]:
+        return [{"index": 0, "shape": np.array(self.shape)}]
+
+    def get_output_details(self) -> list[dict[str, Any]]:
+        return [{"index": 1}]
+
+    def _get_ops_details(self) -> list[dict[str, Any]]:
+        return [{"op_name": "ADD", "index": 0, "inputs": [0], "outputs": [1]}]
+
+    def resize_tensor_input(self, _index: int, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+    def allocate_tensors(self) -> None: ...
+
+    def set_tensor(self, _index: int, value: np.ndarray[Any, Any]) -> None:
+        assert value.shape == self.shape
+        self.value = value
+
+    def invoke(self) -> None: ...
+
+    def get_tensor(self, _index: int) -> np.ndarray[Any, Any]:
+        return self.value * 2
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch) -> timing.Worker:
+    module = types.ModuleType("fake_runtime")
+    module.Interpreter = FakeInterpreter  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "fake_runtime", module)
+    monkeypatch.setattr("os.sched_setaffinity", lambda _pid, _cpus: None)
+    monkeypatch.setattr(timing, "SAMPLE_SECONDS", 0.0)
+    return timing.Worker("fake_runtime")
+
+
+def test_a_process_loads_times_and_compares(worker: timing.Worker, tmp_path: Path) -> None:
+    cases = tmp_path / "cases.npz"
+    with zipfile.ZipFile(cases, "w") as members, members.open("0.in.0.npy", "w") as member:
+        np.save(member, np.array([[1, 2], [3, 4]], np.float32))
+    assert worker.load("m.tflite", str(cases), 1, [0]) == {"nodes": [0, 1]}
+    assert worker.interpreter.shape == (2, 2), "resized to the case"
+    times = worker.time(0.0)
+    assert len(times["cpu_ms"]) == len(times["wall_ms"]) == 1
+    worker.save(str(tmp_path / "a.npz"))
+    assert worker.compare(str(tmp_path / "a.npz")) == {"apart": 0.0}
+    worker.interpreter.value = worker.interpreter.value + 1
+    assert worker.compare(str(tmp_path / "a.npz"))["apart"] == pytest.approx(0.25)
+
+
+Start = Callable[[str], Candidate]
+
+
+@pytest.fixture
+def starting(monkeypatch: pytest.MonkeyPatch) -> Start:
+    """Makes every process of a candidate run a line of Python instead."""
+
+    def start(code: str) -> Candidate:
+        def started(*_arguments: object, stdin: int, errors: IO[str]) -> subprocess.Popen[str]:
+            return subprocess.Popen(
+                [sys.executable, "-c", code],
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                bufsize=1,
+            )
+
+        monkeypatch.setattr(candidates_module, "started", started)
+        monkeypatch.setattr("ci.bench.starts.started", started)
+        return candidate(OURS)
+
+    return start
+
+
+@pytest.mark.usefixtures("allow_subprocess")
+@pytest.mark.parametrize(
+    ("code", "answer"),
+    [
+        ('input(); print("noise"); print(\'timing: {"nodes": [1, 2]}\')', {"nodes": [1, 2]}),
+        ("import os; os.abort()", {"error": "its process ended: -6 (SIGABRT)"}),
+        ("input()", {"error": "its process ended: 0"}),
+    ],
+)
+def test_what_a_process_says_or_how_it_ends(
+    starting: Start, tmp_path: Path, code: str, answer: dict[str, Any]
+) -> None:
+    worker = Worker(candidate=starting(code), log=tmp_path / "log")
+    try:
+        assert worker.ask("load") == answer
+    finally:
+        worker.end()
+
+
+@pytest.mark.usefixtures("allow_subprocess")
+def test_a_process_that_does_not_answer_is_ended(
+    starting: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidates_module, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(candidates_module, "DYING_SECONDS", 0.2)
+    worker = Worker(candidate=starting("import time; time.sleep(60)"), log=tmp_path / "log")
+    assert "no answer" in worker.ask("load")["error"]
+
+
+@pytest.mark.usefixtures("allow_subprocess")
+def test_the_first_start_fills_the_caches_and_does_not_count(
+    starting: Start, tmp_path: Path
+) -> None:
+    parts = '{"start": 1, "numpy": 2, "import": 3, "create": 4, "allocate": 5, "first": 6}'
+    said = f'timing: {{"parts": {parts}, "faults": 7, "peak_bytes": 8}}'
+    runs: Sequence[Candidate] = [starting(f"print({said!r})")]
+    (found,) = time_starts(network(), runs, 2, tmp_path / "log")
+    assert found.total == 21
+    assert found.as_json()["least_ms"]["allocate"] == 5
+    assert found.as_json()["processes"] == 2
+
+
+def test_an_unknown_peer_is_named_with_those_that_are_known() -> None:
+    with pytest.raises(UsageError, match="neither a wheel's file nor a known peer") as caught:
+        load_settings().peer("onnxruntime")
+    assert "ai-edge-litert" in str(caught.value.remedy)
+
+
+def test_settings_are_validated(tmp_path: Path) -> None:
+    path = tmp_path / "bench.toml"
+    path.write_text("turns = 1\n")
+    with pytest.raises(UsageError, match=r"bench.toml"):
+        load_settings(path)
