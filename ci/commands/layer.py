@@ -54,7 +54,9 @@ def run(argv: Sequence[str] | None = None) -> int:
     reporter = Reporter(Console(stderr=True))
     cache = Cache(default_root(), on_wait=lambda line: reporter.say(f"[yellow]![/] {line}"))
     with reporter.showing():
-        layers = [make(item, options.out, cache, reporter) for item in plans]
+        layers = [
+            make(item, options.out, cache, reporter, bytecode=options.bytecode) for item in plans
+        ]
     if options.json:
         print(json.dumps([layer.as_json() for layer in layers], indent=2))
     else:
@@ -110,6 +112,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=OUT, help="default: dist/layers/"
+    )
+    parser.add_argument(
+        "--no-bytecode",
+        dest="bytecode",
+        action="store_false",
+        help="leave out what saves each cold start the compilation of Python files; "
+        "it needs the layer's own Python here",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser

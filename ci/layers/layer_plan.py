@@ -12,6 +12,7 @@ from builders.cache import Cache
 from builders.errors import UsageError
 from builders.matrix import Matrix, Runtime, Target
 from builders.progress import Reporter, describe
+from ci.layers.bytecode import bytecode_of
 from ci.layers.layer_content import locked_wheel, site_packages
 from ci.layers.layer_zip import Layer, folder_of, write_layer
 
@@ -107,13 +108,18 @@ def plan(wheels: Mapping[Target, Path], *, multi: bool, pillow: bool) -> Iterato
             )
 
 
-def make(item: Plan, out: Path, cache: Cache, reporter: Reporter) -> Layer:
+def make(
+    item: Plan, out: Path, cache: Cache, reporter: Reporter, *, bytecode: bool = True
+) -> Layer:
     """Fetch what a layer needs, and write it into a folder.
+
+    Args:
+        bytecode: see bytecode.py; without it, each cold start compiles what it imports.
 
     Raises:
         FetchError: a locked wheel cannot be had.
         ArchiveError: a wheel is damaged.
-        UsageError: the layer is larger than Lambda takes.
+        UsageError: the layer is larger than Lambda takes, or no Python here writes its bytecode.
     """
     log = cache.root / "logs" / f"{item.name}.log"
     files: dict[str, bytes] = {}
@@ -125,8 +131,11 @@ def make(item: Plan, out: Path, cache: Cache, reporter: Reporter) -> Layer:
                 reporter.show(step, f"{project} for {runtime.name}")
                 parts.append(locked_wheel(project, runtime, item.arch, cache, log))
             folder = folder_of(runtime, multi=item.multi)
-            for path, data in site_packages(parts).items():
-                files[f"{folder}/{path}"] = data
+            found = site_packages(parts)
+            if bytecode:
+                reporter.show(step, f"bytecode for {runtime.name}")
+                found |= bytecode_of(found, folder, runtime, cache, log)
+            files |= {f"{folder}/{path}": data for path, data in found.items()}
             packages[runtime.python] = tuple(part.name for part in parts)
         packing = time.monotonic()
         return write_layer(

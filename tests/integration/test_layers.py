@@ -195,6 +195,25 @@ def test_made_again_elsewhere_they_are_the_same_bytes(
         assert Path(layer["path"]).read_bytes() == Path(other["path"]).read_bytes()
 
 
+def test_no_start_compiles_what_is_in_a_layer(
+    layers: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    target = load_matrix().target(sam.layer_command(TEMPLATE)[0])
+    unpack([Path(layer["path"]) for layer in layers], tmp_path / "opt")
+    folder = tmp_path / "opt" / folder_of(target.runtime, multi=False)
+    code = "import numpy, tflite_runtime.interpreter, PIL.Image"
+    done = subprocess.run(
+        [python_of(target.runtime), "-B", "-v", "-c", code],
+        env={"PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = [line for line in done.stderr.splitlines() if f"# code object from '{folder}" in line]
+    assert len(loaded) > 100
+    assert all(line.endswith(".pyc'") for line in loaded), "Python compiled a file"
+
+
 def test_one_layer_serves_the_oldest_and_the_newest_python(tmp_path: Path) -> None:
     pair = [targets()[0], targets()[-1]]
     made = make(tmp_path, "--multi", "--pillow", *(target.identifier for target in pair))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,11 +14,12 @@ import pytest
 
 from builders.audit.wheelfile import UNPACKED_LIMIT
 from builders.cache import Cache
-from builders.errors import ArchiveError, FetchError, UsageError
+from builders.errors import ArchiveError, FetchError, SmokeError, UsageError
+from builders.interpreters import Interpreter
 from builders.matrix import Runtime, load_matrix
 from builders.wheel import wheel_name
 from ci.commands import layer
-from ci.layers import layer_content, layer_plan, layer_zip
+from ci.layers import bytecode, layer_content, layer_plan, layer_zip
 from smoke_lambda.lock import lock_path, locked
 
 MATRIX = load_matrix()
@@ -88,6 +90,7 @@ def locked_wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return make_wheel(path, {f"{project}/__init__.py": b""})
 
     monkeypatch.setattr(layer_plan, "locked_wheel", wheel)
+    monkeypatch.setattr(layer_plan, "bytecode_of", lambda *_: {})
     return asked
 
 
@@ -313,3 +316,61 @@ def test_the_same_target_twice_is_one_layer(tmp_path: Path) -> None:
     assert layer_plan.find_wheels([ONE, str(wheel)], [tmp_path], MATRIX) == {
         MATRIX.target(ONE): wheel
     }
+
+
+@pytest.mark.usefixtures("allow_subprocess")
+def test_bytecode_is_loaded_without_a_look_at_the_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Interpreter(
+        executable=Path(sys.executable), version="3.12.0", arch="x86_64", include=tmp_path
+    )
+    monkeypatch.setattr(bytecode, "find_interpreter", lambda _python: here)
+    files = {"pkg/__init__.py": b"X = {'a', 'b'}\ndef f(): raise ValueError\n", "pkg/data": b"1"}
+    found = [
+        bytecode.bytecode_of(files, "python", RUNTIME, Cache(tmp_path / name), tmp_path / "log")
+        for name in ("one", "two")
+    ]
+    assert found[0] == found[1], "the same bytes in any folder"
+    ((path, content),) = found[0].items()
+    assert path == f"pkg/__pycache__/__init__.{sys.implementation.cache_tag}.pyc"
+    # PEP 552: a hash, and nobody compares it.
+    assert int.from_bytes(content[4:8], "little") == 0b01
+    assert b"/opt/python/pkg/__init__.py" in content
+    assert not list((tmp_path / "one").rglob("*.py")), "sources are the wheel's"
+
+
+@pytest.mark.usefixtures("allow_subprocess")
+def test_a_file_that_does_not_compile_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Interpreter(
+        executable=Path(sys.executable), version="3.12.0", arch="x86_64", include=tmp_path
+    )
+    monkeypatch.setattr(bytecode, "find_interpreter", lambda _python: here)
+    with pytest.raises(SmokeError, match=r"bad\.py"):
+        bytecode.bytecode_of(
+            {"bad.py": b"def"}, "python", RUNTIME, Cache(tmp_path / "cache"), tmp_path / "log"
+        )
+
+
+def test_without_that_python_there_is_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bytecode, "find_interpreter", lambda _python: None)
+    with pytest.raises(UsageError, match=r"no Python 3\.12") as caught:
+        bytecode.interpreter_of(RUNTIME)
+    assert "--no-bytecode" in str(caught.value.remedy)
+
+
+@pytest.mark.usefixtures("locked_wheels")
+def test_bytecode_can_be_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheel = make_runtime(tmp_path / "wheels", ONE)
+    written = {"numpy/__pycache__/__init__.pyc": b"bytecode"}
+    monkeypatch.setattr(layer_plan, "bytecode_of", lambda *_: written)
+    for options, found in (
+        ([], ["python/numpy/__pycache__/__init__.pyc"]),
+        (["--no-bytecode"], []),
+    ):
+        out = tmp_path / f"out{len(found)}"
+        assert layer.run([str(wheel), "--out", str(out), *options]) == 0
+        (path,) = out.glob("*.zip")
+        assert [name for name in members(path) if name.endswith(".pyc")] == found
