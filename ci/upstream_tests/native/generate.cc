@@ -4,8 +4,10 @@
 //     generate SCHEMA FOLDER/    writes FOLDER/<name of the schema>_generated.h
 
 #include <cstdlib>
+#include <fstream>
 #include <iostream>
 #include <string>
+#include <type_traits>
 
 #include "flatbuffers/code_generator.h"
 #include "flatbuffers/idl.h"
@@ -21,12 +23,30 @@ void LogCompilerError(const std::string& error) {
 }
 }  // namespace flatbuffers
 
+// Since 25.9 FlatBuffers writes files through an object that its options name.
+template <typename Base>
+struct Saver : Base {
+  bool SaveFile(const char* name, const char* data, size_t size, bool) override {
+    return static_cast<bool>(std::ofstream(name, std::ios::binary).write(data, size));
+  }
+};
+
+template <typename Options>
+auto set_saver(Options& options, int) -> decltype(options.file_saver, void()) {
+  static Saver<std::remove_pointer_t<decltype(options.file_saver)>> saver;
+  options.file_saver = &saver;
+}
+
+template <typename Options>
+void set_saver(Options&, long) {}
+
 int main(int argc, char** argv) {
   if (argc != 3) return 2;
   const std::string schema = argv[1];
   flatbuffers::IDLOptions options;
   options.mutable_buffer = true;
   options.generate_object_based_api = true;
+  set_saver(options, 0);
   flatbuffers::Parser parser(options);
   std::string text;
   if (!flatbuffers::LoadFile(schema.c_str(), false, &text)) {
