@@ -17,7 +17,7 @@ from builders.cache import sha256_of
 from builders.errors import SmokeError
 from builders.matrix import Runtime
 from smoke_lambda import events
-from smoke_lambda.probing import share
+from smoke_lambda.inside.probing import share
 from smoke_lambda.report import Check, SmokeReport, SmokeRun
 
 FLOAT32, INT8 = "digits-float32", "digits-int8"
@@ -34,7 +34,7 @@ class Function(Protocol):
 
     @property
     def server(self) -> str:
-        """URL of the image server (smoke_lambda/server.py) as the function sees it."""
+        """URL of the image server (smoke_lambda/inside/server.py) as the function sees it."""
 
     def invoke(self, event: object) -> Any:  # noqa: ANN401 - whatever the handler answers
         """The reply to an event, decoded from JSON.
@@ -68,7 +68,7 @@ class Place(Protocol):
         """
 
     def probe(self, models: Sequence[str]) -> tuple[str, dict[str, Any]]:
-        """What smoke_lambda/probe.py finds in a fresh process, or what went wrong with it."""
+        """What smoke_lambda.inside.probe finds in a fresh process, or what went wrong there."""
 
     def measures(self) -> dict[str, Any]:
         """What else this place can tell of the wheel, by name."""

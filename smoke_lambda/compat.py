@@ -22,7 +22,7 @@ from builders.matrix import Row, is_version
 from smoke_lambda.session import started
 
 HERE = Path(__file__).parent
-PROBE = HERE / "compat_probe.py"
+PROBE = HERE / "inside" / "compat_probe.py"
 DATA = HERE / "compat.toml"
 SECONDS = 120.0  # two models have a convolution of gigabytes, some 15 s each
 

@@ -19,12 +19,12 @@ from builders.matrix import Runtime
 from smoke_lambda import bench, events
 from smoke_lambda.bench import Step
 from smoke_lambda.container import WORK, ContainerFunction, reap, run_probe, running, tools
+from smoke_lambda.inside.probing import NO_VARIABLES, PROBE, PROBE_SECONDS, judged
 from smoke_lambda.limits import CPU_FILES, Limits, list_processors
 from smoke_lambda.lock import FUNCTION_PACKAGES, lock_path, packages_of
 from smoke_lambda.measure import measure
 from smoke_lambda.model import ModelReport
 from smoke_lambda.model import try_model as on_a_wheel
-from smoke_lambda.probing import NO_VARIABLES, PROBE, PROBE_SECONDS, judged
 from smoke_lambda.report import SmokeReport
 
 HERE = Path(__file__).parent

@@ -19,14 +19,14 @@ from builders.cache import sha256_of
 from builders.errors import SmokeError, UsageError
 from builders.matrix import Runtime
 from smoke_lambda.bench import Step, check_runs
-from smoke_lambda.flatbuffer import NotAModelError, OperatorCode, operator_codes
+from smoke_lambda.inside.flatbuffer import NotAModelError, OperatorCode, operator_codes
+from smoke_lambda.inside.probing import LACKS_CODE, LACKS_VERSION, NO_VARIABLES, judged
 from smoke_lambda.limits import Limits
 from smoke_lambda.measure import LEAST_MB, STEP_MB, least
 from smoke_lambda.ops import OpsTable, load_ops, shown
-from smoke_lambda.probing import LACKS_CODE, LACKS_VERSION, NO_VARIABLES, judged
 from smoke_lambda.reasons import EXPLAIN, Reason, reasons
 
-PROBE = "smoke_lambda.model_probe"
+PROBE = "smoke_lambda.inside.model_probe"
 SECONDS = 300.0
 MOST_MB = 10_240  # that Lambda offers
 MEGABYTE = 1 << 20

@@ -20,12 +20,12 @@ from builders.process import run
 from smoke_lambda import bench, events
 from smoke_lambda.bench import FLOAT32, INT8, Step
 from smoke_lambda.function import Function, running
+from smoke_lambda.inside.probing import NO_VARIABLES, PROBE, PROBE_SECONDS, judged
+from smoke_lambda.inside.server import serving
 from smoke_lambda.lock import lock_path
 from smoke_lambda.model import ModelReport
 from smoke_lambda.model import try_model as on_a_wheel
-from smoke_lambda.probing import NO_VARIABLES, PROBE, PROBE_SECONDS, judged
 from smoke_lambda.report import SmokeReport
-from smoke_lambda.server import serving
 from smoke_lambda.session import started
 
 __all__ = ["FLOAT32", "INT8", "Environment", "smoke"]

@@ -27,8 +27,8 @@ from builders.process import die_with_parent
 from ci.fuzz.campaign import Case, Target
 from ci.proof.conformer import numpy_of
 from ci.proof.smoker import NativeSmoker, wheel_runtime
-from smoke_lambda.conform.corpus import load, read_index
 from smoke_lambda.conform.settings import CORPUS
+from smoke_lambda.inside.conform.corpus import load, read_index
 from smoke_lambda.native import Environment
 
 WORKER = Path(__file__).with_name("model_worker.py")

@@ -15,7 +15,6 @@ from builders.errors import ConformError, UsageError
 from builders.matrix import Runtime, Target
 from ci.proof.smoker import Smoker, Step
 from smoke_lambda.conform import delegated
-from smoke_lambda.conform.corpus import Model
 from smoke_lambda.conform.report import ConformReport
 from smoke_lambda.conform.run import all_models, conform, corpus_digest
 from smoke_lambda.conform.session import Corpus
@@ -31,6 +30,7 @@ from smoke_lambda.conform.settings import (
     part_number,
     part_of,
 )
+from smoke_lambda.inside.conform.corpus import Model
 from smoke_lambda.ops import load_ops as read_ops
 
 load_ops = cache(read_ops)

@@ -19,12 +19,12 @@ from builders.matrix import Runtime
 from ci.proof.conformer import Subject, numpy_of
 from ci.proof.smoker import Smoker, Step
 from ci.proof.tensorflow_environment import tensorflow_python
-from smoke_lambda.conform import MARK
 from smoke_lambda.conform.environment import TENSORFLOW_VARIABLES
 from smoke_lambda.conform.graph import Graph, as_data
 from smoke_lambda.conform.hunt import Failure, Hunt, hunt
 from smoke_lambda.conform.run import all_models, conform, corpus_digest
 from smoke_lambda.conform.session import Corpus, Site
+from smoke_lambda.inside.conform import MARK
 from smoke_lambda.lock import TRAIN_PYTHON
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +87,7 @@ class Maker:
             folder.mkdir()
             with self.log.open("ab") as log:
                 self._process = subprocess.Popen(
-                    [self.python, "-B", "-m", "smoke_lambda.conform.hunting", folder],
+                    [self.python, "-B", "-m", "smoke_lambda.train.hunting", folder],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,

@@ -188,7 +188,7 @@ class NativeSmoker:
         ):
             if fault := here.install(wheel.absolute()):
                 raise SmokeError(f"{wheel.name}: {fault}", remedy=f"see {log}")
-            return found_by_probe(*here.look("smoke_lambda.ops_probe"))
+            return found_by_probe(*here.look("smoke_lambda.inside.ops_probe"))
 
     def _interpreter(self, wheel: Path, runtime: Runtime) -> Path:
         found = find_interpreter(runtime.python)

@@ -22,8 +22,8 @@ from builders.interpreters import find_interpreter
 from builders.matrix import Matrix, Runtime
 from smoke_lambda.compat import OK, run_models
 from smoke_lambda.events import MODELS, known_answers
+from smoke_lambda.inside.probing import PROBE, judged, share
 from smoke_lambda.native import Environment, environment
-from smoke_lambda.probing import PROBE, judged, share
 
 RAN = "ran"
 CANNOT_RUN = "cannot run here"

@@ -10,7 +10,7 @@ from pathlib import Path
 from packaging.version import Version
 
 from builders.matrix import Row, is_version, read_toml
-from smoke_lambda.conform.corpus import Model
+from smoke_lambda.inside.conform.corpus import Model
 
 DATA = Path(__file__).with_name("known.toml")
 

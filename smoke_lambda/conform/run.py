@@ -9,12 +9,12 @@ from pathlib import Path
 from builders.cache import digest_files, sha256_of
 from builders.errors import ConformError
 from smoke_lambda.conform import delegated
-from smoke_lambda.conform.corpus import Index, Model, read_index
 from smoke_lambda.conform.coverage import coverage
 from smoke_lambda.conform.known import reason_of
 from smoke_lambda.conform.report import ConformReport, Failure
 from smoke_lambda.conform.session import Corpus, Session, Site, Step, failure_of
 from smoke_lambda.conform.settings import CORPUS, TOLERANCES
+from smoke_lambda.inside.conform.corpus import Index, Model, read_index
 from smoke_lambda.ops import load_ops
 
 

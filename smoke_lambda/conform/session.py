@@ -9,15 +9,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from smoke_lambda.conform import MARK, delegated
-from smoke_lambda.conform.corpus import Model
+from smoke_lambda.conform import delegated
 from smoke_lambda.conform.report import Failure
 from smoke_lambda.conform.settings import load_settings, load_tolerances
+from smoke_lambda.inside.conform import MARK
+from smoke_lambda.inside.conform.corpus import Model
+from smoke_lambda.inside.probing import named
 from smoke_lambda.limits import Limits
 from smoke_lambda.model import Place
-from smoke_lambda.probing import named
 
-PROBE = "smoke_lambda.conform.probe"
+PROBE = "smoke_lambda.inside.conform.probe"
 
 # https://www.gnu.org/software/libc/manual/html_node/Heap-Consistency-Checking.html
 HEAP_CHECKS = {

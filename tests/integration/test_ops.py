@@ -13,7 +13,7 @@ from support import ROOT, script
 from builders.interpreters import find_interpreter
 from ci.proof.smoker import wheel_arch, wheel_runtime, wheel_tensorflow
 from smoke_lambda import events
-from smoke_lambda.flatbuffer import (
+from smoke_lambda.inside.flatbuffer import (
     CODE_BUILTIN,
     CODE_VERSION,
     field_position,

@@ -23,8 +23,8 @@ from ci.images.bases import BaseImages
 from ci.images.standin.make import LABEL as MADE_FROM
 from ci.proof.smoker import DockerSmoker
 from smoke_lambda import container, docker, events
-from smoke_lambda.flatbuffer import CODE_VERSION, field_position, operator_codes
 from smoke_lambda.function import PATH, Function
+from smoke_lambda.inside.flatbuffer import CODE_VERSION, field_position, operator_codes
 from smoke_lambda.limits import Limits
 
 pytestmark = pytest.mark.integration

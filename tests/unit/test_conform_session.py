@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from conform_samples import entry
 
-from smoke_lambda.conform import MARK, session
-from smoke_lambda.conform.corpus import Index
+from smoke_lambda.conform import session
 from smoke_lambda.conform.run import conform
 from smoke_lambda.conform.session import HEAP_CHECKS, Corpus, Session, Site
-from smoke_lambda.conform.writing import write_corpus
+from smoke_lambda.inside.conform import MARK
+from smoke_lambda.inside.conform.corpus import Index
 from smoke_lambda.limits import Limits
+from smoke_lambda.train.writing import write_corpus
 
 ENTRIES = [entry(f"m{number}.float32") for number in range(5)]
 MODELS = Index("2.14.1", tuple(e.model for e in ENTRIES)).models
@@ -48,7 +49,7 @@ class Here:
         timeout: float,
         variables: Mapping[str, str] = {},
     ) -> tuple[int | None, str]:
-        assert (module, limits) == ("smoke_lambda.conform.probe", session.LIMITS)
+        assert (module, limits) == ("smoke_lambda.inside.conform.probe", session.LIMITS)
         assert timeout >= 20
         assert variables == HEAP_CHECKS
         job = json.loads(Path(arguments[0]).read_text())

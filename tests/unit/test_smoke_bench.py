@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from builders.matrix import load_matrix
-from smoke_lambda import bench, events, measure, probing
+from smoke_lambda import bench, events, measure
 from smoke_lambda.bench import FLOAT32, INT8, Bench
+from smoke_lambda.inside import probing
 from smoke_lambda.limits import Limits
 from smoke_lambda.report import SmokeRun
 

@@ -16,7 +16,7 @@ from builders.errors import SmokeError, UsageError
 from builders.matrix import load_matrix
 from ci.proof.show import show_model
 from smoke_lambda import events, model
-from smoke_lambda.flatbuffer import (
+from smoke_lambda.inside.flatbuffer import (
     CODE_VERSION,
     NotAModelError,
     OperatorCode,
@@ -25,9 +25,9 @@ from smoke_lambda.flatbuffer import (
     model_of,
     operator_codes,
 )
+from smoke_lambda.inside.probing import NO_VARIABLES
 from smoke_lambda.limits import Limits
 from smoke_lambda.ops import OpsTable, load_ops, parsed
-from smoke_lambda.probing import NO_VARIABLES
 from smoke_lambda.reasons import EXPLAIN, Reason
 
 RUNTIME = load_matrix().runtime("3.12")

@@ -12,8 +12,10 @@ import pytest
 
 from builders.errors import ArchiveError, ChecksumError, SmokeError, UsageError
 from builders.matrix import load_matrix
-from smoke_lambda import compat, native, probe, rie, train
+from smoke_lambda import compat, native, rie
+from smoke_lambda.inside import probe
 from smoke_lambda.report import Check, SmokeReport, SmokeRun
+from smoke_lambda.train import digits
 
 GOOD = Check(name="class", ok=True)
 BAD = Check(name="scores", ok=False, detail="expected 1, found 2")
@@ -231,11 +233,11 @@ def test_a_tree_without_models(tmp_path: Path) -> None:
 
 def test_training_tells_what_differs(tmp_path: Path) -> None:
     files = {"models/a": b"1", "images/b": b"2"}
-    train.write(files, tmp_path)
-    assert train.differences(files, tmp_path) == []
+    digits.write(files, tmp_path)
+    assert digits.differences(files, tmp_path) == []
     (tmp_path / "models/a").write_bytes(b"11")
     (tmp_path / "images/b").unlink()
-    assert train.differences(files, tmp_path) == [
+    assert digits.differences(files, tmp_path) == [
         "models/a: differs (2 bytes, now 1)",
         "images/b: missing",
     ]
