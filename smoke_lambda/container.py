@@ -52,7 +52,7 @@ def tools() -> Iterator[Path]:
 
 @dataclass
 class ContainerFunction:
-    """A function in a container, spoken to through a relay; a bench.Function."""
+    """A function in a container, spoken to through a relay; a site.Function."""
 
     engine: Engine
     name: str
@@ -61,8 +61,8 @@ class ContainerFunction:
     ms: list[float] = field(default_factory=list)
     """How long each invocation took, in milliseconds."""
 
-    def invoke(self, event: object) -> Any:  # noqa: ANN401 - see bench.Function
-        """See bench.Function."""
+    def invoke(self, event: object) -> Any:  # noqa: ANN401 - see site.Function
+        """See site.Function."""
         answer = _ask(self._relay, json.dumps(event), 2 * INVOKE_SECONDS)
         if "error" in answer:
             raise OSError(answer["error"])
@@ -70,7 +70,7 @@ class ContainerFunction:
         return json.loads(answer["body"])
 
     def init_ms(self) -> float | None:
-        """See bench.Function."""
+        """See site.Function."""
         return init_ms(self.output())
 
     def output(self) -> str:

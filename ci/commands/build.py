@@ -18,6 +18,7 @@ from rich.table import Table
 
 from builders.cache import CACHE_VARIABLE, Cache, default_root
 from builders.cli import EXIT_CODES, command_parser, fail, guarded, positive
+from builders.headers import runs_here
 from builders.matrix import Matrix, load_matrix
 from builders.plan import Selection, plan, select
 from builders.progress import Reporter, duration, table_console
@@ -69,7 +70,9 @@ def run(argv: Sequence[str] | None = None) -> int:
     )
     # A mistake is told before an engine is asked for anything.
     machine = platform.machine()
-    select(matrix, selection, machine=machine, runs_here=lambda _runtime, _arch: True)
+    every = select(matrix, selection, machine=machine, runs_here=lambda _runtime, _arch: True)
+    named = bool(options.python or options.only)
+    own = [target for target in every if named or runs_here(target.runtime, target.arch)]
     reporter = Reporter(Console(stderr=True))
     cache = Cache(default_root(), on_wait=lambda line: reporter.say(f"[yellow]![/] {line}"))
     wanted = Wanted(
@@ -80,7 +83,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         offline=options.offline,
         upstream_warnings=options.upstream_warnings,
     )
-    runner, smoker = choose(wanted, matrix, cache, reporter, _log_folder(cache))
+    runner, smoker = choose(wanted, matrix, own, cache, reporter, _log_folder(cache))
     targets = select(matrix, selection, machine=machine, runs_here=smoker.can_run)
     prover = Prover(runner, smoker, matrix, targets)
     if options.plan:
@@ -191,7 +194,8 @@ def _parser() -> argparse.ArgumentParser:
         choices=RUNNERS,
         default="auto",
         help="docker: in AWS's base images, or stand-ins where those cannot be pulled; native: on "
-        "this machine; auto: docker where AWS's images can be had, else native (default)",
+        "this machine; auto: docker where it has every image: stand-ins that are there, or AWS's; "
+        "else native (default)",
     )
     where.add_argument(
         "--base",

@@ -21,7 +21,7 @@ from builders.matrix import Runtime
 from builders.progress import Reporter, table_console
 from ci.proof.conformer import Subject, compare, corpus_of, subject_of
 from ci.proof.hunter import hunt_on, making, train_python
-from ci.proof.runners import RUNNERS, choose_smoker
+from ci.proof.runners import RUNNERS, Wanted, choose_smoker
 from ci.proof.show_conform import show_conform
 from ci.proof.smoker import NativeSmoker, Smoker, wheel_arch, wheel_runtime
 from smoke_lambda.conform import delegated
@@ -100,7 +100,8 @@ def _smoker(
         return NativeSmoker(cache, Fetcher(cache), dependencies=True)
     arches = [wheel_arch(wheel) or platform.machine() for wheel in options.wheels]
     targets = list(zip(runtimes, arches, strict=True))
-    return choose_smoker(options.runner, options.base, targets, cache, reporter)
+    wanted = Wanted(runner=options.runner, base=options.base)
+    return choose_smoker(wanted, targets, cache, reporter)
 
 
 def _report(

@@ -18,10 +18,11 @@ from builders.cli import EXIT_CODES, guarded, wheels_parser
 from builders.errors import SmokeError, UsageError
 from builders.matrix import Runtime
 from builders.progress import Reporter, table_console
-from ci.proof.runners import RUNNERS, choose_smoker
+from ci.proof.runners import RUNNERS, Wanted, choose_smoker
 from ci.proof.show import show_model, show_smoke
-from ci.proof.smoker import ModelSmoker, wheel_arch, wheel_runtime
-from smoke_lambda.model import check_model
+from ci.proof.smoker import Smoker, wheel_arch, wheel_runtime
+from smoke_lambda.bench import smoke
+from smoke_lambda.model import check_model, try_model
 
 DESCRIPTION = """\
 Install each wheel with --no-deps beside its oldest and newest NumPy, and invoke it under Lambda's
@@ -40,8 +41,8 @@ examples:
                                                  it need?
   smoke --model my.tflite --input x.npy some.whl with that as its first input
 
-The default runner is docker where there are an engine and AWS's base image or a stand-in that was
-made before, else native.
+The default runner is docker where there are an engine and every base image: stand-ins that were
+made before, or AWS's; else native.
 
 {EXIT_CODES}"""
 
@@ -61,11 +62,12 @@ def run(argv: Sequence[str] | None = None) -> int:
         raise UsageError("--input is the input of a --model")
     if options.model:
         check_model(options.model, options.input)
+    wanted = Wanted(runner=options.runner, base=options.base)
     reporter = Reporter(Console(stderr=True))
     cache = Cache(default_root(), on_wait=lambda line: reporter.say(f"[yellow]![/] {line}"))
     reports = []
     with reporter.showing():
-        smoker = choose_smoker(options.runner, options.base, targets, cache, reporter)
+        smoker = choose_smoker(wanted, targets, cache, reporter)
         for wheel, runtime in zip(options.wheels, runtimes, strict=True):
             reports.append(_report(smoker, wheel, runtime, options, cache, reporter))
     if options.json:
@@ -78,7 +80,7 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def _report(
-    smoker: ModelSmoker,
+    smoker: Smoker,
     wheel: Path,
     runtime: Runtime,
     options: argparse.Namespace,
@@ -87,13 +89,11 @@ def _report(
 ) -> dict[str, Any]:
     log = cache.root / "logs" / f"smoke-by-hand-{runtime.tag}.log"
     what = f"{options.model.name} on {wheel.name}" if options.model else f"smoke {wheel.name}"
-    with reporter.step(what) as step:
-        on_step = partial(reporter.show, step)
+    with reporter.step(what) as step, smoker.site(wheel, runtime, log=log) as site:
+        tell = partial(reporter.show, step)
         if options.model:
-            return smoker.try_model(
-                options.model, options.input, wheel, runtime, log=log, on_step=on_step
-            )
-        return smoker.smoke(wheel, runtime, log=log, on_step=on_step)
+            return try_model(site, options.model, options.input, on_step=tell).as_json()
+        return smoke(site, on_step=tell).as_json()
 
 
 def _parser() -> argparse.ArgumentParser:

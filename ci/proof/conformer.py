@@ -13,7 +13,7 @@ from packaging.version import Version
 
 from builders.errors import ConformError, UsageError
 from builders.matrix import Runtime, Target
-from ci.proof.smoker import Smoker, Step
+from ci.proof.smoker import Smoker
 from smoke_lambda.conform import delegated
 from smoke_lambda.conform.report import ConformReport
 from smoke_lambda.conform.run import all_models, conform, corpus_digest
@@ -32,6 +32,7 @@ from smoke_lambda.conform.settings import (
 )
 from smoke_lambda.inside.conform.corpus import Model
 from smoke_lambda.ops import load_ops as read_ops
+from smoke_lambda.site import Step
 
 load_ops = cache(read_ops)
 
@@ -190,15 +191,15 @@ def compare(
     subject = subject_of(wheel)
     numpy = numpy_of(wheel, runtime, peer=peer)
     on_step("environment")
-    with smoker.site(wheel, runtime, numpy, log=log) as site:
-        if fault := site.place.install(wheel.absolute()):
-            raise ConformError(f"{wheel.name}: {fault}", remedy=f"see {log}")
+    with (
+        smoker.site(wheel, runtime, log=log) as site,
+        site.installed(numpy, failure=ConformError) as place,
+    ):
         return conform(
-            wheel,
-            corpus,
             site,
+            place,
+            corpus,
             tensorflow=subject.tensorflow,
             module=subject.module,
-            log=log,
             on_step=on_step,
         )

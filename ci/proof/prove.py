@@ -21,9 +21,10 @@ from builders.matrix import MATRIX_FILE, Matrix, Target
 from builders.runner import Runner
 from ci.proof.conformer import compare, corpus_of, parts_of, subject_of
 from ci.proof.smoker import Smoker
+from smoke_lambda.bench import FLOAT32, INT8, smoke
 from smoke_lambda.conform.report import summed_up
 from smoke_lambda.conform.settings import WHOLE
-from smoke_lambda.native import FLOAT32, INT8
+from smoke_lambda.site import Step, silent
 
 BUILDERS = Path(builders.__path__[0])
 AUDITED_BY = tuple(
@@ -188,7 +189,7 @@ class Prover:
         target: Target,
         wheel: Path,
         can_run: bool,
-        on_step: Callable[[str], None] = lambda _what: None,
+        on_step: Step = silent,
     ) -> Proof:
         on_step("audit")
         audited = self._kept(
@@ -208,13 +209,12 @@ class Prover:
             )
         return Proof(target=target, wheel=wheel, audit=audited, smoke=smoked, conform=compared)
 
-    def _smoke(self, target: Target, wheel: Path, on_step: Callable[[str], None]) -> dict[str, Any]:
+    def _smoke(self, target: Target, wheel: Path, on_step: Step) -> dict[str, Any]:
         log = self.runner.log(f"smoke {target.identifier}")
-        return self.smoker.smoke(wheel, target.runtime, log=log, on_step=on_step)
+        with self.smoker.site(wheel, target.runtime, log=log) as site:
+            return smoke(site, on_step=on_step).as_json()
 
-    def _conform(
-        self, target: Target, wheel: Path, on_step: Callable[[str], None]
-    ) -> dict[str, Any]:
+    def _conform(self, target: Target, wheel: Path, on_step: Step) -> dict[str, Any]:
         part = self.parts.get(target.identifier, WHOLE)
         corpus = corpus_of(subject_of(wheel), part, target.runtime, judge_delegation=True)
         log = self.runner.log(f"conform {target.identifier}")

@@ -6,7 +6,7 @@ import dataclasses
 import platform
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from smoke_lambda.compat import OK, run_models
 from smoke_lambda.events import MODELS, known_answers
 from smoke_lambda.inside.probing import PROBE, judged, share
 from smoke_lambda.native import Environment, environment
+from smoke_lambda.site import Step, silent
 
 RAN = "ran"
 CANNOT_RUN = "cannot run here"
@@ -33,8 +34,6 @@ NOT_LOADED = "does not load"
 
 _ERROR = re.compile(r"\w*(Error|Exception): ")
 _MACHINE = f"_{platform.machine()}"
-
-Step = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +134,7 @@ def survey(
     models: Mapping[str, Path],
     cache: Cache,
     log: Path,
-    on_step: Step = lambda _what: None,
+    on_step: Step = silent,
 ) -> Survey:
     """Try a wheel on everything that runs here.
 

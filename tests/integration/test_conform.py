@@ -92,12 +92,10 @@ def grown(wheel: Path, folder: Path) -> dict[str, Any]:
     cache = Cache(default_root())
     runtime = load_matrix().runtime("3.11")
     smoker = NativeSmoker(cache, Fetcher(cache))
-    numpy = runtime.numpy.on_lambda
-    with smoker.site(wheel, runtime, numpy, log=folder / "log") as site:
-        assert not site.place.install(wheel)
+    with smoker.site(wheel, runtime, log=folder / "log") as site, site.installed() as place:
         module = "smoke_lambda.inside.conform.growing"
         arguments = (str(CORPUS), "dense-sequence-batch-dynamic.float32", "15")
-        status, said = site.place.look(module, *arguments, limits=LIMITS, timeout=120)
+        status, said = place.look(module, *arguments, limits=LIMITS, timeout=120)
     assert status == 0, said
     (line,) = (line for line in said.splitlines() if line.startswith(MARK))
     found: dict[str, Any] = json.loads(line[len(MARK) :])

@@ -184,6 +184,7 @@ def image(
         engine=as_engine(engine),
         base="base:3.12",
         name="smoke:1",
+        numpy=RUNTIME.numpy.on_lambda,
         arch=arch,
         requirements=lock_path(RUNTIME, RUNTIME.numpy.on_lambda),
         measured=measured,

@@ -15,6 +15,7 @@ from builders.matrix import load_matrix
 from smoke_lambda import compat, native, rie
 from smoke_lambda.inside import probe
 from smoke_lambda.report import Check, SmokeReport, SmokeRun
+from smoke_lambda.site import Site
 from smoke_lambda.train import digits
 
 GOOD = Check(name="class", ok=True)
@@ -63,29 +64,29 @@ def test_a_report_as_json() -> None:
         ("nonsense.whl", "nonsense"),
     ],
 )
-def test_what_cannot_be_smoked_here(
+def test_what_has_no_site_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, words: str
 ) -> None:
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     wheel = tmp_path / name
     wheel.touch()
     with pytest.raises(SmokeError, match=words):
-        smoke(wheel, tmp_path)
+        site(wheel, tmp_path)
 
 
 def test_no_such_wheel(tmp_path: Path) -> None:
     with pytest.raises(SmokeError, match="there is no wheel"):
-        smoke(tmp_path / "t-1-cp312-cp312-any.whl", tmp_path)
+        site(tmp_path / "t-1-cp312-cp312-any.whl", tmp_path)
 
 
-def smoke(wheel: Path, folder: Path) -> SmokeReport:
-    return native.smoke(
+def site(wheel: Path, folder: Path) -> Site:
+    return native.site(
         wheel,
-        runtime=load_matrix().runtime("3.12"),
+        load_matrix().runtime("3.12"),
         python=folder / "python",
         work=folder,
-        rie=folder / "rie",
         log=folder / "log",
+        rie=lambda: folder / "rie",
     )
 
 
