@@ -10,12 +10,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from packaging.utils import parse_wheel_filename
-
+from builders.architecture import docker_platform
 from builders.engine import Engine, pip_secrets
 from builders.errors import EngineError
-from builders.headers import DEBIAN_ARCH
 from builders.matrix import Runtime
+from builders.wheelname import parse_name
 from smoke_lambda import events
 from smoke_lambda.container import WORK, ContainerFunction, reap, run_probe, running, tools
 from smoke_lambda.inside.probing import NO_VARIABLES, PROBE, PROBE_SECONDS, judged
@@ -66,10 +65,10 @@ def lambda_numpys(runtime: Runtime) -> tuple[str, ...]:
 
 def image_name(wheel: Path, arch: str, numpy: str) -> str:
     """The name of a wheel's image: its version, build, Python, architecture and NumPy."""
-    _, version, build, tags = parse_wheel_filename(wheel.name)
-    number = "".join(str(part) for part in build)
-    tag = next(iter(tags)).interpreter
-    return f"{IMAGE}:{version}-{number or 0}-{tag}-{arch}-numpy-{numpy}".replace("+", "_")
+    name = parse_name(wheel.name)
+    number = "".join(str(part) for part in name.build) or 0
+    what = f"{name.version}-{number}-{name.interpreter}-{arch}-numpy-{numpy}"
+    return f"{IMAGE}:{what}".replace("+", "_")
 
 
 @contextmanager
@@ -134,7 +133,7 @@ class Image:
                     labels={LABEL: self.name},
                     tag=None if target else self.name,
                     network="host",
-                    platform=f"linux/{DEBIAN_ARCH[self.arch]}",
+                    platform=docker_platform(self.arch),
                     log=self.log,
                     what=what,
                 )

@@ -12,10 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from packaging.utils import parse_wheel_filename
-
 from builders.cache import sha256_of
 from builders.errors import UsageError
+from builders.wheelname import parse_name
 from smoke_lambda.inside.flatbuffer import NotAModelError, OperatorCode, operator_codes
 from smoke_lambda.inside.probing import LACKS_CODE, LACKS_VERSION, judged
 from smoke_lambda.limits import Limits
@@ -188,7 +187,7 @@ def lacking(
             builtin |= {(table.name(code), k.version): None for k in kinds if k.builtin == code}
         for pattern in LACKS_CUSTOM:
             custom |= dict.fromkeys(pattern.findall(text))
-    tensorflow = str(parse_wheel_filename(wheel.name)[1])
+    tensorflow = str(parse_name(wheel.name).version)
     return (
         *(_lack(name, version, tensorflow, table) for name, version in builtin),
         *(Lack(name=name, text=f"{name} (custom)") for name in custom),

@@ -13,7 +13,7 @@ from typing import Any
 from packaging.version import Version
 
 from builders.errors import SmokeError, UsageError
-from builders.matrix import Row, is_version, read_toml
+from builders.tables import Row, is_version, read_toml
 from smoke_lambda.inside.probing import judged
 
 DATA = Path(__file__).with_name("ops.toml")

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
-
 from builders.errors import SmokeError, UserError
 from builders.matrix import Runtime
+from builders.wheelname import name_of
 from smoke_lambda.inside.probing import NO_VARIABLES, PROBE_SECONDS
 from smoke_lambda.limits import Limits
 
@@ -113,7 +112,8 @@ class Site:
         emulated: whether the processor is.
 
     Raises:
-        SmokeError: there is no such wheel, or it is for another machine or Python.
+        UsageError: there is no such wheel.
+        SmokeError: it is for another machine or Python.
     """
 
     wheel: Path
@@ -152,17 +152,17 @@ class Site:
 
 
 def check_runs(wheel: Path, runtime: Runtime, arch: str) -> None:
-    """Raise SmokeError unless the wheel is for that architecture and the runtime's Python."""
-    if not wheel.is_file():
-        raise SmokeError(f"there is no wheel {wheel}")
-    try:
-        tags = parse_wheel_filename(wheel.name)[3]
-    except InvalidWheelFilename as error:
-        raise SmokeError(str(error)) from error
-    if not any(tag.platform == "any" or tag.platform.endswith(f"_{arch}") for tag in tags):
+    """Refuse a wheel that is not for that architecture and the runtime's Python.
+
+    Raises:
+        UsageError: there is no such wheel.
+        SmokeError: it is for another machine or Python.
+    """
+    name = name_of(wheel)
+    if not name.runs_on(arch):
         raise SmokeError(
             f"{wheel.name} is for another machine than this one ({arch})",
             remedy="smoke-test it on such a machine, or in an emulated container",
         )
-    if not any(tag.interpreter == runtime.tag for tag in tags):
+    if not name.is_of(runtime):
         raise SmokeError(f"{wheel.name} is not for Python {runtime.python} ({runtime.tag})")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -21,9 +20,9 @@ from builders.matrix import Runtime
 from builders.progress import Reporter, table_console
 from ci.proof.conformer import Subject, compare, corpus_of, subject_of
 from ci.proof.hunter import hunt_on, making, train_python
-from ci.proof.runners import RUNNERS, Wanted, choose_smoker
+from ci.proof.runners import RUNNERS, Image, Wanted, choose_smoker
 from ci.proof.show_conform import show_conform
-from ci.proof.smoker import NativeSmoker, Smoker, wheel_arch, wheel_runtime
+from ci.proof.smoker import NativeSmoker, Smoker, images_of
 from smoke_lambda.conform import delegated
 from smoke_lambda.conform.networks import corpus_of as networks_corpus
 from smoke_lambda.conform.networks import load_networks
@@ -70,7 +69,7 @@ def run(argv: Sequence[str] | None = None) -> int:
             "--write-delegated needs every model of the corpus",
             remedy="leave out --models, --share and --networks",
         )
-    runtimes = [wheel_runtime(wheel) for wheel in options.wheels]
+    images = images_of(options.wheels)
     for wheel in options.wheels:
         if subject_of(wheel).project != OWN and not options.peer:
             raise UsageError(f"{wheel.name} is not ours", remedy="add --peer")
@@ -78,11 +77,11 @@ def run(argv: Sequence[str] | None = None) -> int:
     cache = Cache(default_root(), on_wait=lambda line: reporter.say(f"[yellow]![/] {line}"))
     reports = []
     with reporter.showing():
-        smoker = _smoker(options, runtimes, cache, reporter)
+        smoker = _smoker(options, images, cache, reporter)
         if options.hunt:
-            return _hunt(smoker, runtimes, options, cache, reporter)
+            return _hunt(smoker, images, options, cache, reporter)
         folder = _networks(options.networks, cache, reporter) if options.networks else CORPUS
-        for wheel, runtime in zip(options.wheels, runtimes, strict=True):
+        for wheel, (runtime, _) in zip(options.wheels, images, strict=True):
             reports.append(_report(smoker, wheel, runtime, folder, options, cache, reporter))
     if options.json:
         print(json.dumps(reports, indent=2))
@@ -94,14 +93,12 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def _smoker(
-    options: argparse.Namespace, runtimes: Sequence[Runtime], cache: Cache, reporter: Reporter
+    options: argparse.Namespace, images: Sequence[Image], cache: Cache, reporter: Reporter
 ) -> Smoker:
     if options.peer:
         return NativeSmoker(cache, Fetcher(cache), dependencies=True)
-    arches = [wheel_arch(wheel) or platform.machine() for wheel in options.wheels]
-    targets = list(zip(runtimes, arches, strict=True))
     wanted = Wanted(runner=options.runner, base=options.base)
-    return choose_smoker(wanted, targets, cache, reporter)
+    return choose_smoker(wanted, images, cache, reporter)
 
 
 def _report(
@@ -152,14 +149,14 @@ def _networks(choice: str, cache: Cache, reporter: Reporter) -> Path:
 
 def _hunt(
     smoker: Smoker,
-    runtimes: Sequence[Runtime],
+    images: Sequence[Image],
     options: argparse.Namespace,
     cache: Cache,
     reporter: Reporter,
 ) -> int:
     """Try random graphs on each wheel, and say which fail."""
     failed = False
-    for wheel, runtime in zip(options.wheels, runtimes, strict=True):
+    for wheel, (runtime, _) in zip(options.wheels, images, strict=True):
         subject = subject_of(wheel)
         log, keep = _log(cache, subject, runtime), cache.root / "hunts" / subject.expectations
         with (

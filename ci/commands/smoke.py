@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -20,7 +19,7 @@ from builders.matrix import Runtime
 from builders.progress import Reporter, table_console
 from ci.proof.runners import RUNNERS, Wanted, choose_smoker
 from ci.proof.show import show_model, show_smoke
-from ci.proof.smoker import Smoker, wheel_arch, wheel_runtime
+from ci.proof.smoker import Smoker, images_of
 from smoke_lambda.bench import smoke
 from smoke_lambda.model import check_model, try_model
 
@@ -55,9 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; raises UserError where `main` prints."""
     options = _parser().parse_args(argv)
-    runtimes = [wheel_runtime(wheel) for wheel in options.wheels]
-    arches = [wheel_arch(wheel) or platform.machine() for wheel in options.wheels]
-    targets = list(zip(runtimes, arches, strict=True))
+    images = images_of(options.wheels)
     if options.input and not options.model:
         raise UsageError("--input is the input of a --model")
     if options.model:
@@ -67,8 +64,8 @@ def run(argv: Sequence[str] | None = None) -> int:
     cache = Cache(default_root(), on_wait=lambda line: reporter.say(f"[yellow]![/] {line}"))
     reports = []
     with reporter.showing():
-        smoker = choose_smoker(wanted, targets, cache, reporter)
-        for wheel, runtime in zip(options.wheels, runtimes, strict=True):
+        smoker = choose_smoker(wanted, images, cache, reporter)
+        for wheel, (runtime, _) in zip(options.wheels, images, strict=True):
             reports.append(_report(smoker, wheel, runtime, options, cache, reporter))
     if options.json:
         print(json.dumps(reports, indent=2))

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from builders.architecture import docker_platform
 from builders.cache import write_atomically
-from builders.docker import DOCKERFILE, PLATFORMS
+from builders.docker import DOCKERFILE
 from builders.matrix import Matrix, Target
 from ci.pages.house import house_map
 from ci.pages.marked import between
@@ -120,7 +121,7 @@ def _bake_target(target: Target) -> dict[str, Any]:
     return {
         "context": ".",
         "dockerfile": DOCKERFILE.relative_to(ROOT).as_posix(),
-        "platforms": [PLATFORMS[target.arch]],
+        "platforms": [docker_platform(target.arch)],
         "args": {"TENSORFLOW": target.tensorflow.version, "PYTHON": target.runtime.python},
         "output": ["type=local,dest=dist"],
     }

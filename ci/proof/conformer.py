@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
 from builders.errors import ConformError, UsageError
 from builders.matrix import Runtime, Target
+from builders.wheelname import parse_name
 from ci.proof.smoker import Smoker
 from smoke_lambda.conform import delegated
 from smoke_lambda.conform.report import ConformReport
@@ -96,8 +96,8 @@ def subject_of(wheel: Path) -> Subject:
     Raises:
         UsageError: no project of settings.toml.
     """
-    name, version, _, _ = parse_wheel_filename(wheel.name)
-    return Subject.of(canonicalize_name(name), str(version))
+    name = parse_name(wheel.name)
+    return Subject.of(name.project, str(name.version))
 
 
 def numpy_of(wheel: Path, runtime: Runtime, *, peer: bool) -> str:

@@ -10,7 +10,8 @@ from builders.errors import SmokeError
 from builders.fetch import Fetcher
 from builders.matrix import Runtime
 from builders.progress import Reporter
-from ci.proof.smoker import NativeSmoker, Smoker, wheel_runtime, wheel_tensorflow
+from builders.wheelname import name_of
+from ci.proof.smoker import NativeSmoker, Smoker, wheel_runtime
 from smoke_lambda.ops import Ops, OpsTable, found_by_probe, shown
 
 PROBE = "smoke_lambda.inside.ops_probe"
@@ -32,7 +33,7 @@ def ask(
         with reporter.step(f"ask {wheel.name}"):
             log = cache.root / "logs" / f"ops-{runtime.tag}.log"
             answer = operators_of(wheel, smoker, runtime, log)
-        if found.setdefault(wheel_tensorflow(wheel), answer) != answer:
+        if found.setdefault(str(name_of(wheel).version), answer) != answer:
             raise SmokeError(f"{wheel.name} has other operators than the wheels before it")
     return found
 

@@ -28,7 +28,16 @@ from smoke_lambda.site import Step, silent
 
 BUILDERS = Path(builders.__path__[0])
 AUDITED_BY = tuple(
-    BUILDERS / name for name in ("audit", "core_metadata.py", "errors.py", "matrix.py")
+    BUILDERS / name
+    for name in (
+        "architecture.py",
+        "audit",
+        "core_metadata.py",
+        "errors.py",
+        "matrix.py",
+        "tables.py",
+        "wheelname.py",
+    )
 )
 """What the audit reads: its folder, and the modules that its checks import."""
 SMOKE = Path(smoke_lambda.__path__[0])

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from packaging.tags import Tag
-from packaging.utils import BuildTag, InvalidWheelFilename, parse_wheel_filename
-from packaging.version import Version
-
-from builders.audit.wheelfile import parse_name
 from builders.cache import Cache, key_of, sha256_of
 from builders.engine import Engine
-from builders.errors import SmokeError, UsageError
+from builders.errors import SmokeError
 from builders.fetch import Fetcher
 from builders.headers import runs_here
 from builders.interpreters import find_interpreter
 from builders.matrix import Runtime, load_matrix
+from builders.wheelname import name_of, parse_name
 from ci.images.bases import BaseImages
 from ci.images.emulation import REMEDY, emulates
 from smoke_lambda import docker, native
@@ -135,36 +131,21 @@ class DockerSmoker:
 
     def _arch(self, wheel: Path) -> str:
         """The architecture of a wheel, which can run in this engine."""
-        arch = wheel_arch(wheel) or self.engine.arch
+        arch = parse_name(wheel.name).arch or self.engine.arch
         if arch != self.engine.arch and not emulates(arch):
             raise SmokeError(f"this machine cannot run {wheel.name}", remedy=REMEDY)
         return arch
 
 
-def wheel_arch(wheel: Path) -> str | None:
-    """The architecture that a wheel's name promises; None if it is none of the matrix."""
-    return parse_name(wheel.name, load_matrix()).arch
-
-
-def wheel_runtime(wheel: Path) -> Runtime:
-    """The Lambda runtime of a wheel's Python.
+def images_of(wheels: Sequence[Path]) -> list[tuple[Runtime, str]]:
+    """The Lambda runtime and the architecture that each wheel is for, by its name.
 
     Raises:
         UsageError: there is no such file, it has another name, or no such runtime.
     """
-    return load_matrix().runtime(next(iter(parsed_name(wheel)[3])).interpreter)
+    return [(wheel_runtime(wheel), name_of(wheel).arch or platform.machine()) for wheel in wheels]
 
 
-def wheel_tensorflow(wheel: Path) -> str:
-    """The TensorFlow version that a wheel's name promises; raises UsageError as above."""
-    return str(parsed_name(wheel)[1])
-
-
-def parsed_name(wheel: Path) -> tuple[str, Version, BuildTag, frozenset[Tag]]:
-    """What a wheel's name says: project, version, build, tags; raises UsageError as above."""
-    if not wheel.is_file():
-        raise UsageError(f"there is no wheel {wheel}", remedy="./scripts/build makes some in dist/")
-    try:
-        return parse_wheel_filename(wheel.name)
-    except InvalidWheelFilename as error:
-        raise UsageError(str(error)) from error
+def wheel_runtime(wheel: Path) -> Runtime:
+    """The Lambda runtime of a wheel's Python; raises UsageError as above."""
+    return load_matrix().runtime(name_of(wheel).interpreter)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from packaging.tags import Tag, compatible_tags, cpython_tags
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
 from builders.audit import PACKAGE, RuntimeVerdict, audit
@@ -20,6 +19,7 @@ from builders.cache import Cache
 from builders.errors import SmokeError, UsageError
 from builders.interpreters import find_interpreter
 from builders.matrix import Matrix, Runtime
+from builders.wheelname import name_of
 from smoke_lambda.compat import OK, run_models
 from smoke_lambda.events import MODELS, known_answers
 from smoke_lambda.inside.probing import PROBE, judged, share
@@ -170,12 +170,7 @@ def wheel_tags(wheel: Path) -> frozenset[Tag]:
     Raises:
         UsageError: there is no such file, it has another name, or it is of something else.
     """
-    if not wheel.is_file():
-        raise UsageError(f"there is no wheel {wheel}", remedy="./scripts/build makes some in dist/")
-    try:
-        tags = parse_wheel_filename(wheel.name)[3]
-    except InvalidWheelFilename as error:
-        raise UsageError(str(error)) from error
+    tags = name_of(wheel).tags
     if zipfile.is_zipfile(wheel):
         with zipfile.ZipFile(wheel) as archive:
             if not any(name.startswith(f"{PACKAGE}/") for name in archive.namelist()):

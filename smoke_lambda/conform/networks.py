@@ -16,8 +16,8 @@ from typing import Any
 from builders.cache import Cache, key_of, recipe, sha256_of
 from builders.errors import ArchiveError, SmokeError
 from builders.fetch import Fetcher
-from builders.matrix import Row, is_sha256, read_toml
 from builders.process import run
+from builders.tables import Row, is_sha256, read_toml
 from smoke_lambda.lock import TRAIN
 
 HERE = Path(__file__).parent

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from builders.errors import UsageError
-from builders.matrix import Row, read_toml
+from builders.tables import Row, read_toml
 from smoke_lambda.inside.conform.corpus import Model
 
 HERE = Path(__file__).parent

@@ -16,17 +16,8 @@ from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
 from builders.errors import UsageError
-from builders.matrix import (
-    MATRIX_FILE,
-    Matrix,
-    Row,
-    Runtime,
-    Target,
-    is_sha256,
-    is_version,
-    load_matrix,
-    parse_matrix,
-)
+from builders.matrix import MATRIX_FILE, Matrix, Runtime, Target, load_matrix, parse_matrix
+from builders.tables import Row, is_sha256, is_version
 
 SAMPLE: dict[str, Any] = {
     "architectures": ["x86_64", "aarch64"],

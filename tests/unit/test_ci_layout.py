@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from imports import ROOT, folder_of, imported_by, imports, may_import, modules, wrong_ways
+from imports import PACKAGES, ROOT, folder_of, imported_by, imports, may_import, modules, wrong_ways
 
 SCRIPTS = sorted(
     path for path in (ROOT / "scripts").iterdir() if path.is_file() and path.suffix != ".py"
@@ -70,6 +70,19 @@ def test_folders_import_only_what_comes_after_them() -> None:
 def test_what_is_below_does_not_import_what_is_above(package: str) -> None:
     for module, name in imported_by(package):
         assert name.split(".")[0] not in FORBIDDEN[package], f"{module} imports {name}"
+
+
+@pytest.mark.parametrize(
+    ("name", "reader", "others"),
+    [
+        # What another revision of this repository has is no file.
+        ("tomllib", "builders.tables", {"ci.jobs.changes", "ci.images.standin.make"}),
+        ("packaging.utils.parse_wheel_filename", "builders.wheelname", set()),
+    ],
+)
+def test_what_is_read_in_one_place(name: str, reader: str, others: set[str]) -> None:
+    found = {module for package in PACKAGES for module, n in imported_by(package) if n == name}
+    assert found == {reader, *others}
 
 
 @pytest.mark.parametrize(

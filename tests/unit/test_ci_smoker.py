@@ -11,7 +11,7 @@ from builders.cache import Cache
 from builders.errors import SmokeError
 from builders.matrix import Runtime, load_matrix
 from ci.proof import smoker as module
-from ci.proof.smoker import DockerSmoker, wheel_arch
+from ci.proof.smoker import DockerSmoker
 from smoke_lambda import docker
 
 CP311 = load_matrix().runtime("3.11")
@@ -47,12 +47,6 @@ def smoker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DockerSmoker:
 
 def wheel(arch: str, folder: Path = Path()) -> Path:
     return folder / WHEEL.format(arch)
-
-
-@pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
-def test_a_wheels_name_says_what_it_runs_on(arch: str) -> None:
-    assert wheel_arch(wheel(arch)) == arch
-    assert wheel_arch(Path("tflite_runtime-2.14.1-cp311-cp311-win_amd64.whl")) is None
 
 
 def test_without_an_emulator_only_the_machines_own_wheels_run(

@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from builders.matrix import read_toml
+from builders.tables import read_toml
 from smoke_lambda.conform.coverage import coverage
 from smoke_lambda.conform.settings import CORPUS, TOLERANCES
 from smoke_lambda.inside.conform.corpus import load, read_index

@@ -9,7 +9,7 @@ import pytest
 
 from builders.errors import ArchiveError, UsageError
 from builders.fetch import Fetcher
-from builders.matrix import read_toml
+from builders.tables import read_toml
 from smoke_lambda.conform.networks import FLAVOURS, HERE, RECIPE, load_networks, member_of
 from smoke_lambda.conform.settings import OWN_TOLERANCES_FILE, load_tolerances
 

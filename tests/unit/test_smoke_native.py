@@ -61,7 +61,6 @@ def test_a_report_as_json() -> None:
     [
         ("t-1-cp312-cp312-manylinux_2_17_s390x.whl", "for another machine"),
         ("t-1-cp39-cp39-manylinux_2_17_x86_64.whl", "not for Python 3.12"),
-        ("nonsense.whl", "nonsense"),
     ],
 )
 def test_what_has_no_site_here(
@@ -74,9 +73,13 @@ def test_what_has_no_site_here(
         site(wheel, tmp_path)
 
 
-def test_no_such_wheel(tmp_path: Path) -> None:
-    with pytest.raises(SmokeError, match="there is no wheel"):
+def test_what_is_no_wheel(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no wheel"):
         site(tmp_path / "t-1-cp312-cp312-any.whl", tmp_path)
+    wheel = tmp_path / "nonsense.whl"
+    wheel.touch()
+    with pytest.raises(UsageError, match="nonsense"):
+        site(wheel, tmp_path)
 
 
 def site(wheel: Path, folder: Path) -> Site:
