@@ -10,13 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from builders.cache import Cache, default_root
-from builders.cli import EXIT_CODES, guarded, wheels_parser
+from builders.cli import EXIT_CODES, Session, main_of, wheels_parser
 from builders.errors import SmokeError, UsageError
 from builders.matrix import Runtime
-from builders.progress import Reporter, table_console
+from builders.progress import table_console
 from ci.proof.runners import RUNNERS, Wanted, choose_smoker
 from ci.proof.show import show_model, show_smoke
 from ci.proof.smoker import Smoker, images_of
@@ -46,11 +43,6 @@ made before, or AWS's; else native.
 {EXIT_CODES}"""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    return guarded(lambda: run(argv))
-
-
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; raises UserError where `main` prints."""
     options = _parser().parse_args(argv)
@@ -60,13 +52,12 @@ def run(argv: Sequence[str] | None = None) -> int:
     if options.model:
         check_model(options.model, options.input)
     wanted = Wanted(runner=options.runner, base=options.base)
-    reporter = Reporter(Console(stderr=True))
-    cache = Cache(default_root(), on_wait=lambda line: reporter.say(f"[yellow]![/] {line}"))
+    session = Session()
     reports = []
-    with reporter.showing():
-        smoker = choose_smoker(wanted, images, cache, reporter)
+    with session.reporter.showing():
+        smoker = choose_smoker(wanted, images, session.cache, session.reporter)
         for wheel, (runtime, _) in zip(options.wheels, images, strict=True):
-            reports.append(_report(smoker, wheel, runtime, options, cache, reporter))
+            reports.append(_report(smoker, wheel, runtime, options, session))
     if options.json:
         print(json.dumps(reports, indent=2))
     else:
@@ -81,13 +72,12 @@ def _report(
     wheel: Path,
     runtime: Runtime,
     options: argparse.Namespace,
-    cache: Cache,
-    reporter: Reporter,
+    session: Session,
 ) -> dict[str, Any]:
-    log = cache.root / "logs" / f"smoke-by-hand-{runtime.tag}.log"
+    log = session.logs / f"smoke-by-hand-{runtime.tag}.log"
     what = f"{options.model.name} on {wheel.name}" if options.model else f"smoke {wheel.name}"
-    with reporter.step(what) as step, smoker.site(wheel, runtime, log=log) as site:
-        tell = partial(reporter.show, step)
+    with session.reporter.step(what) as step, smoker.site(wheel, runtime, log=log) as site:
+        tell = partial(session.reporter.show, step)
         if options.model:
             return try_model(site, options.model, options.input, on_step=tell).as_json()
         return smoke(site, on_step=tell).as_json()
@@ -106,6 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     return parser
 
+
+main = main_of(run)
 
 if __name__ == "__main__":
     sys.exit(main())
