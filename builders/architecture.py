@@ -1,4 +1,4 @@
-"""The architectures, by the names that others give them."""
+"""The architectures: the names that others give them, and the glibc that wheels need."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ class Architecture:
         debian: dpkg's (https://wiki.debian.org/SupportedArchitectures) and Go's, so Docker's.
         aws: Lambda's (https://docs.aws.amazon.com/lambda/latest/dg/foundation-arch.html).
         elf: the machine in the header of an ELF file, as pyelftools spells it.
+        glibc: the oldest that a wheel of ours runs on: manylinux2014's, below every Lambda
+            runtime's.
     """
 
     name: str
     debian: str
     aws: str
     elf: str
+    glibc: str
 
 
 ARCHITECTURES = {
     each.name: each
     for each in (
-        Architecture(name="x86_64", debian="amd64", aws="x86_64", elf="EM_X86_64"),
-        Architecture(name="aarch64", debian="arm64", aws="arm64", elf="EM_AARCH64"),
+        Architecture(name="x86_64", debian="amd64", aws="x86_64", elf="EM_X86_64", glibc="2.17"),
+        Architecture(name="aarch64", debian="arm64", aws="arm64", elf="EM_AARCH64", glibc="2.17"),
     )
 }
 """By our names."""

@@ -121,12 +121,14 @@ class Matrix:
 
     Attributes:
         recommended: what is meant where no TensorFlow version is named.
+        builder: in whose image the stages of builders/Dockerfile compile.
     """
 
     runtimes: tuple[Runtime, ...]
     tensorflows: tuple[TensorFlow, ...]
     architectures: tuple[str, ...]
     recommended: TensorFlow
+    builder: Runtime
 
     def targets(self) -> Iterator[Target]:
         """Every target, ordered by TensorFlow, architecture, Python."""
@@ -196,6 +198,7 @@ def parse_matrix(data: Mapping[str, Any]) -> Matrix:
     tags = {f"{runtime.tag}-{arch}" for runtime in runtimes for arch in architectures}
     tensorflows = tuple(_tensorflow(row, tags) for row in top.rows("tensorflow", "version"))
     recommended = top.take("recommended", str)
+    builder = top.take("builder", str)
     top.done()
     for kind, names in (
         ("architecture", architectures),
@@ -209,6 +212,7 @@ def parse_matrix(data: Mapping[str, Any]) -> Matrix:
         tensorflows=tensorflows,
         architectures=architectures,
         recommended=_recommended(recommended, tensorflows),
+        builder=_builder(builder, runtimes),
     )
 
 
@@ -269,6 +273,16 @@ def _recommended(version: str, tensorflows: tuple[TensorFlow, ...]) -> TensorFlo
             remedy=f"choose one of {', '.join(verified) or 'those that you verify first'}",
         )
     return verified[version]
+
+
+def _builder(python: str, runtimes: tuple[Runtime, ...]) -> Runtime:
+    released = {runtime.python: runtime for runtime in runtimes if not runtime.upcoming}
+    if python not in released:
+        raise UsageError(
+            f"matrix: 'builder' names {python!r}, which is no Python that AWS has released",
+            remedy=f"choose one of {', '.join(released)}",
+        )
+    return released[python]
 
 
 def _tensorflow(row: Row, tags: set[str]) -> TensorFlow:

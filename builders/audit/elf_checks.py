@@ -28,9 +28,6 @@ from builders.wheelname import OwnWheelName
 
 ENTRY_POINT = f"PyInit_{MODULE}"
 
-# The oldest glibc that a wheel of ours may ask for, on any architecture.
-GLIBC_FLOOR = "2.17"
-
 MACHINES = {arch: each.elf for arch, each in ARCHITECTURES.items()}
 
 # glibc's own libraries; nothing else is promised on every runtime.
@@ -171,7 +168,8 @@ def _known(symbol: Undefined) -> bool:
 def check_glibc(subject: Subject) -> Check:
     """The oldest glibc it loads with is what tag, project and runtime allow."""
     needed, runtime = glibc_needed(subject.elf), subject.name.runtime
-    limits = {"the project's floor": GLIBC_FLOOR}
+    own = ARCHITECTURES.get(subject.name.arch or "")
+    limits = {"the project's floor": own.glibc} if own else {}
     if subject.name.glibc is not None:
         limits["the platform tag"] = dotted(subject.name.glibc)
     if runtime is not None:

@@ -16,7 +16,6 @@ from builders.native import HEADER_LICENCES, NativeRunner
 from builders.plan import architecture
 from builders.shelf import put, put_packages
 from builders.sources import ORIGINS
-from ci.images.builder import builder_python
 
 REQUIREMENTS = Path(__file__).parents[2] / "builders/requirements.txt"
 
@@ -58,7 +57,7 @@ def run(argv: Sequence[str] | None = None) -> int:
             put(dict.fromkeys(archives), runner.fetcher, SHELF)
         with reporter.step("packages"):
             log = runner.log("fetch packages")
-            put_packages(REQUIREMENTS, builder_python(), platform.machine(), SHELF, log)
+            put_packages(REQUIREMENTS, matrix.builder.python, platform.machine(), SHELF, log)
     print(SHELF)
     return 0
 

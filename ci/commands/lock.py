@@ -34,12 +34,17 @@ pin, which has a checksum. Origins other than upstream are kept as they are.
 For each component and origin it prints how it belongs to that TensorFlow: pinned by its tree,
 shipped together with it in one archive, or substituted, and for what."""
 
+MATRIX = load_matrix()
+# The newest that is not built here; its sources are locked when it is.
+DECLARED = [row.version for row in MATRIX.tensorflows if not row.verified][-1]
+VERIFIED = next(row.version for row in MATRIX.tensorflows if row.verified)
+
 EXAMPLES = f"""\
 examples:
-  lock 2.17.1                  fetch its tarball, whose checksum the matrix has, and lock it
-  lock 2.14.1 --check          change nothing; fail if the tree calls for another lock
-  lock 2.14.1 --tree ~/tf      from an unpacked tree
-  lock 2.14.1 --chromium ~/chromium-120.0.6099.224
+  lock {DECLARED}                  fetch its tarball, whose checksum the matrix has, and lock it
+  lock {VERIFIED} --check          change nothing; fail if the tree calls for another lock
+  lock {VERIFIED} --tree ~/tf      from an unpacked tree
+  lock {VERIFIED} --chromium ~/chromium-120.0.6099.224
                                and compare what comes from that Chromium with what this
                                says of it; it also tells the days of those versions
 

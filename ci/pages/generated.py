@@ -49,7 +49,7 @@ def generated(matrix: Matrix) -> Mapping[Path, str]:
     return {
         RUNTIMES_PAGE: runtimes_page(matrix),
         ARCHITECTURE: with_map(ARCHITECTURE.read_text(), ROOT),
-        **{path: with_recommended(path.read_text(), matrix, ANYWHERE) for path in NAMING},
+        **{path: _named(path.read_text(), matrix) for path in NAMING},
         **{path: with_recommended(path.read_text(), matrix, EXAMPLE) for path in EXAMPLES},
         BAKE_FILE: bake_file(matrix),
         PAGE: operators_page(load_ops()),
@@ -98,6 +98,15 @@ def with_recommended(text: str, matrix: Matrix, pattern: str) -> str:
         lambda found: found[0].replace(found[1], matrix.recommended.version),
         text,
     )
+
+
+def _named(text: str, matrix: Matrix) -> str:
+    return with_builder(with_recommended(text, matrix, ANYWHERE), matrix)
+
+
+def with_builder(text: str, matrix: Matrix) -> str:
+    """A Dockerfile whose builder, if it has one, is of the matrix's Python."""
+    return re.sub(r"(?m)^(ARG BUILDER_IMAGE=\S+:).*$", rf"\g<1>{matrix.builder.python}", text)
 
 
 def bake_file(matrix: Matrix) -> str:

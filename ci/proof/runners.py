@@ -17,7 +17,6 @@ from builders.native import NativeRunner
 from builders.progress import Reporter
 from builders.runner import Runner
 from ci.images.bases import BaseImages
-from ci.images.builder import builder_python
 from ci.proof.smoker import DockerSmoker, NativeSmoker, Smoker
 
 RUNNERS = ("auto", "native", "docker")
@@ -66,7 +65,7 @@ def choose(
     Raises:
         EngineError: Docker was asked for, and there is no engine or no base image.
     """
-    builder = matrix.runtime(builder_python())
+    builder = matrix.builder
 
     def needed(engine: Engine) -> list[Image]:
         # Where Docker was asked for, other images are had when their turn comes.

@@ -189,7 +189,7 @@ def test_the_defaults_are_of_the_matrix() -> None:
     defaults = dict(re.findall(r"^ARG (\w+)=(\S+)$", TEXT, re.MULTILINE))
     assert defaults["TENSORFLOW"] == MATRIX.recommended.version
     assert MATRIX.runtime(defaults["PYTHON"])
-    assert not MATRIX.runtime(defaults["BUILDER_IMAGE"].rpartition(":")[2]).upcoming
+    assert MATRIX.runtime(defaults["BUILDER_IMAGE"].rpartition(":")[2]) == MATRIX.builder
     assert defaults["BASE_IMAGE"].endswith(":${PYTHON}")
 
 

@@ -22,6 +22,7 @@ from builders.tables import Row, is_sha256, is_version
 SAMPLE: dict[str, Any] = {
     "architectures": ["x86_64", "aarch64"],
     "recommended": "2.14.1",
+    "builder": "3.12",
     "runtime": [
         {
             "python": "3.12",
@@ -91,6 +92,7 @@ def as_data(matrix: Matrix) -> dict[str, Any]:
     return {
         "architectures": list(matrix.architectures),
         "recommended": matrix.recommended.version,
+        "builder": matrix.builder.python,
         "runtime": [runtime_data(runtime) for runtime in matrix.runtimes],
         "tensorflow": [
             {
@@ -230,6 +232,8 @@ MALFORMED = [
     (changed((), tensorflow=[2]), "matrix: 'tensorflow'"),
     (changed((), tensorflow=None), "matrix: 'tensorflow' is missing"),
     (changed((), recommended=None), "matrix: 'recommended' is missing"),
+    (changed((), builder=None), "matrix: 'builder' is missing"),
+    (changed((), builder="3.7"), "'builder' names '3.7', which is no Python that AWS has"),
     (changed((), recommended="2.15.1"), "names '2.15.1', which has no verified target"),
     (changed(TENSORFLOW, verified=[]), "names '2.14.1', which has no verified target"),
     (changed(TENSORFLOW, version="2.15.0.dev1"), "tensorflow 2.15.0.dev1: 'about' is missing"),
