@@ -280,7 +280,7 @@ def _builder(python: str, runtimes: tuple[Runtime, ...]) -> Runtime:
     if python not in released:
         raise UsageError(
             f"matrix: 'builder' names {python!r}, which is no Python that AWS has released",
-            remedy=f"choose one of {', '.join(released)}",
+            remedy=f"choose one of {', '.join(released) or 'those that have a row first'}",
         )
     return released[python]
 

@@ -173,7 +173,9 @@ def test_a_runtime_is_deprecated_from_its_day_on() -> None:
 
 
 def test_an_upcoming_runtime_is_upcoming_on_any_day() -> None:
-    runtime = parse_matrix(changed(RUNTIME, deprecated=None, upcoming=True)).runtimes[0]
+    data = changed(RUNTIME, deprecated=None, upcoming=True)
+    data["runtime"].append(SAMPLE["runtime"][0] | {"python": "3.11"})
+    runtime = parse_matrix(data | {"builder": "3.11"}).runtimes[0]
     assert runtime.state(datetime.date.max) == "upcoming"
 
 
@@ -233,6 +235,7 @@ MALFORMED = [
     (changed((), tensorflow=None), "matrix: 'tensorflow' is missing"),
     (changed((), recommended=None), "matrix: 'recommended' is missing"),
     (changed((), builder=None), "matrix: 'builder' is missing"),
+    (changed(RUNTIME, deprecated=None, upcoming=True), "matrix: 'builder' names '3.12'"),
     (changed((), builder="3.7"), "'builder' names '3.7', which is no Python that AWS has"),
     (changed((), recommended="2.15.1"), "names '2.15.1', which has no verified target"),
     (changed(TENSORFLOW, verified=[]), "names '2.14.1', which has no verified target"),
