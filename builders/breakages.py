@@ -9,7 +9,8 @@ from pathlib import Path
 from packaging.version import Version
 
 from builders.errors import UsageError
-from builders.matrix import Row, is_version, own_spelling, read_toml
+from builders.matrix import own_spelling
+from builders.tables import Row, is_version, read_toml
 
 BREAKAGES = Path(__file__).with_name("breakages.toml")
 PATCHES = Path(__file__).with_name("patches")

@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import errno
+import os
+import re
+import select
+import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
+from rich.console import Console
+
+from builders.cache import Cache, default_root
 from builders.errors import DiskFullError, UserError
+from builders.fetch import Fetcher
+from builders.matrix import Matrix, load_matrix
+from builders.progress import Reporter
 
+# As a shell says of a program that a signal ended: 128, and the number of SIGINT or SIGPIPE.
 INTERRUPTED = 130
+UNREAD = 141
+
+KEPT_LOGS = 10
+OWN_LOGS = re.compile(r"\d{8}T\d{6}-\d+")
+"""The names of such folders: when, and the number of the process."""
 
 EXIT_CODES = """\
 exit codes: 0 done, 2 unknown target or wrong usage, 3 a source cannot be had,
@@ -25,6 +43,72 @@ exit codes: 0 done, 2 unknown target or wrong usage, 3 a source cannot be had,
 """
 
 
+class Run(Protocol):
+    """A command: its arguments, by default the process's own, to an exit code."""
+
+    def __call__(self, argv: Sequence[str] | None = None) -> int:
+        """Run it."""
+
+
+def main_of(run: Run) -> Run:
+    """The `main` of a command: `run`, with an error as one line and an exit code."""
+
+    def main(argv: Sequence[str] | None = None) -> int:
+        return guarded(lambda: run(argv))
+
+    return main
+
+
+class Session:
+    """What a command works with.
+
+    Attributes:
+        reporter: shows steps on the standard error.
+        cache: says there, too, when it waits for another process.
+        logs: the folder of log files.
+    """
+
+    def __init__(self) -> None:
+        self.reporter = Reporter(Console(stderr=True))
+        self.cache = Cache(default_root(), on_wait=self.warn)
+        self.logs = self.cache.root / "logs"
+
+    @property
+    def matrix(self) -> Matrix:
+        """See load_matrix."""
+        return load_matrix()
+
+    @property
+    def fetcher(self) -> Fetcher:
+        """One for this cache."""
+        return Fetcher(self.cache)
+
+    def warn(self, line: str) -> None:
+        """Print a line that is no error."""
+        self.reporter.say(f"[yellow]![/] {line}")
+
+    def own_logs(self) -> Path:
+        """A folder for this run's own logs; the oldest ones go."""
+        self.logs.mkdir(parents=True, exist_ok=True)
+        folders = sorted(path for path in self.logs.iterdir() if OWN_LOGS.fullmatch(path.name))
+        for old in folders[: -KEPT_LOGS + 1]:
+            if not _runs(int(old.name.rpartition("-")[2])):
+                shutil.rmtree(old, ignore_errors=True)
+        now = datetime.datetime.now(tz=datetime.UTC)
+        return self.logs / f"{now:%Y%m%dT%H%M%S}-{os.getpid()}"
+
+
+def _runs(process: int) -> bool:
+    """True if there is a process of that number: its logs are still written."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def guarded(body: Callable[[], int]) -> int:
     """Run a command's body; an error becomes one line and an exit code.
 
@@ -33,12 +117,19 @@ def guarded(body: Callable[[], int]) -> int:
     """
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return body()
+        code = body()
+        # What is still in our buffer is not written when Python ends: nobody could be told then.
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where it was", file=sys.stderr)
         return INTERRUPTED
     except UserError as error:
         return fail(error)
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        _write_nowhere()
+        return UNREAD
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -46,6 +137,24 @@ def guarded(body: Callable[[], int]) -> int:
         return fail(
             DiskFullError(f"no space left{where}", remedy="free some and run the same command")
         )
+    return code
+
+
+def _nobody_reads() -> bool:
+    """Whether the reader of our output has gone, as `head` does: poll(2) says so by POLLERR."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _write_nowhere() -> None:
+    """Let Python write what is left in its buffer, as it ends, to where that does no harm.
+
+    Source: https://docs.python.org/3/library/signal.html#note-on-sigpipe
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def positive(text: str) -> int:

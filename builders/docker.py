@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from builders import errors
+from builders.architecture import docker_platform
 from builders.cache import Cache, key_of, recipe
 from builders.engine import Engine, pip_secrets
 from builders.errors import CompileError, EngineError, FetchError, UserError
@@ -22,7 +23,6 @@ DOCKERFILE = HERE / "Dockerfile"
 CONTEXT = HERE.parent
 SHELF = CONTEXT / "shelf"
 # Docker's names of architectures.
-PLATFORMS = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}
 # A line of BuildKit's plain progress: step, seconds, what the program printed.
 _PRINTED = re.compile(r"#\d+ \d+\.\d+ +(.*)")
 _BY_EXIT_CODE = {
@@ -186,7 +186,7 @@ class DockerRunner:
                     output=f"type=local,dest={output}",
                     # A mirror or a proxy on this machine's loopback is in reach, too.
                     network="none" if self.offline else "host",
-                    platform=PLATFORMS[arch],
+                    platform=docker_platform(arch),
                     log=self.log(name),
                     what=f"building {name} in an image",
                     on_line=lambda line: self._show(step, line),

@@ -18,13 +18,13 @@ from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
+from builders.architecture import own_name
 from builders.errors import DiskFullError, EngineError
 from builders.process import run
 
 # The first whose own Dockerfile frontend knows `RUN --mount` without a download.
 OLDEST = "20.10"
 QUESTION_SECONDS = 30.0
-ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
 """Architectures as wheels name them, by Docker's names."""
 
 NO_SPACE = "no space left on device"
@@ -179,7 +179,7 @@ class Engine:
     def image_arch(self, reference: str) -> str | None:
         """The architecture of a local image, as wheels name it, or None."""
         found = self._inspected(reference)
-        return ARCHITECTURES.get(found["Architecture"], found["Architecture"]) if found else None
+        return own_name(found["Architecture"]) if found else None
 
     def image_labels(self, reference: str) -> dict[str, str]:
         """The labels of a local image; empty where there is none."""
@@ -249,7 +249,7 @@ def find_engine() -> Engine:
             f"the Docker engine is {version}, and its BuildKit is too old",
             remedy=f"install {OLDEST} or newer, {NATIVE}",
         )
-    return Engine(client=client, version=version, arch=ARCHITECTURES.get(arch, arch))
+    return Engine(client=client, version=version, arch=own_name(arch))
 
 
 def proxies() -> dict[str, str]:

@@ -20,10 +20,10 @@ from urllib.parse import urlsplit
 
 import requests
 import urllib3
-from packaging.utils import parse_wheel_filename
 
 from builders.cache import Cache, sha256_of, write_atomically
 from builders.errors import ChecksumError, FetchError, UnreachableError
+from builders.wheelname import parse_name
 
 MIRRORS_VARIABLE = "TFLITE_DEBIAN_MIRRORS"
 UPSTREAM_VARIABLE = "TFLITE_UPSTREAM_MIRROR"
@@ -265,7 +265,7 @@ def debian_mirrors() -> tuple[str, ...]:
 
 def _pip_download(project: str, version: str, filename: str, folder: Path) -> None:
     """Have pip fetch the one wheel of that file name, for whatever machine it is."""
-    _, _, _, tags = parse_wheel_filename(filename)
+    tags = parse_name(filename).tags
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     command += ["--only-binary", ":all:", "--dest", str(folder), f"{project}=={version}"]
     tag = next(iter(tags))

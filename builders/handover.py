@@ -23,8 +23,9 @@ from pathlib import Path
 from builders.cache import Cache, key_of, sha256_of
 from builders.core import Core, core_key, load_core
 from builders.errors import ArchiveError, UsageError
-from builders.matrix import Matrix, Row, is_sha256
+from builders.matrix import Matrix
 from builders.sources import is_locked, load_lock
+from builders.tables import Row, is_sha256
 from builders.toolchain import Toolchain
 from builders.unpack import unpack
 

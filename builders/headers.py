@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import platform
 import shutil
-import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from packaging.utils import parse_wheel_filename
-
+from builders.architecture import ARCHITECTURES
 from builders.cache import Cache, digest_files
 from builders.errors import HeadersError, UsageError
 from builders.fetch import Fetcher, debian_mirrors, verify
 from builders.interpreters import find_interpreter
-from builders.matrix import Row, Runtime, Target, is_sha256
+from builders.matrix import Runtime, Target
 from builders.process import run
 from builders.pyconfig import checked_headers
 from builders.sources import Archive
+from builders.tables import is_sha256, read_rows
 from builders.unpack import unpack
+from builders.wheelname import parse_name
 
 LOCK_FILE = Path(__file__).with_name("headers.toml")
-DEBIAN_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
+DEBIAN_ARCH = {arch: each.debian for arch, each in ARCHITECTURES.items()}
 DEBIAN_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 # NumPy 2 moved its headers; each wheel has one of the two.
 HEADER_FOLDERS = {
@@ -118,7 +118,7 @@ def wheel_headers(project: str, target: Target, cache: Cache, fetcher: Fetcher) 
     archive = locked_wheel(project, target)
 
     def make(folder: Path) -> None:
-        major = "" if project == "pybind11" else "-" + archive.pypi.split("-")[1][0]
+        major = "" if project == "pybind11" else "-" + str(parse_name(archive.pypi).version.major)
         path = archive.fetch(fetcher)
         verify(path, archive.sha256, path.name)
         unpack(path, {HEADER_FOLDERS[project + major]: folder})
@@ -134,17 +134,13 @@ def locked_wheel(project: str, target: Target) -> Archive:
     """
     runtime = target.runtime
     version = runtime.pybind11 if project == "pybind11" else runtime.numpy.headers
-    for data in tomllib.loads(LOCK_FILE.read_text(encoding="utf-8"))["wheel"]:
-        row = Row(f"{LOCK_FILE.name}: {data.get('file', '?')}", data)
+    for row in read_rows(LOCK_FILE, "wheel", "file"):
         file = row.take("file", str)
         sha256 = row.take("sha256", str, is_sha256)
         row.done()
-        name, found, _, tags = parse_wheel_filename(file)
-        fits = any(
-            tag.interpreter in (runtime.tag, "py3") and tag.platform.endswith((target.arch, "any"))
-            for tag in tags
-        )
-        if (name, str(found)) == (project, version) and fits:
+        name = parse_name(file)
+        fits = name.interpreter in (runtime.tag, "py3") and name.runs_on(target.arch)
+        if (name.project, str(name.version)) == (project, version) and fits:
             return Archive(sha256=sha256, pypi=file)
     raise UsageError(
         f"{LOCK_FILE.name} has no {project} {version} for {target.identifier}",

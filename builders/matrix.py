@@ -8,17 +8,15 @@ from __future__ import annotations
 import datetime
 import functools
 import re
-import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from builders.errors import UsageError
-
-T = TypeVar("T")
+from builders.tables import Row, is_sha256, is_version, read_toml
 
 MATRIX_FILE = Path(__file__).with_name("matrix.toml")
 
@@ -123,12 +121,14 @@ class Matrix:
 
     Attributes:
         recommended: what is meant where no TensorFlow version is named.
+        builder: in whose image the stages of builders/Dockerfile compile.
     """
 
     runtimes: tuple[Runtime, ...]
     tensorflows: tuple[TensorFlow, ...]
     architectures: tuple[str, ...]
     recommended: TensorFlow
+    builder: Runtime
 
     def targets(self) -> Iterator[Target]:
         """Every target, ordered by TensorFlow, architecture, Python."""
@@ -198,6 +198,7 @@ def parse_matrix(data: Mapping[str, Any]) -> Matrix:
     tags = {f"{runtime.tag}-{arch}" for runtime in runtimes for arch in architectures}
     tensorflows = tuple(_tensorflow(row, tags) for row in top.rows("tensorflow", "version"))
     recommended = top.take("recommended", str)
+    builder = top.take("builder", str)
     top.done()
     for kind, names in (
         ("architecture", architectures),
@@ -211,83 +212,8 @@ def parse_matrix(data: Mapping[str, Any]) -> Matrix:
         tensorflows=tensorflows,
         architectures=architectures,
         recommended=_recommended(recommended, tensorflows),
+        builder=_builder(builder, runtimes),
     )
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The data of a file of ours.
-
-    Raises:
-        UsageError: it is not TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(f"{path.name} is not TOML: {error}") from error
-
-
-class Row:
-    """One table of a data file, taken key by key, so that what is left over is an error."""
-
-    def __init__(self, name: str, data: Mapping[str, Any]) -> None:
-        self.name = name
-        self._data = dict(data)
-
-    def take(
-        self,
-        key: str,
-        kind: type[T],
-        check: Callable[[T], bool] | None = None,
-        default: T | None = None,
-    ) -> T:
-        """Remove and return a value.
-
-        Raises:
-            UsageError: it is missing (and has no default), of another type, or
-                refused by `check`.
-        """
-        if key not in self._data:
-            if default is None:
-                raise UsageError(f"{self.name}: '{key}' is missing")
-            return default
-        value = self._data.pop(key)
-        # Exact types: bool subclasses int, datetime subclasses date.
-        if type(value) is not kind:
-            raise UsageError(f"{self.name}: '{key}' must be a {kind.__name__}, not {value!r}")
-        if check is not None and not check(value):
-            raise UsageError(f"{self.name}: '{key}' has the unusable value {value!r}")
-        return value
-
-    def strings(self, key: str) -> tuple[str, ...]:
-        """Remove and return a list of texts."""
-        values = self.take(key, list)
-        if not all(isinstance(value, str) for value in values):
-            raise UsageError(f"{self.name}: '{key}' must be a list of texts, not {values!r}")
-        return tuple(values)
-
-    def rows(self, key: str, name: str) -> list[Row]:
-        """Remove and return a list of tables, each named by its value of `name`."""
-        tables = self.take(key, list)
-        if not all(isinstance(table, dict) for table in tables):
-            raise UsageError(f"{self.name}: '{key}' must be a list of tables, not {tables!r}")
-        return [Row(f"{key} {table.get(name, '?')}", table) for table in tables]
-
-    def has(self, key: str) -> bool:
-        """Whether the key is there and not yet taken."""
-        return key in self._data
-
-    def done(self) -> None:
-        """Raise UsageError if a key was not taken."""
-        if self._data:
-            raise UsageError(f"{self.name}: unknown key '{next(iter(self._data))}'")
-
-
-def is_version(text: str) -> bool:
-    """Whether the text is a version of PEP 440, as file names and tags spell it."""
-    try:
-        return str(Version(text)) == text
-    except InvalidVersion:
-        return False
 
 
 def own_spelling(version: Version) -> str:
@@ -298,11 +224,6 @@ def own_spelling(version: Version) -> str:
     """
     nightly = f"-dev{version.dev}" if version.is_devrelease else ""
     return version.base_version + nightly
-
-
-def is_sha256(text: str) -> bool:
-    """Whether the text is a SHA-256 in lower-case hexadecimal."""
-    return re.fullmatch(r"[0-9a-f]{64}", text) is not None
 
 
 def _runtime(row: Row) -> Runtime:
@@ -352,6 +273,16 @@ def _recommended(version: str, tensorflows: tuple[TensorFlow, ...]) -> TensorFlo
             remedy=f"choose one of {', '.join(verified) or 'those that you verify first'}",
         )
     return verified[version]
+
+
+def _builder(python: str, runtimes: tuple[Runtime, ...]) -> Runtime:
+    released = {runtime.python: runtime for runtime in runtimes if not runtime.upcoming}
+    if python not in released:
+        raise UsageError(
+            f"matrix: 'builder' names {python!r}, which is no Python that AWS has released",
+            remedy=f"choose one of {', '.join(released) or 'those that have a row first'}",
+        )
+    return released[python]
 
 
 def _tensorflow(row: Row, tags: set[str]) -> TensorFlow:

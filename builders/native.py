@@ -23,6 +23,7 @@ from builders.sources import Lock, Source, fetch_sources, is_locked, load_lock
 from builders.toolchain import Toolchain
 from builders.trees import make_trees, trees_key
 from builders.wheel import WheelInputs, make_wheel
+from builders.wheelname import parse_name
 
 T = TypeVar("T")
 
@@ -243,11 +244,11 @@ class NativeRunner:
         parts = []
         for project, licence in HEADER_LICENCES.items():
             wheel = locked_wheel(project, target)
-            name, version, *_ = wheel.pypi.split("-")
+            name = parse_name(wheel.pypi)
             parts.append(
                 Part(
-                    name=name,
-                    version=version,
+                    name=name.project,
+                    version=str(name.version),
                     licence=licence,
                     origin="pypi",
                     location=wheel.location,

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from builders.architecture import own_name
 from builders.errors import UsageError
 from builders.matrix import Matrix, Runtime, Target
 
 # Steps that run the wheel.
 RUN = ("smoke", "conform")
-# AWS's names, for those who type them.
-ARCH_ALIASES = {"arm64": "aarch64", "amd64": "x86_64"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,12 +104,12 @@ def plan(
 
 
 def architecture(matrix: Matrix, arch: str) -> str:
-    """An architecture as wheels name it, from that name or AWS's.
+    """An architecture as wheels name it, from any of its names.
 
     Raises:
         UsageError: the matrix does not have it.
     """
-    arch = ARCH_ALIASES.get(arch, arch)
+    arch = own_name(arch)
     if arch not in matrix.architectures:
         raise UsageError(
             f"no architecture {arch!r} in the matrix",

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import re
 import shutil
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from builders.cache import Cache, digest_files, key_of, recipe
 from builders.errors import HeadersError
-from builders.matrix import Row
 from builders.process import run
+from builders.tables import Row, read_toml
 from builders.toolchain import SHIM, Toolchain
 
 DATA = Path(__file__).with_name("pyconfig.toml")
@@ -118,7 +117,7 @@ def _type(name: str) -> str:
 
 
 def _known() -> frozenset[str]:
-    row = Row(DATA.name, tomllib.loads(DATA.read_text(encoding="utf-8")))
+    row = Row(DATA.name, read_toml(DATA))
     known = frozenset((*row.strings("differs"), *row.strings("same")))
     row.done()
     return known

@@ -19,7 +19,8 @@ from packaging.licenses import InvalidLicenseExpression, canonicalize_license_ex
 from builders.cache import Cache
 from builders.errors import UnreachableError, UsageError
 from builders.fetch import Fetcher
-from builders.matrix import Row, is_sha256, read_toml
+from builders.tables import Row, is_sha256, read_toml
+from builders.wheelname import parse_name
 
 SOURCES = Path(__file__).with_name("sources")
 ORIGINS = ("upstream", "debian")
@@ -65,8 +66,8 @@ class Archive:
             return fetcher.url(self.url, self.sha256)
         if self.debian:
             return fetcher.debian(self.debian, self.sha256)
-        project, version, *_ = self.pypi.split("-")
-        return fetcher.pypi(project, version, self.pypi, self.sha256)
+        name = parse_name(self.pypi)
+        return fetcher.pypi(name.project, str(name.version), self.pypi, self.sha256)
 
 
 @dataclass(frozen=True, kw_only=True)

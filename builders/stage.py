@@ -21,7 +21,7 @@ from pathlib import Path
 from rich.console import Console
 
 from builders.cache import Cache, default_root
-from builders.cli import guarded
+from builders.cli import main_of
 from builders.core import load_core
 from builders.errors import UsageError
 from builders.image import SHELF, is_offline, network_variables
@@ -33,11 +33,6 @@ from builders.sources import ORIGINS
 
 # BuildKit shows a line when it is printed: often enough to see that it goes on.
 INTERVAL_SECONDS = 2.0
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one stage; gives its exit code, which the driver reads."""
-    return guarded(lambda: run(argv))
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -104,6 +99,8 @@ def _parser() -> argparse.ArgumentParser:
         stage.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     return parser
 
+
+main = main_of(run)
 
 if __name__ == "__main__":
     sys.exit(main())

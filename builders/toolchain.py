@@ -13,11 +13,12 @@ from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 
+from builders.architecture import ARCHITECTURES
 from builders.cache import Cache
 from builders.errors import ToolchainError
 
-GLIBC_FLOOR = {"x86_64": "2.17", "aarch64": "2.17"}
-"""The oldest glibc a wheel runs on: manylinux2014's, below every Lambda runtime's."""
+GLIBC_FLOOR = {arch: each.glibc for arch, each in ARCHITECTURES.items()}
+"""The oldest glibc a wheel runs on, by architecture."""
 
 PACKAGES = ("ziglang", "cmake", "ninja")
 

@@ -1,24 +1,16 @@
-"""The smoke test itself: send every event, judge every answer, look at the delegate.
-
-Where the wheel runs is a Place: this machine (native.py) or an image (docker.py).
-"""
+"""The smoke test itself: send every event, judge every answer, look at the delegate."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
-
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from typing import Any
 
 from builders.cache import sha256_of
-from builders.errors import SmokeError
-from builders.matrix import Runtime
 from smoke_lambda import events
-from smoke_lambda.probing import share
+from smoke_lambda.inside.probing import share
 from smoke_lambda.report import Check, SmokeReport, SmokeRun
+from smoke_lambda.site import Function, Place, Site, Step, silent
 
 FLOAT32, INT8 = "digits-float32", "digits-int8"
 
@@ -26,114 +18,28 @@ FLOAT32, INT8 = "digits-float32", "digits-int8"
 # float32 only. A dynamic-range model's share is reported and not judged.
 MAY_REMAIN = {FLOAT32: frozenset[str](), INT8: frozenset({"SOFTMAX"})}
 
-Step = Callable[[str], None]
 
-
-class Function(Protocol):
-    """A running function."""
-
-    @property
-    def server(self) -> str:
-        """URL of the image server (smoke_lambda/server.py) as the function sees it."""
-
-    def invoke(self, event: object) -> Any:  # noqa: ANN401 - whatever the handler answers
-        """The reply to an event, decoded from JSON.
-
-        Raises:
-            OSError: the emulator does not answer, or not in time.
-            ValueError: the reply is not JSON.
-        """
-
-    def init_ms(self) -> float | None:
-        """How long its init took, in milliseconds, once it has been invoked."""
-
-
-class Place(Protocol):
-    """Somewhere with one Python and one NumPy."""
-
-    def install(self, wheel: Path) -> str:
-        """Install what is locked, then the wheel alone; gives what is wrong with the wheel.
-
-        Raises:
-            SmokeError, EngineError: all but the wheel cannot be installed.
-        """
-
-    def function(
-        self, model: str, variables: Mapping[str, str]
-    ) -> AbstractContextManager[Function]:
-        """The handler of smoke_lambda/app.py with a model, running until the block ends.
-
-        Args:
-            variables: its environment variables, but for MODEL_PATH.
-        """
-
-    def probe(self, models: Sequence[str]) -> tuple[str, dict[str, Any]]:
-        """What smoke_lambda/probe.py finds in a fresh process, or what went wrong with it."""
-
-    def measures(self) -> dict[str, Any]:
-        """What else this place can tell of the wheel, by name."""
-
-
-def smoke(
-    wheel: Path,
-    *,
-    runtime: Runtime,
-    place: str,
-    arch: str,
-    numpys: Sequence[str],
-    at: Callable[[str], AbstractContextManager[Place]],
-    log: Path,
-    on_step: Step,
-) -> SmokeReport:
-    """Run a wheel as a Lambda function would, once per NumPy.
-
-    Args:
-        wheel: the wheel under test.
-        runtime: the matrix's row of its Python.
-        place: what identifies where it runs, for the report.
-        arch: what runs there.
-        numpys: NumPy's versions, lowest first.
-        at: gives the place with a NumPy of that version.
-        log: file that everything's output is appended to.
-        on_step: is told what happens now.
+def smoke(site: Site, *, on_step: Step = silent) -> SmokeReport:
+    """Run a wheel as a Lambda function would, once per NumPy of its site.
 
     Returns:
         The report; a wheel that is bad is not an error but a report that says so.
 
     Raises:
-        SmokeError: the test cannot be run.
+        SmokeError, EngineError, FetchError: the test cannot be run.
     """
-    check_runs(wheel, runtime, arch)
-    log.parent.mkdir(parents=True, exist_ok=True)
     runs = []
-    for numpy in numpys:
-        with at(numpy) as here:
-            runs.append(Bench(numpy=numpy, place=here, on_step=on_step).run(wheel))
+    for numpy in site.numpys:
+        with site.at(numpy) as here:
+            runs.append(Bench(place=here, on_step=on_step).run(site.wheel.absolute()))
     return SmokeReport(
-        wheel=wheel.name,
-        sha256=sha256_of(wheel),
-        python=runtime.python,
-        place=place,
+        wheel=site.wheel.name,
+        sha256=sha256_of(site.wheel),
+        python=site.runtime.python,
+        place=site.name,
         runs=tuple(runs),
-        log=str(log),
+        log=str(site.log),
     )
-
-
-def check_runs(wheel: Path, runtime: Runtime, arch: str) -> None:
-    """Raise SmokeError unless the wheel is for that architecture and the runtime's Python."""
-    if not wheel.is_file():
-        raise SmokeError(f"there is no wheel {wheel}")
-    try:
-        tags = parse_wheel_filename(wheel.name)[3]
-    except InvalidWheelFilename as error:
-        raise SmokeError(str(error)) from error
-    if not any(tag.platform == "any" or tag.platform.endswith(f"_{arch}") for tag in tags):
-        raise SmokeError(
-            f"{wheel.name} is for another machine than this one ({arch})",
-            remedy="smoke-test it on such a machine, or in an emulated container",
-        )
-    if not any(tag.interpreter == runtime.tag for tag in tags):
-        raise SmokeError(f"{wheel.name} is not for Python {runtime.python} ({runtime.tag})")
 
 
 def function_variables(model: str) -> dict[str, str]:
@@ -149,7 +55,6 @@ def function_variables(model: str) -> dict[str, str]:
 class Bench:
     """One place and what is found there."""
 
-    numpy: str
     place: Place
     on_step: Step
     checks: list[Check] = field(default_factory=list)
@@ -160,7 +65,7 @@ class Bench:
 
     def step(self, what: str) -> None:
         """Tell what happens now."""
-        self.on_step(f"NumPy {self.numpy}: {what}")
+        self.on_step(f"NumPy {self.place.numpy}: {what}")
 
     def run(self, wheel: Path) -> SmokeRun:
         """Install, invoke the function of each model, then look at the runtime from inside."""
@@ -168,7 +73,7 @@ class Bench:
         fault = self.place.install(wheel)
         self.check("install", fault)
         if fault:
-            return SmokeRun(numpy=self.numpy, checks=tuple(self.checks))
+            return SmokeRun(numpy=self.place.numpy, checks=tuple(self.checks))
         known = events.known_answers()
         init_ms = {model: self._invoke(model, known[model]) for model in known}
         probed = self._probe(list(known))
@@ -176,7 +81,7 @@ class Bench:
         # Of a wheel that does not work, there is nothing to measure.
         works = all(check.ok for check in self.checks)
         return SmokeRun(
-            numpy=self.numpy,
+            numpy=self.place.numpy,
             checks=tuple(self.checks),
             init_ms={model: init for model, init in init_ms.items() if init is not None},
             xnnpack={
@@ -207,7 +112,7 @@ class Bench:
         if fault:
             self.check("probe", fault)
             return {}
-        wrong = "" if found["numpy"] == self.numpy else f"expected {self.numpy}, "
+        wrong = "" if found["numpy"] == self.place.numpy else f"expected {self.place.numpy}, "
         self.check("NumPy", f"{wrong}found {found['numpy']}" if wrong else "")
         for model, may_remain in MAY_REMAIN.items():
             left = {name for name, taken in found["operators"][model] if not taken} - may_remain

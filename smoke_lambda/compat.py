@@ -10,7 +10,6 @@ import json
 import signal
 import subprocess
 import tempfile
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,11 @@ from pathlib import Path
 from packaging.version import Version
 
 from builders.errors import SmokeError
-from builders.matrix import Row, is_version
+from builders.tables import is_version, read_rows
 from smoke_lambda.session import started
 
 HERE = Path(__file__).parent
-PROBE = HERE / "compat_probe.py"
+PROBE = HERE / "inside" / "compat_probe.py"
 DATA = HERE / "compat.toml"
 SECONDS = 120.0  # two models have a convolution of gigabytes, some 15 s each
 
@@ -83,8 +82,7 @@ def expectations(tensorflow: str, data: Path = DATA) -> Mapping[str, Expected]:
         UsageError: a row is malformed; the message names it.
     """
     found: dict[str, Expected] = {}
-    for values in tomllib.loads(data.read_text())["model"]:
-        row = Row(f"{data.name}: {values.get('files', '?')}", values)
+    for row in read_rows(data, "model", "files"):
         row.take("reason", str, bool)
         expected = Expected(
             outcome=row.take("expect", str, lambda text: text == REFUSED),

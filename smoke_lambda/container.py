@@ -22,26 +22,13 @@ from builders.errors import EngineError, SmokeError
 from builders.process import die_with_parent
 from smoke_lambda import events
 from smoke_lambda.function import INVOKE_SECONDS, init_ms
+from smoke_lambda.inside.probing import NO_VARIABLES
 from smoke_lambda.limits import Limits, open_to_all
-from smoke_lambda.probing import NO_VARIABLES
 
 HERE = Path(__file__).parent
 WORK = "/smoke"
 """Where the probes are mounted; they are in no image."""
-TOOLS = (
-    "__init__.py",
-    "compat_probe.py",
-    "conform/__init__.py",
-    "conform/comparing.py",
-    "conform/corpus.py",
-    "conform/probe.py",
-    "flatbuffer.py",
-    "model_probe.py",
-    "probe.py",
-    "probing.py",
-    "relay.py",
-    "server.py",
-)
+INSIDE = HERE / "inside"
 LABEL = "tflite-lambda.driver"
 START_SECONDS = 60.0
 
@@ -50,13 +37,14 @@ _numbers = itertools.count()
 
 @contextmanager
 def tools() -> Iterator[Path]:
-    """A folder with the probes and the images, readable by any user, while the block lasts."""
+    """A folder with `inside` and the images, readable by any user, while the block lasts."""
     with TemporaryDirectory(prefix="tflite-smoke-") as outer:
         folder = Path(outer) / "smoke"
         package = folder / "smoke_lambda"
-        for name in TOOLS:
-            (package / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(HERE / name, package / name)
+        ignored = shutil.ignore_patterns("__pycache__")
+        made = package / INSIDE.name
+        shutil.copytree(INSIDE, made, ignore=ignored, copy_function=shutil.copyfile)
+        shutil.copyfile(HERE / "__init__.py", package / "__init__.py")
         shutil.copytree(events.IMAGES, folder / "images", copy_function=shutil.copyfile)
         open_to_all(folder)
         yield folder
@@ -64,7 +52,7 @@ def tools() -> Iterator[Path]:
 
 @dataclass
 class ContainerFunction:
-    """A function in a container, spoken to through a relay; a bench.Function."""
+    """A function in a container, spoken to through a relay; a site.Function."""
 
     engine: Engine
     name: str
@@ -73,8 +61,8 @@ class ContainerFunction:
     ms: list[float] = field(default_factory=list)
     """How long each invocation took, in milliseconds."""
 
-    def invoke(self, event: object) -> Any:  # noqa: ANN401 - see bench.Function
-        """See bench.Function."""
+    def invoke(self, event: object) -> Any:  # noqa: ANN401 - see site.Function
+        """See site.Function."""
         answer = _ask(self._relay, json.dumps(event), 2 * INVOKE_SECONDS)
         if "error" in answer:
             raise OSError(answer["error"])
@@ -82,7 +70,7 @@ class ContainerFunction:
         return json.loads(answer["body"])
 
     def init_ms(self) -> float | None:
-        """See bench.Function."""
+        """See site.Function."""
         return init_ms(self.output())
 
     def output(self) -> str:
@@ -200,7 +188,7 @@ def _relay(engine: Engine, image: str, name: str, folder: Path) -> Iterator[subp
     command: list[str | Path] = [engine.client, "run", "--interactive", "--rm", *_labels(relay)]
     command += ["--network", f"container:{name}", "--user", f"{os.getuid()}:{os.getgid()}"]
     command += [*_mount(folder), "--read-only", "--cap-drop", "ALL", "--entrypoint", "python3"]
-    command += [image, "-s", "-B", "-m", "smoke_lambda.relay", f"{WORK}/images"]
+    command += [image, "-s", "-B", "-m", "smoke_lambda.inside.relay", f"{WORK}/images"]
     command += [str(events.MAX_BYTES), str(events.URL_SECONDS), str(INVOKE_SECONDS)]
     process = subprocess.Popen(
         [str(part) for part in command],

@@ -10,22 +10,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from packaging.utils import parse_wheel_filename
-
+from builders.architecture import docker_platform
 from builders.engine import Engine, pip_secrets
 from builders.errors import EngineError
-from builders.headers import DEBIAN_ARCH
 from builders.matrix import Runtime
-from smoke_lambda import bench, events
-from smoke_lambda.bench import Step
+from builders.wheelname import parse_name
+from smoke_lambda import events
 from smoke_lambda.container import WORK, ContainerFunction, reap, run_probe, running, tools
+from smoke_lambda.inside.probing import NO_VARIABLES, PROBE, PROBE_SECONDS, judged
 from smoke_lambda.limits import CPU_FILES, Limits, list_processors
 from smoke_lambda.lock import FUNCTION_PACKAGES, lock_path, packages_of
 from smoke_lambda.measure import measure
-from smoke_lambda.model import ModelReport
-from smoke_lambda.model import try_model as on_a_wheel
-from smoke_lambda.probing import NO_VARIABLES, PROBE, PROBE_SECONDS, judged
-from smoke_lambda.report import SmokeReport
+from smoke_lambda.site import Site
 
 HERE = Path(__file__).parent
 IMAGE = "tflite-lambda-smoke"
@@ -33,69 +29,32 @@ LABEL = "tflite-lambda.smoke"
 MODELS = "models"
 
 
-def smoke(
-    wheel: Path,
-    *,
-    runtime: Runtime,
-    arch: str,
-    engine: Engine,
-    base: str,
-    log: Path,
-    on_step: Step = lambda _step: None,
-) -> SmokeReport:
-    """Run a wheel as a Lambda function would, in images with its oldest and newest NumPy there.
+def site(wheel: Path, runtime: Runtime, *, arch: str, engine: Engine, base: str, log: Path) -> Site:
+    """A wheel's site in Docker: an image per NumPy, of the oldest and newest there.
 
     The images stay: `docker run -p 9000:8080 NAME` is the function.
 
     Args:
-        wheel: the wheel under test.
         runtime: the matrix's row of its Python.
         arch: the base image's architecture.
         base: the base image's reference.
         log: file that everything's output is appended to.
-        on_step: is told what happens now.
 
     Raises:
-        SmokeError: the test cannot be run: a wheel for another machine or Python.
-        EngineError, DiskFullError: the engine failed.
+        SmokeError: see Site.
     """
     reap(engine)
-    return bench.smoke(
-        wheel.absolute(),
+    return Site(
+        wheel=wheel,
         runtime=runtime,
-        place=f"docker {base}",
+        name=f"docker {base}",
         arch=arch,
         numpys=lambda_numpys(runtime),
-        at=lambda numpy: image(wheel, runtime, numpy, arch=arch, engine=engine, base=base, log=log),
         log=log,
-        on_step=on_step,
-    )
-
-
-def try_model(
-    model: Path,
-    sample: Path | None,
-    wheel: Path,
-    *,
-    runtime: Runtime,
-    arch: str,
-    engine: Engine,
-    base: str,
-    log: Path,
-    on_step: Step = lambda _step: None,
-) -> ModelReport:
-    """Run a user's model on a wheel in its image; see smoke_lambda.model.try_model."""
-    reap(engine)
-    return on_a_wheel(
-        model,
-        sample,
-        wheel=wheel.absolute(),
-        runtime=runtime,
-        place=f"docker {base}",
-        arch=arch,
-        at=lambda numpy: image(wheel, runtime, numpy, arch=arch, engine=engine, base=base, log=log),
-        log=log,
-        on_step=on_step,
+        make=lambda numpy: image(
+            wheel, runtime, numpy, arch=arch, engine=engine, base=base, log=log
+        ),
+        emulated=arch != engine.arch,
     )
 
 
@@ -106,10 +65,10 @@ def lambda_numpys(runtime: Runtime) -> tuple[str, ...]:
 
 def image_name(wheel: Path, arch: str, numpy: str) -> str:
     """The name of a wheel's image: its version, build, Python, architecture and NumPy."""
-    _, version, build, tags = parse_wheel_filename(wheel.name)
-    number = "".join(str(part) for part in build)
-    tag = next(iter(tags)).interpreter
-    return f"{IMAGE}:{version}-{number or 0}-{tag}-{arch}-numpy-{numpy}".replace("+", "_")
+    name = parse_name(wheel.name)
+    number = "".join(str(part) for part in name.build) or 0
+    what = f"{name.version}-{number}-{name.interpreter}-{arch}-numpy-{numpy}"
+    return f"{IMAGE}:{what}".replace("+", "_")
 
 
 @contextmanager
@@ -122,6 +81,7 @@ def image(
             engine=engine,
             base=base,
             name=image_name(wheel, arch, numpy),
+            numpy=numpy,
             requirements=lock_path(runtime, numpy),
             arch=arch,
             measured=numpy == runtime.numpy.on_lambda,
@@ -134,11 +94,12 @@ def image(
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """An image of a function; a bench.Place."""
+    """An image of a function; a Place."""
 
     engine: Engine
     base: str
     name: str
+    numpy: str
     requirements: Path
     arch: str
     measured: bool
@@ -147,7 +108,7 @@ class Image:
     limits: Limits = field(default_factory=Limits)
 
     def install(self, wheel: Path) -> str:
-        """See bench.Place."""
+        """See Place."""
         with TemporaryDirectory(prefix="tflite-smoke-") as folder, pip_secrets() as secrets:
             context = Path(folder)
             locked = packages_of(self.requirements)
@@ -172,7 +133,7 @@ class Image:
                     labels={LABEL: self.name},
                     tag=None if target else self.name,
                     network="host",
-                    platform=f"linux/{DEBIAN_ARCH[self.arch]}",
+                    platform=docker_platform(self.arch),
                     log=self.log,
                     what=what,
                 )
@@ -189,13 +150,13 @@ class Image:
     def function(
         self, model: str, variables: Mapping[str, str], limits: Limits | None = None
     ) -> AbstractContextManager[ContainerFunction]:
-        """See bench.Place."""
+        """See Place."""
         variables = {**variables, "MODEL_PATH": f"{MODELS}/{model}.tflite"}
         limits = limits or self.limits
         return running(self.engine, self.name, limits, variables, self.folder, self.log)
 
     def probe(self, models: Sequence[str]) -> tuple[str, dict[str, Any]]:
-        """See bench.Place."""
+        """See Place."""
         paths = {model: f"/var/task/{MODELS}/{model}.tflite" for model in models}
         fault, found = judged(*self.look(PROBE, *paths.values()))
         if not fault and self.arch == "aarch64":
@@ -223,11 +184,11 @@ class Image:
 
     @property
     def is_limited(self) -> bool:
-        """See model.Place."""
+        """See Place."""
         return True
 
     def shown(self, file: Path) -> str:
-        """See model.Place."""
+        """See Place."""
         copy = self.folder / file.name
         shutil.copyfile(file, copy)
         copy.chmod(0o644)
@@ -241,7 +202,7 @@ class Image:
         timeout: float = PROBE_SECONDS,
         variables: Mapping[str, str] = NO_VARIABLES,
     ) -> tuple[int | None, str]:
-        """See model.Place; in a fresh container."""
+        """See Place; in a fresh container."""
         return run_probe(
             self.engine,
             self.name,
@@ -255,7 +216,7 @@ class Image:
         )
 
     def measures(self) -> dict[str, Any]:
-        """See bench.Place: of the NumPy that Lambda's users get."""
+        """See Place: of the NumPy that Lambda's users get."""
         if not self.measured or self.is_emulated:
             return {}
         size = self.engine.image_size(self.name)

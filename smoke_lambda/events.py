@@ -75,7 +75,7 @@ class Case:
 
 
 def known_answers() -> dict[str, Known]:
-    """The known answers by the model's name; see smoke_lambda/train.py."""
+    """The known answers by the model's name; see smoke_lambda/train/digits.py."""
     data = json.loads((MODELS / "known.json").read_text())
     return {
         model: Known(
@@ -163,7 +163,7 @@ def cases(known: Known, server: str, *, private: bool) -> Iterator[Case]:
 
     Args:
         known: the model's answers.
-        server: URL of the loopback server (smoke_lambda/server.py), no slash at its end.
+        server: URL of the loopback server (smoke_lambda/inside/server.py), no slash at its end.
         private: whether the function may reach it; if not, it must refuse to.
     """
     for name in known.scores:

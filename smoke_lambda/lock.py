@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from uv import find_uv_bin
 
 from builders.errors import UserError
 from builders.matrix import Matrix, Runtime, load_matrix
+from builders.tables import read_toml
 
 FOLDER = Path(__file__).with_name("requirements")
 DATA = FOLDER / "runtime.toml"
@@ -68,7 +68,7 @@ def locks(matrix: Matrix) -> Iterator[Lock]:
     Raises:
         KeyError: runtime.toml lacks one of the matrix's Pythons.
     """
-    packages = tomllib.loads(DATA.read_text())
+    packages = read_toml(DATA)
     for runtime in matrix.runtimes:
         for numpy in runtime.numpy.smoke_versions:
             versions = {"numpy": numpy} | {

@@ -23,11 +23,11 @@ class Measured(Protocol):
 
     ms: list[float]
 
-    def invoke(self, event: object) -> Any:  # noqa: ANN401 - see bench.Function
-        """See bench.Function."""
+    def invoke(self, event: object) -> Any:  # noqa: ANN401 - see site.Function
+        """See site.Function."""
 
     def init_ms(self) -> float | None:
-        """See bench.Function."""
+        """See site.Function."""
 
     def peak_bytes(self) -> int | None:
         """The most memory that it has used, by its cgroup."""
@@ -42,7 +42,7 @@ class Limited(Protocol):
     def function(
         self, model: str, variables: Mapping[str, str], limits: Limits
     ) -> AbstractContextManager[Measured]:
-        """A function under limits; see bench.Place."""
+        """A function under limits; see site.Place."""
 
 
 def measure(place: Limited, cpus: int) -> dict[str, Any]:

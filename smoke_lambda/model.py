@@ -6,27 +6,24 @@ import dataclasses
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
-
-from packaging.utils import parse_wheel_filename
+from typing import Any
 
 from builders.cache import sha256_of
-from builders.errors import SmokeError, UsageError
-from builders.matrix import Runtime
-from smoke_lambda.bench import Step, check_runs
-from smoke_lambda.flatbuffer import NotAModelError, OperatorCode, operator_codes
+from builders.errors import UsageError
+from builders.wheelname import parse_name
+from smoke_lambda.inside.flatbuffer import NotAModelError, OperatorCode, operator_codes
+from smoke_lambda.inside.probing import LACKS_CODE, LACKS_VERSION, judged
 from smoke_lambda.limits import Limits
 from smoke_lambda.measure import LEAST_MB, STEP_MB, least
 from smoke_lambda.ops import OpsTable, load_ops, shown
-from smoke_lambda.probing import LACKS_CODE, LACKS_VERSION, NO_VARIABLES, judged
 from smoke_lambda.reasons import EXPLAIN, Reason, reasons
+from smoke_lambda.site import Place, Site, Step, silent
 
-PROBE = "smoke_lambda.model_probe"
+PROBE = "smoke_lambda.inside.model_probe"
 SECONDS = 300.0
 MOST_MB = 10_240  # that Lambda offers
 MEGABYTE = 1 << 20
@@ -43,34 +40,6 @@ LACKS_CUSTOM = (
 )
 # It says so again when it has tried without a delegate.
 REPEATED = re.compile(r"(.+?)\1+", re.DOTALL)
-
-
-class Place(Protocol):
-    """Somewhere with one Python, one NumPy and the wheel; see bench.Place."""
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether `limits` mean anything."""
-
-    def install(self, wheel: Path) -> str:
-        """See bench.Place."""
-
-    def shown(self, file: Path) -> str:
-        """Make a file visible there; gives its path."""
-
-    def look(
-        self,
-        module: str,
-        *arguments: str,
-        limits: Limits | None,
-        timeout: float,
-        variables: Mapping[str, str] = NO_VARIABLES,
-    ) -> tuple[int | None, str]:
-        """Run a probe's module; gives its exit status, None if it did not end, and output.
-
-        Args:
-            variables: its environment variables.
-        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,38 +123,23 @@ def check_model(model: Path, sample: Path | None) -> list[OperatorCode]:
 
 
 def try_model(
-    model: Path,
-    sample: Path | None,
-    *,
-    wheel: Path,
-    runtime: Runtime,
-    place: str,
-    arch: str,
-    at: Callable[[str], AbstractContextManager[Place]],
-    log: Path,
-    on_step: Step,
+    site: Site, model: Path, sample: Path | None, *, on_step: Step = silent
 ) -> ModelReport:
     """Run a model on a wheel, with the newest NumPy of its Lambda runtime.
 
     Args:
         sample: a NumPy file for the first input; others, and all without it, are made up.
-        place, arch, at, log, on_step: as for bench.smoke.
 
     Returns:
         The report; a model that does not run is not an error but a report that says so.
 
     Raises:
         UsageError: there is no such file, or it is no model.
-        SmokeError: the wheel is for another machine or Python, or does not install.
+        SmokeError, EngineError: the wheel does not install.
     """
     kinds = check_model(model, sample)
-    check_runs(wheel, runtime, arch)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    numpy = runtime.numpy.on_lambda
-    with at(numpy) as here:
-        on_step("environment")
-        if fault := here.install(wheel):
-            raise SmokeError(f"{wheel.name}: {fault}", remedy=f"see {log}")
+    on_step("environment")
+    with site.installed() as here:
         arguments = [here.shown(path) for path in (model, sample) if path is not None]
         on_step("model")
         found = _looked(here, arguments, MOST_MB)
@@ -194,14 +148,14 @@ def try_model(
             found |= _memory(here, arguments, found["resident_bytes"])
     return ModelReport(
         model=model.name,
-        wheel=wheel.name,
-        sha256=sha256_of(wheel),
-        python=runtime.python,
-        numpy=numpy,
-        place=place,
-        log=str(log),
+        wheel=site.wheel.name,
+        sha256=sha256_of(site.wheel),
+        python=site.runtime.python,
+        numpy=site.runtime.numpy.on_lambda,
+        place=site.name,
+        log=str(site.log),
         custom=tuple(kind.custom for kind in kinds if kind.custom),
-        **_summed(found, partial(lacking, kinds=kinds, wheel=wheel)),
+        **_summed(found, partial(lacking, kinds=kinds, wheel=site.wheel)),
     )
 
 
@@ -233,7 +187,7 @@ def lacking(
             builtin |= {(table.name(code), k.version): None for k in kinds if k.builtin == code}
         for pattern in LACKS_CUSTOM:
             custom |= dict.fromkeys(pattern.findall(text))
-    tensorflow = str(parse_wheel_filename(wheel.name)[1])
+    tensorflow = str(parse_name(wheel.name).version)
     return (
         *(_lack(name, version, tensorflow, table) for name, version in builtin),
         *(Lack(name=name, text=f"{name} (custom)") for name in custom),

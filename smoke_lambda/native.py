@@ -6,8 +6,8 @@ import contextlib
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,85 +17,55 @@ from uv import find_uv_bin
 from builders.errors import SmokeError
 from builders.matrix import Runtime
 from builders.process import run
-from smoke_lambda import bench, events
-from smoke_lambda.bench import FLOAT32, INT8, Step
+from smoke_lambda import events
 from smoke_lambda.function import Function, running
+from smoke_lambda.inside.probing import NO_VARIABLES, PROBE, PROBE_SECONDS, judged
+from smoke_lambda.inside.server import serving
 from smoke_lambda.lock import lock_path
-from smoke_lambda.model import ModelReport
-from smoke_lambda.model import try_model as on_a_wheel
-from smoke_lambda.probing import NO_VARIABLES, PROBE, PROBE_SECONDS, judged
-from smoke_lambda.report import SmokeReport
-from smoke_lambda.server import serving
 from smoke_lambda.session import started
-
-__all__ = ["FLOAT32", "INT8", "Environment", "smoke"]
+from smoke_lambda.site import Site
 
 HERE = Path(__file__).parent
 
 
-def smoke(
+def site(
     wheel: Path,
-    *,
     runtime: Runtime,
+    *,
     python: Path,
     work: Path,
-    rie: Path,
     log: Path,
-    on_step: Step = lambda _step: None,
-) -> SmokeReport:
-    """Run a wheel as a Lambda function would, in fresh environments of this machine.
+    rie: Callable[[], Path],
+    dependencies: bool = False,
+) -> Site:
+    """A wheel's site on this machine: a fresh environment per NumPy.
 
     Args:
-        wheel: the wheel under test.
         runtime: the matrix's row of its Python.
         python: an interpreter of that Python.
         work: folder for the environments; what is in it is replaced, what is made
             there is removed.
-        rie: the emulator's program (see smoke_lambda.rie).
         log: file that everything's output is appended to.
-        on_step: is told what happens now.
-
-    Returns:
-        The report; a wheel that is bad is not an error but a report that says so.
+        rie: gives the emulator's program (see smoke_lambda.rie); asked where a function is run.
+        dependencies: see Environment.
 
     Raises:
-        SmokeError: the test cannot be run: a wheel for another machine or Python, no
-            environment, no emulator.
+        SmokeError: see Site.
     """
-    return bench.smoke(
-        wheel.absolute(),
+
+    def make(numpy: str) -> AbstractContextManager[Environment]:
+        return environment(
+            runtime, numpy, python=python, work=work, log=log, rie=rie, dependencies=dependencies
+        )
+
+    return Site(
+        wheel=wheel,
         runtime=runtime,
-        place=f"native {python}",
+        name=f"native {python}",
         arch=platform.machine(),
         numpys=runtime.numpy.smoke_versions,
-        at=lambda numpy: environment(runtime, numpy, python=python, work=work, rie=rie, log=log),
         log=log,
-        on_step=on_step,
-    )
-
-
-def try_model(
-    model: Path,
-    sample: Path | None,
-    wheel: Path,
-    *,
-    runtime: Runtime,
-    python: Path,
-    work: Path,
-    log: Path,
-    on_step: Step = lambda _step: None,
-) -> ModelReport:
-    """Run a user's model on a wheel here; see smoke_lambda.model.try_model."""
-    return on_a_wheel(
-        model,
-        sample,
-        wheel=wheel.absolute(),
-        runtime=runtime,
-        place=f"native {python}",
-        arch=platform.machine(),
-        at=lambda numpy: environment(runtime, numpy, python=python, work=work, log=log),
-        log=log,
-        on_step=on_step,
+        make=make,
     )
 
 
@@ -107,7 +77,7 @@ def environment(
     python: Path,
     work: Path,
     log: Path,
-    rie: Path | None = None,
+    rie: Callable[[], Path] | None = None,
     dependencies: bool = False,
 ) -> Iterator[Environment]:
     """An environment with that NumPy, which goes when the block ends.
@@ -124,7 +94,7 @@ def environment(
             interpreter=python,
             requirements=lock_path(runtime, numpy),
             folder=folder,
-            rie=rie.absolute() if rie else None,
+            rie=rie,
             log=log,
             dependencies=dependencies,
         )
@@ -152,7 +122,7 @@ def uv(what: str, *arguments: str | Path, log: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """A virtual environment with the folders of a function; a bench.Place.
+    """A virtual environment with the folders of a function; a Place.
 
     Attributes:
         dependencies: whether a wheel comes with all that it requires.
@@ -162,7 +132,7 @@ class Environment:
     interpreter: Path
     requirements: Path
     folder: Path
-    rie: Path | None
+    rie: Callable[[], Path] | None
     log: Path
     dependencies: bool = False
 
@@ -172,7 +142,7 @@ class Environment:
         return self.folder / "environment" / "bin" / "python"
 
     def install(self, wheel: Path) -> str:
-        """See bench.Place."""
+        """See Place."""
         environment = self.folder / "environment"
         make_environment(self.interpreter, self.requirements, environment, self.log)
         install: list[str | Path] = ["pip", "install", "--python", self.python, wheel]
@@ -186,7 +156,7 @@ class Environment:
 
     @contextmanager
     def function(self, model: str, variables: Mapping[str, str]) -> Iterator[Function]:
-        """See bench.Place."""
+        """See Place."""
         assert self.rie is not None, "an environment without an emulator runs no function"
         # A task folder as a user's: the handler and one model, where it looks for it.
         task, home = self.folder / model, self.folder / "tmp"
@@ -203,7 +173,7 @@ class Environment:
                     python=self.python,
                     task=task,
                     home=home,
-                    rie=self.rie,
+                    rie=self.rie().absolute(),
                     log=output,
                     server=server,
                     variables={**variables, "MODEL_PATH": f"{model}.tflite"},
@@ -214,7 +184,7 @@ class Environment:
             self._keep(output)
 
     def probe(self, models: Sequence[str]) -> tuple[str, dict[str, Any]]:
-        """See bench.Place."""
+        """See Place."""
         paths = {model: str(events.MODELS / f"{model}.tflite") for model in models}
         status, said = self.look(PROBE, *paths.values())
         fault, found = judged(status, said)
@@ -224,11 +194,11 @@ class Environment:
 
     @property
     def is_limited(self) -> bool:
-        """See model.Place."""
+        """See Place."""
         return False
 
     def shown(self, file: Path) -> str:
-        """See model.Place."""
+        """See Place."""
         return str(file.absolute())
 
     def look(
@@ -239,7 +209,7 @@ class Environment:
         timeout: float = PROBE_SECONDS,
         variables: Mapping[str, str] = NO_VARIABLES,
     ) -> tuple[int | None, str]:
-        """See model.Place; in a fresh process."""
+        """See Place; in a fresh process."""
         output = self.folder / f"{module}.log"
         # As isolated as -I makes it, but for this repository, where the module is.
         command: list[str | Path] = [self.python, "-s", "-B", "-m", module, *arguments]
@@ -253,7 +223,7 @@ class Environment:
         return status, output.read_text(errors="replace")
 
     def measures(self) -> dict[str, Any]:
-        """See bench.Place; nothing here is limited as in Lambda, so nothing is measured."""
+        """See Place; nothing here is limited as in Lambda, so nothing is measured."""
         return {}
 
     def _keep(self, output: Path) -> None:

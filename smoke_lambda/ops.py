@@ -13,8 +13,8 @@ from typing import Any
 from packaging.version import Version
 
 from builders.errors import SmokeError, UsageError
-from builders.matrix import Row, is_version, read_toml
-from smoke_lambda.probing import judged
+from builders.tables import Row, is_version, read_toml
+from smoke_lambda.inside.probing import judged
 
 DATA = Path(__file__).with_name("ops.toml")
 HEADER = """\
@@ -124,7 +124,7 @@ def parsed(codes: Mapping[str, int], tensorflows: Mapping[str, Ops]) -> OpsTable
 
 
 def found_by_probe(status: int | None, output: str) -> tuple[dict[str, int], Ops]:
-    """The numbers and operators that a wheel has, from smoke_lambda.ops_probe.
+    """The numbers and operators that a wheel has, from smoke_lambda.inside.ops_probe.
 
     Args:
         status, output: as for probing.judged.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-import tomllib
 import zipfile
 from pathlib import Path
 from typing import Protocol
 
 from builders.errors import ArchiveError, ChecksumError, SmokeError
+from builders.tables import read_toml
 
 DATA = Path(__file__).with_name("rie.toml")
 
@@ -35,7 +35,7 @@ def emulator(arch: str, cache: Path, fetcher: Fetcher) -> Path:
         ArchiveError: the package lacks it.
         ChecksumError: it is not the program that rie.toml names.
     """
-    data = tomllib.loads(DATA.read_text())
+    data = read_toml(DATA)
     row = data.get(arch)
     if not isinstance(row, dict):
         raise SmokeError(f"there is no Lambda emulator for {arch!r}")

@@ -25,16 +25,9 @@ from builders.audit.report import AuditReport, Check, RuntimeVerdict
 from builders.audit.runtimes import verdicts
 from builders.audit.sbom_check import check_sbom
 from builders.audit.types_check import check_types
-from builders.audit.wheelfile import (
-    PACKAGE,
-    Archive,
-    DamagedWheelError,
-    WheelName,
-    extension_name,
-    parse_name,
-    read_archive,
-)
+from builders.audit.wheelfile import Archive, DamagedWheelError, extension_name, read_archive
 from builders.matrix import Matrix
+from builders.wheelname import PACKAGE, OwnWheelName, parse_own_name
 
 __all__ = [
     "PACKAGE",
@@ -56,7 +49,7 @@ def audit(wheel: Path, matrix: Matrix) -> AuditReport:
     Raises:
         UsageError: there is no such file, or it may not be read.
     """
-    name = parse_name(wheel.name, matrix)
+    name = parse_own_name(wheel.name, matrix)
     elf = None
     try:
         archive = read_archive(wheel)
@@ -88,7 +81,7 @@ def _check_size(size: int, limit: int) -> Check:
 
 
 def _inspect(
-    name: WheelName, archive: Archive, matrix: Matrix
+    name: OwnWheelName, archive: Archive, matrix: Matrix
 ) -> tuple[Extension | None, list[Check]]:
     wheel = Wheel(name=name, archive=archive, matrix=matrix)
     checks = [

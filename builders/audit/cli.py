@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from builders.audit import AuditReport, audit
-from builders.cli import guarded, wheels_parser
+from builders.cli import main_of, wheels_parser
 from builders.errors import AuditError
 from builders.matrix import load_matrix
 
@@ -27,11 +27,6 @@ examples:
 
 exit codes: 0 all passed, 2 no such file or wrong usage, 9 a check failed
 """
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    return guarded(lambda: run(argv))
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -64,6 +59,8 @@ def show(report: AuditReport, console: Console) -> None:
     answer = "passed" if report.ok else f"FAILED: {', '.join(report.failed)}"
     console.print(f"sha256 {report.sha256}  {answer}", soft_wrap=True, highlight=False)
 
+
+main = main_of(run)
 
 if __name__ == "__main__":
     sys.exit(main())

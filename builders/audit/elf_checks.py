@@ -17,19 +17,18 @@ from auditwheel.policy import WheelPolicies
 from elftools.common.exceptions import ELFError
 from packaging.version import Version
 
+from builders.architecture import ARCHITECTURES
 from builders.audit.elf import Extension, Undefined
 from builders.audit.isa import scan
 from builders.audit.packaging_checks import some
 from builders.audit.report import Check
-from builders.audit.wheelfile import MODULE, WheelName
+from builders.audit.wheelfile import MODULE
 from builders.matrix import own_spelling
+from builders.wheelname import OwnWheelName
 
 ENTRY_POINT = f"PyInit_{MODULE}"
 
-# The oldest glibc that a wheel of ours may ask for, on any architecture.
-GLIBC_FLOOR = "2.17"
-
-MACHINES = {"x86_64": "EM_X86_64", "aarch64": "EM_AARCH64"}
+MACHINES = {arch: each.elf for arch, each in ARCHITECTURES.items()}
 
 # glibc's own libraries; nothing else is promised on every runtime.
 LIBRARIES = (
@@ -57,7 +56,7 @@ XNNPACK = "Created TensorFlow Lite XNNPACK delegate for CPU."
 class Subject:
     """An extension, the bytes it was read from, and what its wheel's name promises."""
 
-    name: WheelName
+    name: OwnWheelName
     data: bytes
     elf: Extension
 
@@ -169,7 +168,8 @@ def _known(symbol: Undefined) -> bool:
 def check_glibc(subject: Subject) -> Check:
     """The oldest glibc it loads with is what tag, project and runtime allow."""
     needed, runtime = glibc_needed(subject.elf), subject.name.runtime
-    limits = {"the project's floor": GLIBC_FLOOR}
+    own = ARCHITECTURES.get(subject.name.arch or "")
+    limits = {"the project's floor": own.glibc} if own else {}
     if subject.name.glibc is not None:
         limits["the platform tag"] = dotted(subject.name.glibc)
     if runtime is not None:

@@ -17,7 +17,7 @@ from packaging.metadata import Metadata
 from packaging.tags import parse_tag
 
 from builders.audit.report import Check
-from builders.audit.wheelfile import PACKAGE, Archive, WheelName, extension_name
+from builders.audit.wheelfile import Archive, extension_name
 from builders.core_metadata import (
     misspelt,
     python_classifiers,
@@ -25,6 +25,7 @@ from builders.core_metadata import (
     requires_python,
 )
 from builders.matrix import Matrix
+from builders.wheelname import PACKAGE, OwnWheelName
 
 MODULES = (
     "__init__.py",
@@ -50,7 +51,7 @@ FILE_MODES = (0o644, 0o664, 0o755)
 class Wheel:
     """What the checks look at."""
 
-    name: WheelName
+    name: OwnWheelName
     archive: Archive
     matrix: Matrix
 

@@ -9,8 +9,8 @@ from packaging.version import Version
 from builders.audit.elf import Extension
 from builders.audit.elf_checks import dotted, glibc_needed
 from builders.audit.report import Check, RuntimeVerdict
-from builders.audit.wheelfile import WheelName
 from builders.matrix import Matrix, Runtime
+from builders.wheelname import OwnWheelName
 
 # A wheel that fails one of these may not install, or not load, anywhere.
 FATAL = (
@@ -27,7 +27,7 @@ FATAL = (
 
 
 def verdicts(
-    matrix: Matrix, name: WheelName, elf: Extension | None, checks: Sequence[Check]
+    matrix: Matrix, name: OwnWheelName, elf: Extension | None, checks: Sequence[Check]
 ) -> Iterator[RuntimeVerdict]:
     """One verdict per runtime of the matrix, in its order."""
     for runtime in matrix.runtimes:
@@ -41,7 +41,7 @@ def verdicts(
 
 
 def _faults(
-    runtime: Runtime, name: WheelName, elf: Extension | None, checks: Sequence[Check]
+    runtime: Runtime, name: OwnWheelName, elf: Extension | None, checks: Sequence[Check]
 ) -> Iterator[str]:
     if name.runtime is None:
         yield "the file name tells no Python of the matrix"

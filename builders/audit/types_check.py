@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from builders.audit.packaging_checks import Wheel, some
 from builders.audit.report import Check
-from builders.audit.wheelfile import PACKAGE
+from builders.wheelname import PACKAGE
 
 # Modules of upstream that have none of their own.
 MODULES = ("interpreter", "metrics_interface", "metrics_portable")

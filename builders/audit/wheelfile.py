@@ -1,4 +1,4 @@
-"""Reads a wheel's name and archive; nothing is unpacked to disk."""
+"""Reads a wheel's archive; nothing is unpacked to disk."""
 
 from __future__ import annotations
 
@@ -10,22 +10,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from packaging.tags import Tag
-from packaging.utils import BuildTag, InvalidWheelFilename, parse_wheel_filename
-from packaging.version import Version
-
 from builders.errors import UsageError
-from builders.matrix import Matrix, Runtime, Target, TensorFlow
+from builders.matrix import Runtime
+from builders.wheelname import PACKAGE
 
 MODULE = "_pywrap_tensorflow_interpreter_wrapper"
-PACKAGE = "tflite_runtime"
 
 # What Lambda takes: layers and code, unzipped
 # (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
 UNPACKED_LIMIT = 250 * 1024 * 1024
 
 # The names that PEP 600 gave to three older policies.
-LEGACY_PLATFORMS = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
 
 
 class DamagedWheelError(Exception):
@@ -35,73 +30,6 @@ class DamagedWheelError(Exception):
 def extension_name(runtime: Runtime, arch: str) -> str:
     """The extension's file name with PEP 3149's tag, so that no other Python finds it."""
     return f"{MODULE}.cpython-{runtime.tag.removeprefix('cp')}-{arch}-linux-gnu.so"
-
-
-@dataclass(frozen=True, kw_only=True)
-class WheelName:
-    """What a wheel's file name promises.
-
-    Attributes:
-        glibc: oldest glibc that a platform tag admits.
-        faults: why the name is not one of ours; empty if it is.
-    """
-
-    version: Version | None = None
-    build: BuildTag = ()
-    tags: frozenset[Tag] = frozenset()
-    tensorflow: TensorFlow | None = None
-    runtime: Runtime | None = None
-    arch: str | None = None
-    glibc: tuple[int, int] | None = None
-    faults: tuple[str, ...] = ()
-
-    @property
-    def target(self) -> Target | None:
-        """The matrix's target, if the name is one of it."""
-        if self.tensorflow is None or self.runtime is None or self.arch is None:
-            return None
-        return Target(tensorflow=self.tensorflow, runtime=self.runtime, arch=self.arch)
-
-
-def parse_name(filename: str, matrix: Matrix) -> WheelName:
-    """Read a wheel's file name against the matrix."""
-    try:
-        project, version, build, tags = parse_wheel_filename(filename)
-    except InvalidWheelFilename as error:
-        return WheelName(faults=(str(error),))
-    faults = []
-    if project != PACKAGE.replace("_", "-"):
-        faults.append(f"project is {project}, expected {PACKAGE}")
-    tensorflow = next((t for t in matrix.tensorflows if Version(t.version) == version), None)
-    if tensorflow is None:
-        faults.append(f"{version} is no TensorFlow of the matrix")
-    pythons = sorted({f"{tag.interpreter}-{tag.abi}" for tag in tags})
-    runtime = next((r for r in matrix.runtimes if pythons == [f"{r.tag}-{r.tag}"]), None)
-    if runtime is None:
-        faults.append(f"{', '.join(pythons)} is not one Python of the matrix")
-    platforms = [_platform(tag.platform) for tag in tags]
-    arches = {platform[1] for platform in platforms if platform}
-    known = all(platforms) and len(arches) == 1 and arches <= set(matrix.architectures)
-    if not known:
-        found = ", ".join(sorted({tag.platform for tag in tags}))
-        faults.append(f"{found} is not manylinux of one of {', '.join(matrix.architectures)}")
-    return WheelName(
-        version=version,
-        build=build,
-        tags=tags,
-        tensorflow=tensorflow,
-        runtime=runtime,
-        arch=next(iter(arches)) if known else None,
-        glibc=min(platform[0] for platform in platforms if platform) if known else None,
-        faults=tuple(faults),
-    )
-
-
-def _platform(tag: str) -> tuple[tuple[int, int], str] | None:
-    if match := re.fullmatch(r"manylinux_(\d+)_(\d+)_(\w+)", tag):
-        return (int(match[1]), int(match[2])), match[3]
-    name, _, arch = tag.partition("_")
-    return (LEGACY_PLATFORMS[name], arch) if name in LEGACY_PLATFORMS else None
 
 
 @dataclass(frozen=True, kw_only=True)

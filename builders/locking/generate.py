@@ -16,8 +16,9 @@ from packaging.version import Version
 from builders.errors import ArchiveError, UsageError
 from builders.locking import bazel, cmake
 from builders.locking.coherence import UPSTREAM, with_relations
-from builders.matrix import Row, TensorFlow, is_sha256, is_version, read_toml
+from builders.matrix import TensorFlow
 from builders.sources import Archive, Component, Lock, Origin
+from builders.tables import Row, is_sha256, is_version, read_toml
 
 COMPONENTS = Path(__file__).with_name("components.toml")
 TARBALL = "https://github.com/tensorflow/tensorflow/archive/refs/tags/v{version}.tar.gz"

@@ -18,10 +18,11 @@ from builders.errors import SmokeError
 from builders.interpreters import find_interpreter
 from builders.matrix import Runtime
 from builders.process import die_with_parent
+from builders.wheelname import parse_name
 from ci.proof.conformer import Subject, numpy_of, subject_of
 from smoke_lambda import native
 from smoke_lambda.conform.settings import OWN
-from smoke_lambda.probing import named
+from smoke_lambda.inside.probing import named
 
 ROOT = Path(__file__).parents[2]
 TIMING = "smoke_lambda.inside.timing"
@@ -53,12 +54,12 @@ def name_of(wheel: Path, subject: Subject) -> str:
     """A wheel's name for people: `2.14.1 build 2`, `ai-edge-litert 2.3.0`."""
     if is_peer(subject, wheel):
         return f"{subject.project} {subject.version}"
-    return f"{subject.version} build {wheel.name.split('-')[2]}"
+    return f"{subject.version} build {parse_name(wheel.name).build[0]}"
 
 
 def is_peer(subject: Subject, wheel: Path) -> bool:
     """True if a wheel is not ours: ours have a build number."""
-    return subject.project != OWN or not wheel.name.split("-")[2].isdigit()
+    return subject.project != OWN or not parse_name(wheel.name).build
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 
 from ci.bench.candidates import Worker
 from ci.bench.settings import DYNAMIC, FLOAT, INT8, PARTLY, Settings
-from smoke_lambda.conform.corpus import Model, read_index
+from smoke_lambda.inside.conform.corpus import Model, read_index
 
 DELEGATED = 0.9
 """The share of nodes from which on a network counts as XNNPACK's."""
@@ -23,7 +23,7 @@ class Network:
     """A model of a corpus, as files.
 
     Attributes:
-        flavour: see smoke_lambda/conform/corpus.py.
+        flavour: see smoke_lambda/inside/conform/corpus.py.
     """
 
     name: str

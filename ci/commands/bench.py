@@ -9,14 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from rich.console import Console
-
-from builders.cache import Cache, default_root
-from builders.cli import EXIT_CODES, guarded, positive, wheels_parser
+from builders.cli import EXIT_CODES, Session, main_of, positive, wheels_parser
 from builders.errors import BenchError, UsageError
 from builders.fetch import Fetcher
-from builders.matrix import load_matrix
-from builders.progress import Reporter, describe, table_console
+from builders.progress import describe, table_console
 from ci.bench.candidates import installed, workers
 from ci.bench.judge import is_too_slow, pairs_of
 from ci.bench.measure import Network, measure, unpacked
@@ -52,18 +48,12 @@ takes; networks come from ./scripts/conform --networks.
 {EXIT_CODES}"""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    return guarded(lambda: run(argv))
-
-
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; raises UserError where `main` prints."""
     options = _parser().parse_args(argv)
-    reporter = Reporter(Console(stderr=True))
-    cache = Cache(default_root(), on_wait=lambda line: reporter.say(f"[yellow]![/] {line}"))
-    with reporter.showing():
-        report = _report(options, cache, reporter)
+    session = Session()
+    with session.reporter.showing():
+        report = _report(options, session)
     if options.json:
         print(json.dumps(report.as_json(), indent=2))
     else:
@@ -73,11 +63,10 @@ def run(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _report(options: argparse.Namespace, cache: Cache, reporter: Reporter) -> Report:
-    settings = load_settings()
-    log = cache.root / "logs" / "bench.log"
-    fetcher = Fetcher(cache)
-    wheels, against = _contest(options, fetcher)
+def _report(options: argparse.Namespace, session: Session) -> Report:
+    settings, reporter, cache = load_settings(), session.reporter, session.cache
+    log = session.logs / "bench.log"
+    wheels, against = _contest(options, session.fetcher)
     runtimes = {wheel_runtime(wheel).python for wheel in wheels}
     if len(runtimes) > 1:
         raise UsageError(
@@ -88,11 +77,11 @@ def _report(options: argparse.Namespace, cache: Cache, reporter: Reporter) -> Re
         reporter.show(step, "models and TensorFlow's answers: minutes, the first time")
         networks = load_networks()
         chosen = networks.quick() if options.networks == QUICK else networks
-        corpus = corpus_of(chosen, train_python(cache, log), cache, fetcher, log)
+        corpus = corpus_of(chosen, train_python(cache, log), cache, session.fetcher, log)
     machine = Machine.here()
     with (
         TemporaryDirectory(prefix="tflite-bench-") as work,
-        installed(wheels, load_matrix().runtime(runtimes.pop()), cache, log) as candidates,
+        installed(wheels, session.matrix.runtime(runtimes.pop()), cache, log) as candidates,
     ):
         folder = Path(work)
         found = list(unpacked(corpus, folder, options.only))
@@ -174,6 +163,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--gate", action="store_true", help="fail where a ratio is above its bar")
     return parser
 
+
+main = main_of(run)
 
 if __name__ == "__main__":
     sys.exit(main())

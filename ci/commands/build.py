@@ -7,7 +7,6 @@ import datetime
 import json
 import os
 import platform
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -16,18 +15,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from builders.cache import CACHE_VARIABLE, Cache, default_root
-from builders.cli import EXIT_CODES, command_parser, fail, guarded, positive
+from builders.cache import CACHE_VARIABLE
+from builders.cli import EXIT_CODES, Session, command_parser, fail, main_of, positive
+from builders.headers import runs_here
 from builders.matrix import Matrix, load_matrix
 from builders.plan import Selection, plan, select
-from builders.progress import Reporter, duration, table_console
+from builders.progress import duration, table_console
 from builders.sources import ORIGINS
 from ci.proof.build import Build
 from ci.proof.prove import Proof, Prover
 from ci.proof.runners import RUNNERS, Wanted, choose
 
 ROOT = Path(__file__).parents[2]
-KEPT_LOGS = 10
 
 RECOMMENDED = load_matrix().recommended.version
 
@@ -49,11 +48,6 @@ tflite-lambda-wheels) and may be deleted at any time.
 {EXIT_CODES}"""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    return guarded(lambda: run(argv))
-
-
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; raises UserError where `main` prints."""
     options = _parser().parse_args(argv)
@@ -69,9 +63,11 @@ def run(argv: Sequence[str] | None = None) -> int:
     )
     # A mistake is told before an engine is asked for anything.
     machine = platform.machine()
-    select(matrix, selection, machine=machine, runs_here=lambda _runtime, _arch: True)
-    reporter = Reporter(Console(stderr=True))
-    cache = Cache(default_root(), on_wait=lambda line: reporter.say(f"[yellow]![/] {line}"))
+    every = select(matrix, selection, machine=machine, runs_here=lambda _runtime, _arch: True)
+    named = bool(options.python or options.only)
+    own = [target for target in every if named or runs_here(target.runtime, target.arch)]
+    session = Session()
+    reporter, cache = session.reporter, session.cache
     wanted = Wanted(
         runner=options.runner,
         base=options.base,
@@ -80,7 +76,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         offline=options.offline,
         upstream_warnings=options.upstream_warnings,
     )
-    runner, smoker = choose(wanted, matrix, cache, reporter, _log_folder(cache))
+    runner, smoker = choose(wanted, matrix, own, cache, reporter, session.own_logs())
     targets = select(matrix, selection, machine=machine, runs_here=smoker.can_run)
     prover = Prover(runner, smoker, matrix, targets)
     if options.plan:
@@ -149,18 +145,6 @@ def list_targets(matrix: Matrix) -> Table:
     return table
 
 
-def _log_folder(cache: Cache) -> Path:
-    """A folder for this run's logs; the oldest ones go."""
-    logs = cache.root / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
-    # Files beside the folders are other commands'.
-    folders = sorted(path for path in logs.iterdir() if path.is_dir())
-    for old in folders[: -KEPT_LOGS + 1]:
-        shutil.rmtree(old, ignore_errors=True)
-    now = datetime.datetime.now(tz=datetime.UTC)
-    return logs / f"{now:%Y%m%dT%H%M%S}-{os.getpid()}"
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser(
         prog="build",
@@ -191,7 +175,8 @@ def _parser() -> argparse.ArgumentParser:
         choices=RUNNERS,
         default="auto",
         help="docker: in AWS's base images, or stand-ins where those cannot be pulled; native: on "
-        "this machine; auto: docker where AWS's images can be had, else native (default)",
+        "this machine; auto: docker where it has every image: stand-ins that are there, or AWS's; "
+        "else native (default)",
     )
     where.add_argument(
         "--base",
@@ -233,6 +218,8 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--json", action="store_true", help="print the results as JSON")
     return parser
 
+
+main = main_of(run)
 
 if __name__ == "__main__":
     sys.exit(main())

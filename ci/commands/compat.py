@@ -11,11 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from builders.cache import Cache, default_root
-from builders.cli import EXIT_CODES, guarded, wheels_parser
+from builders.cli import EXIT_CODES, Session, main_of, wheels_parser
 from builders.errors import SmokeError, UsageError
-from builders.matrix import load_matrix
-from builders.progress import Reporter, Step
+from builders.progress import Step
 from ci.proof.survey import OTHER_PYTHON, RAN, Row, Survey, own_models, survey, wheel_tags
 from smoke_lambda.compat import OK
 
@@ -40,11 +38,6 @@ tried here, and 10 if it does not, or nothing could be tried.
 {EXIT_CODES}"""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    return guarded(lambda: run(argv))
-
-
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; raises UserError where `main` prints."""
     parser = wheels_parser("compat", DESCRIPTION, EXAMPLES)
@@ -59,10 +52,9 @@ def run(argv: Sequence[str] | None = None) -> int:
         models[path.name] = path.absolute()
     for wheel in options.wheels:
         wheel_tags(wheel)
-    reporter = Reporter(Console(stderr=True))
-    cache = Cache(default_root(), on_wait=lambda line: reporter.say(f"[yellow]![/] {line}"))
-    logs = cache.root / "logs" / "compat"
-    matrix = load_matrix()
+    session = Session()
+    reporter, cache = session.reporter, session.cache
+    logs = session.logs / "compat"
     surveys = []
     with reporter.showing():
         for wheel in options.wheels:
@@ -71,7 +63,7 @@ def run(argv: Sequence[str] | None = None) -> int:
                 def tell(what: str, step: Step = step) -> None:
                     reporter.show(step, what)
 
-                surveys.append(survey(wheel, matrix, models, cache, logs, tell))
+                surveys.append(survey(wheel, session.matrix, models, cache, logs, tell))
     if options.json:
         print(json.dumps([found.as_json() for found in surveys], indent=2))
     else:
@@ -114,6 +106,8 @@ def _cells(row: Row, models: Sequence[str]) -> list[str]:
         cells.append(f"ok{share}" if cell.outcome == OK else f"[red]{cell.outcome}[/]")
     return [row.runtime, linux, numpy, *cells]
 
+
+main = main_of(run)
 
 if __name__ == "__main__":
     sys.exit(main())

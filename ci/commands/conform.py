@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from builders.cache import Cache, default_root
-from builders.cli import EXIT_CODES, guarded, positive, wheels_parser
+from builders.cli import EXIT_CODES, Session, main_of, positive, wheels_parser
 from builders.errors import ConformError, UsageError
-from builders.fetch import Fetcher
 from builders.matrix import Runtime
-from builders.progress import Reporter, table_console
+from builders.progress import table_console
 from ci.proof.conformer import Subject, compare, corpus_of, subject_of
 from ci.proof.hunter import hunt_on, making, train_python
-from ci.proof.runners import RUNNERS, choose_smoker
+from ci.proof.runners import RUNNERS, Image, Wanted, choose_smoker
 from ci.proof.show_conform import show_conform
-from ci.proof.smoker import NativeSmoker, Smoker, wheel_arch, wheel_runtime
+from ci.proof.smoker import NativeSmoker, Smoker, images_of
 from smoke_lambda.conform import delegated
 from smoke_lambda.conform.networks import corpus_of as networks_corpus
 from smoke_lambda.conform.networks import load_networks
@@ -57,11 +52,6 @@ examples:
 {EXIT_CODES}"""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    return guarded(lambda: run(argv))
-
-
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; raises UserError where `main` prints."""
     options = _parser().parse_args(argv)
@@ -70,20 +60,19 @@ def run(argv: Sequence[str] | None = None) -> int:
             "--write-delegated needs every model of the corpus",
             remedy="leave out --models, --share and --networks",
         )
-    runtimes = [wheel_runtime(wheel) for wheel in options.wheels]
+    images = images_of(options.wheels)
     for wheel in options.wheels:
         if subject_of(wheel).project != OWN and not options.peer:
             raise UsageError(f"{wheel.name} is not ours", remedy="add --peer")
-    reporter = Reporter(Console(stderr=True))
-    cache = Cache(default_root(), on_wait=lambda line: reporter.say(f"[yellow]![/] {line}"))
+    session = Session()
     reports = []
-    with reporter.showing():
-        smoker = _smoker(options, runtimes, cache, reporter)
+    with session.reporter.showing():
+        smoker = _smoker(options, images, session)
         if options.hunt:
-            return _hunt(smoker, runtimes, options, cache, reporter)
-        folder = _networks(options.networks, cache, reporter) if options.networks else CORPUS
-        for wheel, runtime in zip(options.wheels, runtimes, strict=True):
-            reports.append(_report(smoker, wheel, runtime, folder, options, cache, reporter))
+            return _hunt(smoker, images, options, session)
+        folder = _networks(options.networks, session) if options.networks else CORPUS
+        for wheel, (runtime, _) in zip(options.wheels, images, strict=True):
+            reports.append(_report(smoker, wheel, runtime, folder, options, session))
     if options.json:
         print(json.dumps(reports, indent=2))
     else:
@@ -93,14 +82,11 @@ def run(argv: Sequence[str] | None = None) -> int:
     return 0 if all(report["ok"] for report in reports) else ConformError.exit_code
 
 
-def _smoker(
-    options: argparse.Namespace, runtimes: Sequence[Runtime], cache: Cache, reporter: Reporter
-) -> Smoker:
+def _smoker(options: argparse.Namespace, images: Sequence[Image], session: Session) -> Smoker:
     if options.peer:
-        return NativeSmoker(cache, Fetcher(cache), dependencies=True)
-    arches = [wheel_arch(wheel) or platform.machine() for wheel in options.wheels]
-    targets = list(zip(runtimes, arches, strict=True))
-    return choose_smoker(options.runner, options.base, targets, cache, reporter)
+        return NativeSmoker(session.cache, session.fetcher, dependencies=True)
+    wanted = Wanted(runner=options.runner, base=options.base)
+    return choose_smoker(wanted, images, session.cache, session.reporter)
 
 
 def _report(
@@ -109,8 +95,7 @@ def _report(
     runtime: Runtime,
     folder: Path,
     options: argparse.Namespace,
-    cache: Cache,
-    reporter: Reporter,
+    session: Session,
 ) -> dict[str, Any]:
     subject = subject_of(wheel)
     corpus = corpus_of(
@@ -121,49 +106,51 @@ def _report(
         folder=folder,
         pattern=options.models,
     )
-    with reporter.step(f"conform {wheel.name}") as step:
+    with session.reporter.step(f"conform {wheel.name}") as step:
         report, nodes = compare(
             smoker,
             wheel,
             runtime,
             corpus,
             peer=options.peer,
-            log=_log(cache, subject, runtime),
-            on_step=partial(reporter.show, step),
+            log=_log(session, subject, runtime),
+            on_step=partial(session.reporter.show, step),
         )
     if options.write_delegated and report.ok:
         path = delegated.write(subject.expectations, nodes)
-        reporter.say(f"{path.name}: {len(nodes)} models")
+        session.reporter.say(f"{path.name}: {len(nodes)} models")
     return report.as_json()
 
 
-def _networks(choice: str, cache: Cache, reporter: Reporter) -> Path:
+def _networks(choice: str, session: Session) -> Path:
     """The corpus of real networks, made now if the cache does not have it."""
-    log = cache.root / "logs" / "conform-networks.log"
+    log = session.logs / "conform-networks.log"
     networks = load_networks()
-    with reporter.step(f"networks ({choice})") as step:
-        reporter.show(step, "TensorFlow")
-        python = train_python(cache, log)
-        reporter.show(step, "models and TensorFlow's answers: minutes, the first time")
+    with session.reporter.step(f"networks ({choice})") as step:
+        session.reporter.show(step, "TensorFlow")
+        python = train_python(session.cache, log)
+        session.reporter.show(step, "models and TensorFlow's answers: minutes, the first time")
         chosen = networks.quick() if choice == QUICK else networks
-        return networks_corpus(chosen, python, cache, Fetcher(cache), log)
+        return networks_corpus(chosen, python, session.cache, session.fetcher, log)
 
 
 def _hunt(
     smoker: Smoker,
-    runtimes: Sequence[Runtime],
+    images: Sequence[Image],
     options: argparse.Namespace,
-    cache: Cache,
-    reporter: Reporter,
+    session: Session,
 ) -> int:
     """Try random graphs on each wheel, and say which fail."""
     failed = False
-    for wheel, runtime in zip(options.wheels, runtimes, strict=True):
+    for wheel, (runtime, _) in zip(options.wheels, images, strict=True):
         subject = subject_of(wheel)
-        log, keep = _log(cache, subject, runtime), cache.root / "hunts" / subject.expectations
+        log, keep = (
+            _log(session, subject, runtime),
+            session.cache.root / "hunts" / subject.expectations,
+        )
         with (
-            reporter.step(f"hunt {wheel.name}") as step,
-            making(cache, log) as maker,
+            session.reporter.step(f"hunt {wheel.name}") as step,
+            making(session.cache, log) as maker,
         ):
             found = hunt_on(
                 smoker,
@@ -175,7 +162,7 @@ def _hunt(
                 first_seed=options.seed,
                 keep=keep,
                 log=log,
-                on_step=partial(reporter.show, step),
+                on_step=partial(session.reporter.show, step),
             )
         last = found.first_seed + found.seeds - 1
         print(
@@ -190,8 +177,8 @@ def _hunt(
     return ConformError.exit_code if failed else 0
 
 
-def _log(cache: Cache, subject: Subject, runtime: Runtime) -> Path:
-    return cache.root / "logs" / f"conform-{subject.expectations}-{runtime.tag}.log"
+def _log(session: Session, subject: Subject, runtime: Runtime) -> Path:
+    return session.logs / f"conform-{subject.expectations}-{runtime.tag}.log"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -236,6 +223,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     return parser
 
+
+main = main_of(run)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import datetime
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
-from builders.cache import Cache, default_root
-from builders.cli import EXIT_CODES, command_parser, guarded
+from builders.cli import EXIT_CODES, Session, command_parser, main_of
 from builders.core import load_core
 from builders.errors import UsageError
 from builders.handover import CoreName, known_cores, pack_core, unpack_core
 from builders.matrix import load_matrix
 from builders.native import NativeRunner
 from builders.plan import architecture
-from builders.progress import Reporter
 from builders.sources import ORIGINS, load_lock
 from builders.toolchain import Toolchain
 
@@ -40,17 +35,12 @@ checkout's. After `core unpack`, ./scripts/build fetches no source and compiles 
 {EXIT_CODES}"""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    return guarded(lambda: run(argv))
-
-
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; raises UserError where `main` prints."""
     options = _parser().parse_args(argv)
-    reporter = Reporter(Console(stderr=True))
-    cache = Cache(default_root(), on_wait=lambda line: reporter.say(f"[yellow]![/] {line}"))
-    matrix = load_matrix()
+    session = Session()
+    reporter, cache = session.reporter, session.cache
+    matrix = session.matrix
     known = dict(known_cores(matrix, Toolchain(cache)))
     if options.verb == "unpack":
         with reporter.showing(), reporter.step(f"unpack {options.file.name}"):
@@ -63,7 +53,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         runner = NativeRunner(
             cache,
             reporter,
-            cache.root / "logs" / f"core-{datetime.datetime.now():%Y%m%dT%H%M%S}-{os.getpid()}",
+            session.own_logs(),
             origin=options.origin,
             jobs=options.jobs,
         )
@@ -130,6 +120,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("file", metavar="FILE", type=Path, help="what pack wrote")
     return parser
 
+
+main = main_of(run)
 
 if __name__ == "__main__":
     sys.exit(main())

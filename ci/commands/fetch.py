@@ -8,19 +8,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
-from builders.cache import Cache, default_root
-from builders.cli import EXIT_CODES, command_parser, guarded
+from builders.cli import EXIT_CODES, Session, command_parser, main_of
 from builders.docker import SHELF
 from builders.headers import locked_wheel
 from builders.matrix import load_matrix
 from builders.native import HEADER_LICENCES, NativeRunner
 from builders.plan import architecture
-from builders.progress import Reporter
 from builders.shelf import put, put_packages
 from builders.sources import ORIGINS
-from ci.images.builder import builder_python
 
 REQUIREMENTS = Path(__file__).parents[2] / "builders/requirements.txt"
 
@@ -39,11 +34,6 @@ in the engine already.
 {EXIT_CODES}"""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    return guarded(lambda: run(argv))
-
-
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; raises UserError where `main` prints."""
     options = _parser().parse_args(argv)
@@ -51,9 +41,9 @@ def run(argv: Sequence[str] | None = None) -> int:
     tensorflow = matrix.tensorflow(options.tensorflow)
     arch = architecture(matrix, options.arch)
     wanted = {matrix.runtime(python).python for python in options.python}
-    reporter = Reporter(Console(stderr=True))
-    cache = Cache(default_root())
-    runner = NativeRunner(cache, reporter, cache.root / "logs", origin=options.origin)
+    session = Session()
+    reporter = session.reporter
+    runner = NativeRunner(session.cache, reporter, session.logs, origin=options.origin)
     with reporter.showing():
         archives = [source.origin.archive for source in runner.sources(tensorflow)]
         archives += [
@@ -67,7 +57,7 @@ def run(argv: Sequence[str] | None = None) -> int:
             put(dict.fromkeys(archives), runner.fetcher, SHELF)
         with reporter.step("packages"):
             log = runner.log("fetch packages")
-            put_packages(REQUIREMENTS, builder_python(), platform.machine(), SHELF, log)
+            put_packages(REQUIREMENTS, matrix.builder.python, platform.machine(), SHELF, log)
     print(SHELF)
     return 0
 
@@ -88,6 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--origin", choices=("auto", *ORIGINS), default="auto")
     return parser
 
+
+main = main_of(run)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from builders.cli import command_parser, guarded
+from builders.cli import command_parser, main_of
 from builders.errors import UsageError
 from ci.fuzz import handler, models
 from ci.fuzz.campaign import Campaign, Finding, Target, loaded, run
@@ -39,11 +39,6 @@ examples:
   fuzz handler --replay {OUT}/handler-….json   one case that failed
 
 exit codes: 0 nothing found, {FOUND} a case failed, 2 wrong usage"""
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    return guarded(lambda: fuzz(argv))
 
 
 def fuzz(argv: Sequence[str] | None = None) -> int:
@@ -106,6 +101,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--wheel", type=Path, help="the wheel that models are tried on")
     return parser
 
+
+main = main_of(fuzz)
 
 if __name__ == "__main__":
     sys.exit(main())

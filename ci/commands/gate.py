@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from builders.cli import command_parser, guarded
+from builders.cli import command_parser, main_of
 from builders.errors import UsageError, UserError
 from ci.jobs.gate import failures
 
@@ -22,11 +22,6 @@ example, in the last job of a workflow, which needs all others and runs `if: alw
 
 exit codes: 0 all required jobs passed, 1 one did not, 2 wrong usage
 """
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    return guarded(lambda: run(argv))
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -66,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     return parser
 
+
+main = main_of(run)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,10 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from builders.audit.wheelfile import UNPACKED_LIMIT
-from builders.cache import Cache, default_root
-from builders.cli import EXIT_CODES, command_parser, guarded
+from builders.cli import EXIT_CODES, Session, command_parser, main_of
 from builders.matrix import load_matrix
-from builders.progress import Reporter
 from ci.layers.layer_plan import find_wheels, make, plan
 from ci.layers.layer_zip import MEBIBYTE, ZIPPED_LIMIT, Layer
 
@@ -40,19 +38,14 @@ examples:
 {EXIT_CODES}"""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    return guarded(lambda: run(argv))
-
-
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; raises UserError where `main` prints."""
     options = _parser().parse_args(argv)
     folders = [options.wheels] if options.wheels else WHEELS
     wheels = find_wheels(options.targets, folders, load_matrix())
     plans = list(plan(wheels, multi=options.multi, pillow=options.pillow))
-    reporter = Reporter(Console(stderr=True))
-    cache = Cache(default_root(), on_wait=lambda line: reporter.say(f"[yellow]![/] {line}"))
+    session = Session()
+    reporter, cache = session.reporter, session.cache
     with reporter.showing():
         layers = [
             make(item, options.out, cache, reporter, bytecode=options.bytecode) for item in plans
@@ -123,6 +116,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser
 
+
+main = main_of(run)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -7,10 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
-from builders.cache import Cache, default_root, write_atomically
-from builders.cli import EXIT_CODES, command_parser, guarded
+from builders.cache import write_atomically
+from builders.cli import EXIT_CODES, Session, command_parser, main_of
 from builders.errors import ArchiveError
 from builders.fetch import Fetcher
 from builders.locking.chromium import with_dates
@@ -25,7 +23,7 @@ from builders.locking.generate import (
 )
 from builders.locking.tree import unpacked
 from builders.matrix import TensorFlow, load_matrix
-from builders.progress import Reporter, describe
+from builders.progress import describe
 from builders.sources import SOURCES, Lock, fetch_sources, is_locked, load_lock
 
 DESCRIPTION = """\
@@ -36,21 +34,21 @@ pin, which has a checksum. Origins other than upstream are kept as they are.
 For each component and origin it prints how it belongs to that TensorFlow: pinned by its tree,
 shipped together with it in one archive, or substituted, and for what."""
 
+MATRIX = load_matrix()
+# The newest that is not built here; its sources are locked when it is.
+DECLARED = [row.version for row in MATRIX.tensorflows if not row.verified][-1]
+VERIFIED = next(row.version for row in MATRIX.tensorflows if row.verified)
+
 EXAMPLES = f"""\
 examples:
-  lock 2.17.1                  fetch its tarball, whose checksum the matrix has, and lock it
-  lock 2.14.1 --check          change nothing; fail if the tree calls for another lock
-  lock 2.14.1 --tree ~/tf      from an unpacked tree
-  lock 2.14.1 --chromium ~/chromium-120.0.6099.224
+  lock {DECLARED}                  fetch its tarball, whose checksum the matrix has, and lock it
+  lock {VERIFIED} --check          change nothing; fail if the tree calls for another lock
+  lock {VERIFIED} --tree ~/tf      from an unpacked tree
+  lock {VERIFIED} --chromium ~/chromium-120.0.6099.224
                                and compare what comes from that Chromium with what this
                                says of it; it also tells the days of those versions
 
 {EXIT_CODES}"""
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    return guarded(lambda: run(argv))
 
 
 def run(argv: Sequence[str] | None = None, sources: Path = SOURCES) -> int:
@@ -63,7 +61,7 @@ def run(argv: Sequence[str] | None = None, sources: Path = SOURCES) -> int:
     tensorflow = load_matrix().tensorflow(options.version)
     there = is_locked(tensorflow.version, sources)
     kept = load_lock(tensorflow.version, sources) if there else None
-    tree = options.tree or _fetched_tree(tensorflow, kept, Cache(default_root()))
+    tree = options.tree or _fetched_tree(tensorflow, kept)
     pins = cmake_pins_of(tree)
     lock = generate(tensorflow, tree, kept, pins)
     if options.chromium is not None:
@@ -88,9 +86,10 @@ def run(argv: Sequence[str] | None = None, sources: Path = SOURCES) -> int:
     return 0
 
 
-def _fetched_tree(tensorflow: TensorFlow, kept: Lock | None, cache: Cache) -> Path:
+def _fetched_tree(tensorflow: TensorFlow, kept: Lock | None) -> Path:
     """The tree of a version, without our patches: from its lock's origins, else upstream."""
-    reporter = Reporter(Console(stderr=True))
+    session = Session()
+    reporter, cache = session.reporter, session.cache
     with reporter.showing(), reporter.step(f"tensorflow {tensorflow.version}") as step:
 
         def progress(done: int, total: int | None) -> None:
@@ -105,7 +104,7 @@ def _fetched_tree(tensorflow: TensorFlow, kept: Lock | None, cache: Cache) -> Pa
             passed: list[str] = []
             (source,) = fetch_sources(alone, "auto", fetcher, passed)
             for line in passed:
-                reporter.say(f"[yellow]![/] {line}")
+                session.warn(line)
             origin = source.origin
         return unpacked(origin.archive, origin.folder, cache, fetcher, progress)
 
@@ -127,6 +126,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--check", action="store_true", help="write nothing; fail if it differs")
     return parser
 
+
+main = main_of(run)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,8 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from builders.cache import Cache, default_root
-from builders.cli import command_parser, guarded
+from builders.cli import Session, command_parser, main_of
 from builders.errors import UsageError
 from builders.handover import known_cores
 from builders.matrix import load_matrix
@@ -32,11 +31,6 @@ exit codes: 0 done, 2 wrong usage, or no such revision
 """
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    return guarded(lambda: run(argv))
-
-
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; raises UserError where `main` prints."""
     options = _parser().parse_args(argv)
@@ -56,7 +50,7 @@ def run(argv: Sequence[str] | None = None) -> int:
             before = old_matrix(options.changed_since)
         targets = needed(targets, rules, changed, before)
     locked: dict[tuple[str, str], tuple[str, str]] = {}
-    for key, name in known_cores(matrix, Toolchain(Cache(default_root()))):
+    for key, name in known_cores(matrix, Toolchain(Session().cache)):
         # The preferred origin is first, and a CI service reaches it.
         locked.setdefault((name.tensorflow, name.arch), (key, name.origin))
     found = plan(targets, rules.runners, locked, event, published(WHEELS))
@@ -85,6 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--github", action="store_true", help="print as outputs of a step")
     return parser
 
+
+main = main_of(run)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -7,12 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
-from builders.cache import Cache, default_root, write_atomically
-from builders.cli import EXIT_CODES, command_parser, guarded
+from builders.cache import write_atomically
+from builders.cli import EXIT_CODES, Session, command_parser, main_of
 from builders.errors import SmokeError
-from builders.progress import Reporter
 from ci.pages.ops_page import PAGE, operators_page
 from ci.proof.ops import ask, differences
 from smoke_lambda.ops import DATA, EMPTY, load_ops
@@ -32,11 +29,6 @@ A wheel for another machine, or for a Python that is not installed here, cannot 
 {EXIT_CODES}"""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    return guarded(lambda: run(argv))
-
-
 def run(argv: Sequence[str] | None = None, data: Path = DATA, page: Path = PAGE) -> int:
     """Run the command; raises UserError where `main` prints.
 
@@ -44,8 +36,8 @@ def run(argv: Sequence[str] | None = None, data: Path = DATA, page: Path = PAGE)
         data, page: the files to write.
     """
     options = _parser().parse_args(argv)
-    reporter = Reporter(Console(stderr=True))
-    cache = Cache(default_root(), on_wait=lambda line: reporter.say(f"[yellow]![/] {line}"))
+    session = Session()
+    reporter, cache = session.reporter, session.cache
     with reporter.showing():
         asked = ask(options.wheels, cache, reporter)
     with cache.lock("ops"):
@@ -76,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--check", action="store_true", help="compare, change nothing")
     return parser
 
+
+main = main_of(run)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from builders.cache import Cache, default_root
-from builders.cli import EXIT_CODES, command_parser, guarded
+from builders.cli import EXIT_CODES, command_parser, main_of
 from builders.errors import UsageError
 from builders.matrix import load_matrix
 from ci.publish.finding import find_hosting
@@ -29,11 +29,6 @@ A published file never changes. To publish a rebuild, raise `build` of its Tenso
 builders/matrix.toml; the wheel that it replaces is retired.
 
 {EXIT_CODES}"""
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    return guarded(lambda: run(argv))
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -138,6 +133,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--plan", action="store_true", help="print what would change, and end")
     return parser
 
+
+main = main_of(run)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from builders.cache import Cache, default_root
-from builders.cli import EXIT_CODES, guarded, wheels_parser
+from builders.cli import EXIT_CODES, Session, main_of, wheels_parser
 from builders.errors import SmokeError, UsageError
 from builders.matrix import Runtime
-from builders.progress import Reporter, table_console
-from ci.proof.runners import RUNNERS, choose_smoker
+from builders.progress import table_console
+from ci.proof.runners import RUNNERS, Wanted, choose_smoker
 from ci.proof.show import show_model, show_smoke
-from ci.proof.smoker import ModelSmoker, wheel_arch, wheel_runtime
-from smoke_lambda.model import check_model
+from ci.proof.smoker import Smoker, images_of
+from smoke_lambda.bench import smoke
+from smoke_lambda.model import check_model, try_model
 
 DESCRIPTION = """\
 Install each wheel with --no-deps beside its oldest and newest NumPy, and invoke it under Lambda's
@@ -40,34 +37,27 @@ examples:
                                                  it need?
   smoke --model my.tflite --input x.npy some.whl with that as its first input
 
-The default runner is docker where there are an engine and AWS's base image or a stand-in that was
-made before, else native.
+The default runner is docker where there are an engine and every base image: stand-ins that were
+made before, or AWS's; else native.
 
 {EXIT_CODES}"""
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    return guarded(lambda: run(argv))
 
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; raises UserError where `main` prints."""
     options = _parser().parse_args(argv)
-    runtimes = [wheel_runtime(wheel) for wheel in options.wheels]
-    arches = [wheel_arch(wheel) or platform.machine() for wheel in options.wheels]
-    targets = list(zip(runtimes, arches, strict=True))
+    images = images_of(options.wheels)
     if options.input and not options.model:
         raise UsageError("--input is the input of a --model")
     if options.model:
         check_model(options.model, options.input)
-    reporter = Reporter(Console(stderr=True))
-    cache = Cache(default_root(), on_wait=lambda line: reporter.say(f"[yellow]![/] {line}"))
+    wanted = Wanted(runner=options.runner, base=options.base)
+    session = Session()
     reports = []
-    with reporter.showing():
-        smoker = choose_smoker(options.runner, options.base, targets, cache, reporter)
-        for wheel, runtime in zip(options.wheels, runtimes, strict=True):
-            reports.append(_report(smoker, wheel, runtime, options, cache, reporter))
+    with session.reporter.showing():
+        smoker = choose_smoker(wanted, images, session.cache, session.reporter)
+        for wheel, (runtime, _) in zip(options.wheels, images, strict=True):
+            reports.append(_report(smoker, wheel, runtime, options, session))
     if options.json:
         print(json.dumps(reports, indent=2))
     else:
@@ -78,22 +68,19 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def _report(
-    smoker: ModelSmoker,
+    smoker: Smoker,
     wheel: Path,
     runtime: Runtime,
     options: argparse.Namespace,
-    cache: Cache,
-    reporter: Reporter,
+    session: Session,
 ) -> dict[str, Any]:
-    log = cache.root / "logs" / f"smoke-by-hand-{runtime.tag}.log"
+    log = session.logs / f"smoke-by-hand-{runtime.tag}.log"
     what = f"{options.model.name} on {wheel.name}" if options.model else f"smoke {wheel.name}"
-    with reporter.step(what) as step:
-        on_step = partial(reporter.show, step)
+    with session.reporter.step(what) as step, smoker.site(wheel, runtime, log=log) as site:
+        tell = partial(session.reporter.show, step)
         if options.model:
-            return smoker.try_model(
-                options.model, options.input, wheel, runtime, log=log, on_step=on_step
-            )
-        return smoker.smoke(wheel, runtime, log=log, on_step=on_step)
+            return try_model(site, options.model, options.input, on_step=tell).as_json()
+        return smoke(site, on_step=tell).as_json()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -109,6 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     return parser
 
+
+main = main_of(run)
 
 if __name__ == "__main__":
     sys.exit(main())

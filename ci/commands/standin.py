@@ -7,15 +7,10 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from rich.console import Console
-
-from builders.cache import Cache, default_root
-from builders.cli import EXIT_CODES, command_parser, guarded
+from builders.cli import EXIT_CODES, Session, command_parser, main_of
 from builders.engine import find_engine
-from builders.fetch import Fetcher
 from builders.matrix import load_matrix
 from builders.plan import architecture
-from builders.progress import Reporter
 from ci.images.standin.make import DIFFERS, Maker
 
 DESCRIPTION = f"""\
@@ -33,11 +28,6 @@ from has changed. Debian's mmdebstrap is needed (apt install mmdebstrap).
 {EXIT_CODES}"""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    return guarded(lambda: run(argv))
-
-
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; raises UserError where `main` prints."""
     options = _parser().parse_args(argv)
@@ -45,8 +35,8 @@ def run(argv: Sequence[str] | None = None) -> int:
     runtimes = [matrix.runtime(python) for python in options.python] or list(matrix.runtimes)
     engine = find_engine()
     arch = architecture(matrix, options.arch or engine.arch)
-    reporter = Reporter(Console(stderr=True))
-    cache = Cache(default_root(), on_wait=lambda line: reporter.say(f"[yellow]![/] {line}"))
+    session = Session()
+    reporter, cache = session.reporter, session.cache
     names = []
     with reporter.showing():
         for runtime in runtimes:
@@ -54,8 +44,8 @@ def run(argv: Sequence[str] | None = None) -> int:
                 maker = Maker(
                     engine=engine,
                     cache=cache,
-                    fetcher=Fetcher(cache),
-                    log=cache.root / "logs" / f"standin-{runtime.tag}-{arch}.log",
+                    fetcher=session.fetcher,
+                    log=session.logs / f"standin-{runtime.tag}-{arch}.log",
                     on_step=partial(reporter.show, step),
                 )
                 names.append(maker.make(runtime, arch))
@@ -76,6 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--arch", metavar="ARCH", help="default: the engine's")
     return parser
 
+
+main = main_of(run)
 
 if __name__ == "__main__":
     sys.exit(main())

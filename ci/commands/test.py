@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from builders.cache import Cache, default_root
-from builders.cli import command_parser, guarded
+from builders.cli import command_parser, main_of
 from builders.matrix import load_matrix
 from builders.sources import load_lock
 from builders.toolchain import Toolchain
@@ -58,11 +58,6 @@ LONGEST = "test_docker_build.py"
 # Most of the integration tests' time is one program's that waits, or has one thread. Those
 # of a file share what they made; the files are taken in the order of their names.
 SIDE_BY_SIDE = ("--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    return guarded(lambda: check(argv))
 
 
 def check(argv: Sequence[str] | None = None) -> int:
@@ -137,6 +132,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
     return parser
 
+
+main = main_of(check)
 
 if __name__ == "__main__":
     sys.exit(main())

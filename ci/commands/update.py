@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from builders.cli import command_parser, guarded
+from builders.cli import command_parser, main_of
 from builders.matrix import load_matrix
 from ci.pages.generated import write_generated
 from ci.pages.pins import REQUIREMENTS, lock_requirements, write_headers_lock
@@ -22,11 +22,6 @@ examples:
   update --text    after a change of builders/matrix.toml
 
 exit codes: 0 done, 2 wrong usage, 3 a package cannot be had, 130 interrupted"""
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    return guarded(lambda: run(argv))
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -47,6 +42,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--text", action="store_true", help="only the text; needs no network")
     return parser
 
+
+main = main_of(run)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -13,13 +13,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from builders.cache import Cache, default_root
-from builders.cli import EXIT_CODES, command_parser, guarded
+from builders.cli import EXIT_CODES, Session, command_parser, main_of
 from builders.errors import SmokeError, UsageError
 from builders.interpreters import Interpreter, find_interpreter
 from builders.matrix import load_matrix
 from builders.native import NativeRunner
-from builders.progress import Reporter, table_console
+from builders.progress import table_console
 from ci.upstream_tests.expected import load_version
 from ci.upstream_tests.native.core_tests import run_on_core
 from ci.upstream_tests.native.parts import ARCH
@@ -58,17 +57,11 @@ The exit code is 0 if every test did what is expected of it, and 10 if not.
 {EXIT_CODES}"""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    return guarded(lambda: run(argv))
-
-
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; raises UserError where `main` prints."""
     options = _options(argv)
-    reporter = Reporter(Console(stderr=True))
-    cache = Cache(default_root(), on_wait=lambda line: reporter.say(f"[yellow]![/] {line}"))
-    runner = NativeRunner(cache, reporter, cache.root / "logs")
+    session = Session()
+    runner = NativeRunner(session.cache, session.reporter, session.logs)
     return run_native(options, runner) if options.native else run_wheels(options, runner)
 
 
@@ -187,6 +180,8 @@ def _parser() -> argparse.ArgumentParser:
     native.add_argument("--jobs", type=int, default=0, help="at once; default: the processors")
     return parser
 
+
+main = main_of(run)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import datetime
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
-from builders.cache import CACHE_VARIABLE, Cache, default_root
-from builders.cli import EXIT_CODES, command_parser, guarded
+from builders.cache import CACHE_VARIABLE
+from builders.cli import EXIT_CODES, Session, command_parser, main_of
 from builders.errors import PublishError
 from builders.matrix import Matrix, Target, load_matrix
 from builders.native import NativeRunner
-from builders.progress import Reporter
 from ci.publish.hosting import read_hosting
 from ci.publish.manifest import Manifest, read_manifest
 from ci.publish.places import README, WHEELS
@@ -33,11 +29,6 @@ A rebuild takes from the cache what is there already; to compile all of it, set
 {CACHE_VARIABLE} to an empty folder.
 
 {EXIT_CODES}"""
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    return guarded(lambda: run(argv))
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -61,10 +52,8 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 def rebuild_all(manifest: Manifest, matrix: Matrix) -> None:
     """Build and compare every current wheel; raises PublishError where one differs."""
-    reporter = Reporter(Console(stderr=True))
-    cache = Cache(default_root(), on_wait=reporter.say)
-    now = datetime.datetime.now(tz=datetime.UTC)
-    logs = cache.root / "logs" / f"{now:%Y%m%dT%H%M%S}-{os.getpid()}"
+    session = Session()
+    reporter, cache, logs = session.reporter, session.cache, session.own_logs()
 
     def build(target: Target, origin: str) -> Path:
         jobs = len(os.sched_getaffinity(0))
@@ -96,6 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     return parser
 
+
+main = main_of(run)
 
 if __name__ == "__main__":
     sys.exit(main())

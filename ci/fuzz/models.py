@@ -25,10 +25,9 @@ from builders.errors import UsageError
 from builders.fetch import Fetcher
 from builders.process import die_with_parent
 from ci.fuzz.campaign import Case, Target
-from ci.proof.conformer import numpy_of
 from ci.proof.smoker import NativeSmoker, wheel_runtime
-from smoke_lambda.conform.corpus import load, read_index
 from smoke_lambda.conform.settings import CORPUS
+from smoke_lambda.inside.conform.corpus import load, read_index
 from smoke_lambda.native import Environment
 
 WORKER = Path(__file__).with_name("model_worker.py")
@@ -180,11 +179,11 @@ def target(wheel: Path | None) -> Iterator[Target]:
     runtime = wheel_runtime(wheel)
     smoker = NativeSmoker(cache, Fetcher(cache))
     log = cache.root / "logs" / "fuzz-models.log"
-    with smoker.site(wheel, runtime, numpy_of(wheel, runtime, peer=False), log=log) as site:
-        place = site.place
+    with (
+        smoker.site(wheel, runtime, log=log) as site,
+        site.installed(failure=UsageError) as place,
+    ):
         assert isinstance(place, Environment)
-        if fault := place.install(wheel.absolute()):
-            raise UsageError(f"{wheel.name}: {fault}", remedy=f"see {log}")
         models = Models(place.python, chosen())
         try:
             for name, content in models.contents.items():

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from builders.architecture import docker_platform
 from builders.cache import Cache
 from builders.engine import Engine
 from builders.errors import EngineError, UserError
@@ -110,7 +111,7 @@ class BaseImages:
                 self.engine.pull(
                     name,
                     log=self.logs / f"pull-{runtime.tag}-{arch}.log",
-                    platform=f"linux/{'arm64' if arch == 'aarch64' else 'amd64'}",
+                    platform=docker_platform(arch),
                     on_line=lambda line: self.reporter.show(step, line),
                 )
             except EngineError:

@@ -7,9 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from packaging.utils import parse_wheel_filename
-
-from builders.matrix import Target, load_matrix
+from builders.matrix import Target
+from builders.wheelname import parse_name
 from ci.images.bases import AWS
 from ci.upstream_tests.native.parts import ARCH
 
@@ -86,13 +85,11 @@ def plan(
 
 def published(folder: Path) -> set[Published]:
     """What a folder of wheels has: TensorFlow, build number, Python's tag, architecture."""
-    found = set()
-    for path in folder.glob("*.whl"):
-        _, version, build, tags = parse_wheel_filename(path.name)
-        for tag in tags:
-            arch = next((a for a in load_matrix().architectures if tag.platform.endswith(a)), "")
-            found.add((str(version), build[0] if build else 0, tag.interpreter, arch))
-    return found
+    names = [parse_name(path.name) for path in folder.glob("*.whl")]
+    return {
+        (str(name.version), name.build[0] if name.build else 0, name.interpreter, name.arch or "")
+        for name in names
+    }
 
 
 def _published(target: Target) -> Published:

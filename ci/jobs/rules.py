@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from builders.errors import UsageError
-from builders.matrix import Matrix, Row, Target, read_toml
+from builders.matrix import Matrix, Target
+from builders.tables import Row, read_toml
 
 RULES_FILE = Path(__file__).with_name("rules.toml")
 NEEDS = ("none", "ends", "rows", "all")

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
-from builders.audit.wheelfile import LEGACY_PLATFORMS, DamagedWheelError, read_archive
+from builders.audit.wheelfile import DamagedWheelError, read_archive
 from builders.cache import Cache, key_of
 from builders.errors import ArchiveError, FetchError
 from builders.matrix import Runtime
 from builders.process import run
+from builders.wheelname import LEGACY_PLATFORMS
 from smoke_lambda.lock import lock_path, locked
 
 # Patterns of fnmatch(3), in which `*` matches `/` too. What `from numpy import *` imports

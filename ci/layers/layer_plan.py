@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from builders.audit.wheelfile import parse_name
 from builders.cache import Cache
 from builders.errors import UsageError
 from builders.matrix import Matrix, Runtime, Target
 from builders.progress import Reporter, describe
+from builders.wheelname import parse_own_name
 from ci.layers.bytecode import bytecode_of
 from ci.layers.layer_content import locked_wheel, site_packages
 from ci.layers.layer_zip import Layer, folder_of, write_layer
@@ -44,7 +44,7 @@ def find_wheels(
     found: dict[Target, Path] = {}
     for argument in arguments:
         if argument.endswith(".whl"):
-            name = parse_name(Path(argument).name, matrix)
+            name = parse_own_name(Path(argument).name, matrix)
             if name.target is None:
                 raise UsageError(f"{argument}: {'; '.join(name.faults)}")
             if not Path(argument).is_file():
@@ -61,7 +61,7 @@ def _newest(target: Target, folders: Sequence[Path], matrix: Matrix) -> Path:
     for folder in folders:
         builds = {}
         for path in folder.rglob("*.whl"):
-            name = parse_name(path.name, matrix)
+            name = parse_own_name(path.name, matrix)
             if name.target == target:
                 builds[name.build] = path
         if builds:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from builders.architecture import aws_name
 from builders.audit.wheelfile import UNPACKED_LIMIT
 from builders.cache import write_atomically
 from builders.errors import UsageError
@@ -22,7 +23,6 @@ ZIPPED_LIMIT = 50 * 1024 * 1024
 MEBIBYTE = 1024 * 1024
 
 # AWS's names of the architectures that it calls otherwise than wheels do.
-AWS_ARCH = {"aarch64": "arm64"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Layer:
             "zipped": self.zipped,
             "unzipped": self.unzipped,
             "CompatibleRuntimes": [f"python{python}" for python in self.packages],
-            "CompatibleArchitectures": [AWS_ARCH.get(self.arch, self.arch)],
+            "CompatibleArchitectures": [aws_name(self.arch)],
             "packages": {python: list(wheels) for python, wheels in self.packages.items()},
         }
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from builders.architecture import docker_platform
 from builders.cache import write_atomically
-from builders.docker import DOCKERFILE, PLATFORMS
+from builders.docker import DOCKERFILE
 from builders.matrix import Matrix, Target
 from ci.pages.house import house_map
 from ci.pages.marked import between
@@ -48,7 +49,7 @@ def generated(matrix: Matrix) -> Mapping[Path, str]:
     return {
         RUNTIMES_PAGE: runtimes_page(matrix),
         ARCHITECTURE: with_map(ARCHITECTURE.read_text(), ROOT),
-        **{path: with_recommended(path.read_text(), matrix, ANYWHERE) for path in NAMING},
+        **{path: _named(path.read_text(), matrix) for path in NAMING},
         **{path: with_recommended(path.read_text(), matrix, EXAMPLE) for path in EXAMPLES},
         BAKE_FILE: bake_file(matrix),
         PAGE: operators_page(load_ops()),
@@ -99,6 +100,15 @@ def with_recommended(text: str, matrix: Matrix, pattern: str) -> str:
     )
 
 
+def _named(text: str, matrix: Matrix) -> str:
+    return with_builder(with_recommended(text, matrix, ANYWHERE), matrix)
+
+
+def with_builder(text: str, matrix: Matrix) -> str:
+    """A Dockerfile whose builder, if it has one, is of the matrix's Python."""
+    return re.sub(r"(?m)^(ARG BUILDER_IMAGE=\S+:).*$", rf"\g<1>{matrix.builder.python}", text)
+
+
 def bake_file(matrix: Matrix) -> str:
     """The file for `docker buildx bake`: a target for each verified one, all by default."""
     targets = [target for target in matrix.targets() if target.verified]
@@ -120,7 +130,7 @@ def _bake_target(target: Target) -> dict[str, Any]:
     return {
         "context": ".",
         "dockerfile": DOCKERFILE.relative_to(ROOT).as_posix(),
-        "platforms": [PLATFORMS[target.arch]],
+        "platforms": [docker_platform(target.arch)],
         "args": {"TENSORFLOW": target.tensorflow.version, "PYTHON": target.runtime.python},
         "output": ["type=local,dest=dist"],
     }

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
 from builders.errors import ConformError, UsageError
 from builders.matrix import Runtime, Target
-from ci.proof.smoker import Smoker, Step
+from builders.wheelname import parse_name
+from ci.proof.smoker import Smoker
 from smoke_lambda.conform import delegated
-from smoke_lambda.conform.corpus import Model
 from smoke_lambda.conform.report import ConformReport
 from smoke_lambda.conform.run import all_models, conform, corpus_digest
 from smoke_lambda.conform.session import Corpus
@@ -31,7 +30,9 @@ from smoke_lambda.conform.settings import (
     part_number,
     part_of,
 )
+from smoke_lambda.inside.conform.corpus import Model
 from smoke_lambda.ops import load_ops as read_ops
+from smoke_lambda.site import Step
 
 load_ops = cache(read_ops)
 
@@ -95,8 +96,8 @@ def subject_of(wheel: Path) -> Subject:
     Raises:
         UsageError: no project of settings.toml.
     """
-    name, version, _, _ = parse_wheel_filename(wheel.name)
-    return Subject.of(canonicalize_name(name), str(version))
+    name = parse_name(wheel.name)
+    return Subject.of(name.project, str(name.version))
 
 
 def numpy_of(wheel: Path, runtime: Runtime, *, peer: bool) -> str:
@@ -190,15 +191,15 @@ def compare(
     subject = subject_of(wheel)
     numpy = numpy_of(wheel, runtime, peer=peer)
     on_step("environment")
-    with smoker.site(wheel, runtime, numpy, log=log) as site:
-        if fault := site.place.install(wheel.absolute()):
-            raise ConformError(f"{wheel.name}: {fault}", remedy=f"see {log}")
+    with (
+        smoker.site(wheel, runtime, log=log) as site,
+        site.installed(numpy, failure=ConformError) as place,
+    ):
         return conform(
-            wheel,
-            corpus,
             site,
+            place,
+            corpus,
             tensorflow=subject.tensorflow,
             module=subject.module,
-            log=log,
             on_step=on_step,
         )

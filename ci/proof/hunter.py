@@ -13,19 +13,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from builders.cache import Cache
-from builders.errors import SmokeError, UsageError
+from builders.errors import UsageError
 from builders.interpreters import find_interpreter
 from builders.matrix import Runtime
-from ci.proof.conformer import Subject, numpy_of
-from ci.proof.smoker import Smoker, Step
+from ci.proof.conformer import Subject
+from ci.proof.smoker import Smoker
 from ci.proof.tensorflow_environment import tensorflow_python
-from smoke_lambda.conform import MARK
 from smoke_lambda.conform.environment import TENSORFLOW_VARIABLES
 from smoke_lambda.conform.graph import Graph, as_data
 from smoke_lambda.conform.hunt import Failure, Hunt, hunt
 from smoke_lambda.conform.run import all_models, conform, corpus_digest
-from smoke_lambda.conform.session import Corpus, Site
+from smoke_lambda.conform.session import Corpus
+from smoke_lambda.inside.conform import MARK
 from smoke_lambda.lock import TRAIN_PYTHON
+from smoke_lambda.site import Place, Site, Step, silent
 
 ROOT = Path(__file__).parents[2]
 
@@ -87,7 +88,7 @@ class Maker:
             folder.mkdir()
             with self.log.open("ab") as log:
                 self._process = subprocess.Popen(
-                    [self.python, "-B", "-m", "smoke_lambda.conform.hunting", folder],
+                    [self.python, "-B", "-m", "smoke_lambda.train.hunting", folder],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
@@ -146,16 +147,14 @@ def hunt_on(
     Raises:
         SmokeError, EngineError, FetchError: the wheel cannot be run here.
     """
-    with smoker.site(wheel, runtime, numpy_of(wheel, runtime, peer=False), log=log) as site:
-        if fault := site.place.install(wheel.absolute()):
-            raise SmokeError(f"{wheel.name}: {fault}", remedy=f"see {log}")
+    with smoker.site(wheel, runtime, log=log) as site, site.installed() as place:
 
         def run_model(graph: Graph) -> str:
             on_step(f"seed {graph.seed}, {len(graph.nodes)} operators")
             folder = maker.corpus(graph)
             if folder is None:
                 return ""
-            said = _said(wheel, site, folder, subject, log)
+            said = _said(site, place, folder, subject)
             if said:
                 kept = keep / f"graph{graph.seed:04}"
                 shutil.rmtree(kept, ignore_errors=True)
@@ -170,7 +169,7 @@ def hunt_on(
         return hunt(seconds, first_seed, run_model, on_failure=tell)
 
 
-def _said(wheel: Path, site: Site, folder: Path, subject: Subject, log: Path) -> str:
+def _said(site: Site, place: Place, folder: Path, subject: Subject) -> str:
     corpus = Corpus(
         folder=folder,
         part="hunt",
@@ -181,12 +180,11 @@ def _said(wheel: Path, site: Site, folder: Path, subject: Subject, log: Path) ->
     if not corpus.models:
         return ""
     report, _ = conform(
-        wheel,
-        corpus,
         site,
+        place,
+        corpus,
         tensorflow=subject.tensorflow,
         module=subject.module,
-        log=log,
-        on_step=lambda _what: None,
+        on_step=silent,
     )
     return "; ".join(str(failure) for failure in report.failures)

@@ -8,9 +8,13 @@ from pathlib import Path
 from builders.cache import Cache
 from builders.errors import SmokeError
 from builders.fetch import Fetcher
+from builders.matrix import Runtime
 from builders.progress import Reporter
-from ci.proof.smoker import NativeSmoker, wheel_runtime, wheel_tensorflow
-from smoke_lambda.ops import Ops, OpsTable, shown
+from builders.wheelname import name_of
+from ci.proof.smoker import NativeSmoker, Smoker, wheel_runtime
+from smoke_lambda.ops import Ops, OpsTable, found_by_probe, shown
+
+PROBE = "smoke_lambda.inside.ops_probe"
 
 
 def ask(
@@ -27,10 +31,23 @@ def ask(
     found: dict[str, tuple[Mapping[str, int], Ops]] = {}
     for wheel, runtime in zip(wheels, runtimes, strict=True):
         with reporter.step(f"ask {wheel.name}"):
-            answer = smoker.ops(wheel, runtime, log=cache.root / "logs" / f"ops-{runtime.tag}.log")
-        if found.setdefault(wheel_tensorflow(wheel), answer) != answer:
+            log = cache.root / "logs" / f"ops-{runtime.tag}.log"
+            answer = operators_of(wheel, smoker, runtime, log)
+        if found.setdefault(str(name_of(wheel).version), answer) != answer:
             raise SmokeError(f"{wheel.name} has other operators than the wheels before it")
     return found
+
+
+def operators_of(
+    wheel: Path, smoker: Smoker, runtime: Runtime, log: Path
+) -> tuple[Mapping[str, int], Ops]:
+    """The builtin operators that a wheel has, and the numbers of all that it knows.
+
+    Raises:
+        SmokeError: it cannot be run here, or does not say.
+    """
+    with smoker.site(wheel, runtime, log=log) as site, site.installed() as place:
+        return found_by_probe(*place.look(PROBE))
 
 
 def differences(old: OpsTable, new: OpsTable) -> Iterator[str]:

@@ -21,70 +21,30 @@ from builders.matrix import MATRIX_FILE, Matrix, Target
 from builders.runner import Runner
 from ci.proof.conformer import compare, corpus_of, parts_of, subject_of
 from ci.proof.smoker import Smoker
+from smoke_lambda.bench import FLOAT32, INT8, smoke
 from smoke_lambda.conform.report import summed_up
 from smoke_lambda.conform.settings import WHOLE
-from smoke_lambda.native import FLOAT32, INT8
+from smoke_lambda.site import Step, silent
 
 BUILDERS = Path(builders.__path__[0])
 AUDITED_BY = tuple(
-    BUILDERS / name for name in ("audit", "core_metadata.py", "errors.py", "matrix.py")
+    BUILDERS / name
+    for name in (
+        "architecture.py",
+        "audit",
+        "core_metadata.py",
+        "errors.py",
+        "matrix.py",
+        "tables.py",
+        "wheelname.py",
+    )
 )
 """What the audit reads: its folder, and the modules that its checks import."""
 SMOKE = Path(smoke_lambda.__path__[0])
-SMOKED_BY = tuple(
-    SMOKE / name
-    for name in (
-        "Dockerfile",
-        "__init__.py",
-        "app.py",
-        "bench.py",
-        "container.py",
-        "docker.py",
-        "events.py",
-        "flatbuffer.py",
-        "function.py",
-        "images",
-        "limits.py",
-        "lock.py",
-        "measure.py",
-        "model.py",
-        "models",
-        "native.py",
-        "ops.py",
-        "probe.py",
-        "probing.py",
-        "reasons.py",
-        "relay.py",
-        "report.py",
-        "requirements",
-        "rie.py",
-        "rie.toml",
-        "server.py",
-        "session.py",
-    )
-)
-"""What the smoke test reads: its modules, and what it sends and installs."""
-COMPARED_BY = tuple(
-    SMOKE / "conform" / name
-    for name in (
-        "__init__.py",
-        "comparing.py",
-        "corpus",
-        "corpus.py",
-        "coverage.py",
-        "delegated",
-        "delegated.py",
-        "known.py",
-        "known.toml",
-        "probe.py",
-        "report.py",
-        "run.py",
-        "session.py",
-        "settings.py",
-        "settings.toml",
-        "tolerance.toml",
-    )
-)
+OTHERS = ("__pycache__", "conform", "sam", "train")
+SMOKED_BY = tuple(path for path in sorted(SMOKE.iterdir()) if path.name not in OTHERS)
+"""What the smoke test reads: its modules, what runs inside, what it sends and installs."""
+COMPARED_BY = (SMOKE / "conform",)
 """What the comparison with TensorFlow reads besides; what makes the corpus is not among it."""
 
 
@@ -238,7 +198,7 @@ class Prover:
         target: Target,
         wheel: Path,
         can_run: bool,
-        on_step: Callable[[str], None] = lambda _what: None,
+        on_step: Step = silent,
     ) -> Proof:
         on_step("audit")
         audited = self._kept(
@@ -258,13 +218,12 @@ class Prover:
             )
         return Proof(target=target, wheel=wheel, audit=audited, smoke=smoked, conform=compared)
 
-    def _smoke(self, target: Target, wheel: Path, on_step: Callable[[str], None]) -> dict[str, Any]:
+    def _smoke(self, target: Target, wheel: Path, on_step: Step) -> dict[str, Any]:
         log = self.runner.log(f"smoke {target.identifier}")
-        return self.smoker.smoke(wheel, target.runtime, log=log, on_step=on_step)
+        with self.smoker.site(wheel, target.runtime, log=log) as site:
+            return smoke(site, on_step=on_step).as_json()
 
-    def _conform(
-        self, target: Target, wheel: Path, on_step: Callable[[str], None]
-    ) -> dict[str, Any]:
+    def _conform(self, target: Target, wheel: Path, on_step: Step) -> dict[str, Any]:
         part = self.parts.get(target.identifier, WHOLE)
         corpus = corpus_of(subject_of(wheel), part, target.runtime, judge_delegation=True)
         log = self.runner.log(f"conform {target.identifier}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from builders.cache import Cache
@@ -11,15 +12,17 @@ from builders.docker import DockerRunner, Images
 from builders.engine import Engine, find_engine
 from builders.errors import EngineError
 from builders.fetch import Fetcher
-from builders.matrix import Matrix, Runtime
+from builders.matrix import Matrix, Runtime, Target
 from builders.native import NativeRunner
 from builders.progress import Reporter
 from builders.runner import Runner
 from ci.images.bases import BaseImages
-from ci.images.builder import builder_python
-from ci.proof.smoker import DockerSmoker, ModelSmoker, NativeSmoker, Smoker
+from ci.proof.smoker import DockerSmoker, NativeSmoker, Smoker
 
 RUNNERS = ("auto", "native", "docker")
+
+Image = tuple[Runtime, str]
+"""The base image of a Python and an architecture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,45 +38,54 @@ class Wanted:
 
     runner: str
     base: str
-    origin: str
-    jobs: int
-    offline: bool
+    origin: str = "auto"
+    jobs: int = 1
+    offline: bool = False
     upstream_warnings: bool = False
+
+    @property
+    def asks_for_docker(self) -> bool:
+        """Whether it is to be Docker or nothing."""
+        return self.runner == "docker" or (self.runner == "auto" and bool(self.base))
 
 
 def choose(
-    wanted: Wanted, matrix: Matrix, cache: Cache, reporter: Reporter, logs: Path
+    wanted: Wanted,
+    matrix: Matrix,
+    targets: Sequence[Target],
+    cache: Cache,
+    reporter: Reporter,
+    logs: Path,
 ) -> tuple[Runner, Smoker]:
     """The runner and the smoker that goes with it; says which, and why.
+
+    Args:
+        targets: those of this machine's own Pythons, or those that were named.
 
     Raises:
         EngineError: Docker was asked for, and there is no engine or no base image.
     """
-    asked = wanted.runner == "docker" or (wanted.runner == "auto" and bool(wanted.base))
-    why = "it was asked for"
-    if wanted.runner != "native":
-        try:
-            engine = find_engine()
-            bases = BaseImages(
-                engine,
-                cache,
-                reporter,
-                logs,
-                named=wanted.base,
-                # A stand-in is not Lambda's: only for those who chose Docker.
-                stand_ins=asked,
-                offline=wanted.offline,
-            )
-            base = bases.get(matrix.runtime(builder_python()), engine.arch)
-        except EngineError as error:
-            if asked:
-                raise
-            why = error.what
-        else:
-            reporter.say(f"runner: docker (engine {engine.version}, {base})")
-            return docker(engine, bases, wanted, matrix, cache, reporter, logs)
-    reporter.say(f"runner: native ({why})")
-    runner = NativeRunner(
+    builder = matrix.builder
+
+    def needed(engine: Engine) -> list[Image]:
+        # Where Docker was asked for, other images are had when their turn comes.
+        own = [] if wanted.asks_for_docker else targets
+        return [(builder, engine.arch), *((target.runtime, target.arch) for target in own)]
+
+    bases = base_images(wanted, needed, cache, reporter, logs)
+    if bases is not None:
+        runner = DockerRunner(
+            bases.engine,
+            partial(_images, bases, builder),
+            cache,
+            reporter,
+            logs,
+            origin=wanted.origin,
+            offline=wanted.offline,
+            upstream_warnings=wanted.upstream_warnings,
+        )
+        return runner, DockerSmoker(bases.engine, bases, cache)
+    native = NativeRunner(
         cache,
         reporter,
         logs,
@@ -82,103 +94,99 @@ def choose(
         offline=wanted.offline,
         upstream_warnings=wanted.upstream_warnings,
     )
-    return runner, NativeSmoker(cache, runner.fetcher)
-
-
-def docker(
-    engine: Engine,
-    bases: BaseImages,
-    wanted: Wanted,
-    matrix: Matrix,
-    cache: Cache,
-    reporter: Reporter,
-    logs: Path,
-) -> tuple[Runner, Smoker]:
-    """The Docker runner and smoker on these base images."""
-    builder = matrix.runtime(builder_python())
-
-    def images(runtime: Runtime, arch: str) -> Images:
-        base, built_in = bases.get(runtime, arch), bases.get(builder, engine.arch)
-        return Images(
-            base=base,
-            base_id=engine.image_id(base) or base,
-            builder=built_in,
-            builder_id=engine.image_id(built_in) or built_in,
-        )
-
-    runner = DockerRunner(
-        engine,
-        images,
-        cache,
-        reporter,
-        logs,
-        origin=wanted.origin,
-        offline=wanted.offline,
-        upstream_warnings=wanted.upstream_warnings,
-    )
-    return runner, DockerSmoker(engine, bases, cache)
+    return native, NativeSmoker(cache, native.fetcher)
 
 
 def choose_smoker(
-    runner: str,
-    base: str,
-    targets: Sequence[tuple[Runtime, str]],
-    cache: Cache,
-    reporter: Reporter,
-) -> ModelSmoker:
+    wanted: Wanted, needed: Sequence[Image], cache: Cache, reporter: Reporter
+) -> Smoker:
     """Where to run wheels of these Pythons and architectures; says so, and why.
-
-    Args:
-        runner: one of RUNNERS.
-        base: an image instead of AWS's, or nothing.
 
     Raises:
         EngineError: Docker was asked for, and there is no engine or no base image.
     """
-    asked = runner == "docker" or (base and runner == "auto")
+    bases = base_images(wanted, lambda _engine: needed, cache, reporter, cache.root / "logs")
+    if bases is None:
+        return NativeSmoker(cache, Fetcher(cache))
+    return DockerSmoker(bases.engine, bases, cache)
+
+
+def base_images(
+    wanted: Wanted,
+    needed: Callable[[Engine], Sequence[Image]],
+    cache: Cache,
+    reporter: Reporter,
+    logs: Path,
+) -> BaseImages | None:
+    """The base images to work in, or None for this machine itself; says which, and why.
+
+    Where nothing was asked for, it is Docker if that has every image that is needed: stand-ins
+    that are there, else AWS's. A stand-in is made for those alone who ask for Docker: it is not
+    Lambda's.
+
+    Raises:
+        EngineError: Docker was asked for, and there is no engine or no base image.
+    """
     why = "it was asked for"
-    if runner != "native":
+    if wanted.runner != "native":
         try:
-            smoker = _docker_smoker(base, targets, cache, reporter, make=bool(asked))
+            engine = find_engine()
+            images = needed(engine)
+            bases = _bases(engine, wanted, images, cache, reporter, logs)
         except EngineError as error:
-            if asked:
+            if wanted.asks_for_docker:
                 raise
             why = error.what.strip()
         else:
-            found = ", ".join(dict.fromkeys(smoker.place(*target).split()[1] for target in targets))
-            reporter.say(f"runner: docker (engine {smoker.engine.version}; {found})")
-            return smoker
+            there = dict.fromkeys(name for image in images if (name := bases.here(*image)))
+            reporter.say(f"runner: docker (engine {engine.version}; {', '.join(there)})")
+            return bases
     reporter.say(f"runner: native ({why})")
-    return NativeSmoker(cache, Fetcher(cache))
+    return None
 
 
-def _docker_smoker(
-    base: str,
-    targets: Sequence[tuple[Runtime, str]],
+def _bases(
+    engine: Engine,
+    wanted: Wanted,
+    images: Sequence[Image],
     cache: Cache,
     reporter: Reporter,
-    *,
-    make: bool,
-) -> DockerSmoker:
-    """A smoker on AWS's images or the one that was named, else on stand-ins.
-
-    Args:
-        make: whether stand-ins may be made now; else they must be there.
-    """
-    engine = find_engine()
-
-    def smoker(*, stand_ins: bool, offline: bool) -> DockerSmoker:
-        logs = cache.root / "logs"
-        bases = BaseImages(
-            engine, cache, reporter, logs, named=base, stand_ins=stand_ins, offline=offline
+    logs: Path,
+) -> BaseImages:
+    def bases(*, stand_ins: bool, offline: bool) -> BaseImages:
+        return BaseImages(
+            engine,
+            cache,
+            reporter,
+            logs,
+            named=wanted.base,
+            stand_ins=stand_ins,
+            offline=offline or wanted.offline,
         )
-        for runtime, arch in targets:
-            bases.get(runtime, arch)
-        return DockerSmoker(engine, bases, cache)
 
-    if make:
-        return smoker(stand_ins=True, offline=False)
-    try:
-        return smoker(stand_ins=True, offline=True)
-    except EngineError:
-        return smoker(stand_ins=False, offline=False)
+    if wanted.asks_for_docker:
+        found = bases(stand_ins=True, offline=False)
+        for image in images:
+            found.get(*image)
+        return found
+    there = bases(stand_ins=True, offline=True)
+    if all(there.here(*image) for image in images):
+        return there
+    found = bases(stand_ins=False, offline=False)
+    found.get(*images[0])
+    for runtime, arch in images:
+        if not found.can_have(runtime, arch):
+            raise EngineError(f"there is no base image of Python {runtime.python}")
+    return found
+
+
+def _images(bases: BaseImages, builder: Runtime, runtime: Runtime, arch: str) -> Images:
+    """The images that a target is made in."""
+    engine = bases.engine
+    base, built_in = bases.get(runtime, arch), bases.get(builder, engine.arch)
+    return Images(
+        base=base,
+        base_id=engine.image_id(base) or base,
+        builder=built_in,
+        builder_id=engine.image_id(built_in) or built_in,
+    )

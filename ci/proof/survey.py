@@ -6,13 +6,12 @@ import dataclasses
 import platform
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from packaging.tags import Tag, compatible_tags, cpython_tags
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
 from builders.audit import PACKAGE, RuntimeVerdict, audit
@@ -20,10 +19,12 @@ from builders.cache import Cache
 from builders.errors import SmokeError, UsageError
 from builders.interpreters import find_interpreter
 from builders.matrix import Matrix, Runtime
+from builders.wheelname import name_of
 from smoke_lambda.compat import OK, run_models
 from smoke_lambda.events import MODELS, known_answers
+from smoke_lambda.inside.probing import PROBE, judged, share
 from smoke_lambda.native import Environment, environment
-from smoke_lambda.probing import PROBE, judged, share
+from smoke_lambda.site import Step, silent
 
 RAN = "ran"
 CANNOT_RUN = "cannot run here"
@@ -33,8 +34,6 @@ NOT_LOADED = "does not load"
 
 _ERROR = re.compile(r"\w*(Error|Exception): ")
 _MACHINE = f"_{platform.machine()}"
-
-Step = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +134,7 @@ def survey(
     models: Mapping[str, Path],
     cache: Cache,
     log: Path,
-    on_step: Step = lambda _what: None,
+    on_step: Step = silent,
 ) -> Survey:
     """Try a wheel on everything that runs here.
 
@@ -171,12 +170,7 @@ def wheel_tags(wheel: Path) -> frozenset[Tag]:
     Raises:
         UsageError: there is no such file, it has another name, or it is of something else.
     """
-    if not wheel.is_file():
-        raise UsageError(f"there is no wheel {wheel}", remedy="./scripts/build makes some in dist/")
-    try:
-        tags = parse_wheel_filename(wheel.name)[3]
-    except InvalidWheelFilename as error:
-        raise UsageError(str(error)) from error
+    tags = name_of(wheel).tags
     if zipfile.is_zipfile(wheel):
         with zipfile.ZipFile(wheel) as archive:
             if not any(name.startswith(f"{PACKAGE}/") for name in archive.namelist()):

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from builders.errors import UsageError
-from builders.matrix import Row, read_toml
+from builders.tables import Row, read_toml
 from ci.proof.source_state import ask_git
 from ci.publish.hosting import KINDS, NOWHERE, Hosting, check_address, spelled
 

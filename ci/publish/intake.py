@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builders.audit.wheelfile import parse_name
 from builders.errors import PublishError, UsageError
 from builders.matrix import Matrix, Runtime, Target
+from builders.wheelname import parse_own_name
 from ci.proof.conformer import Subject, corpus_of
 from ci.publish.hosting import Hosting
 from ci.publish.manifest import PROJECT, Conform, LambdaRuntime, Smoke, Wheel
@@ -75,7 +75,7 @@ def take_in(path: Path, matrix: Matrix, hosting: Hosting) -> Candidate:
         tensorflow=target.tensorflow.version,
         python=target.runtime.python,
         arch=target.arch,
-        build=parse_name(path.name, matrix).build[0],  # type: ignore[misc]
+        build=parse_own_name(path.name, matrix).build[0],  # type: ignore[misc]
         requires_python=contents.requires_python,
         numpy=contents.numpy,
         glibc=record["audit"]["glibc_floor"],
@@ -103,7 +103,7 @@ def lambda_runtime(runtime: Runtime) -> LambdaRuntime:
 
 
 def _target(file: str, matrix: Matrix) -> Target:
-    name = parse_name(file, matrix)
+    name = parse_own_name(file, matrix)
     faults = [*name.faults, *([] if name.build else ["it has no build number"])]
     if faults or name.target is None:
         raise PublishError(f"{file} is no wheel of this repository: {'; '.join(faults)}")

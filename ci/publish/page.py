@@ -18,9 +18,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 from packaging.version import Version
 
-from builders.docker import PLATFORMS
+from builders.architecture import aws_name, docker_platform
 from builders.matrix import Matrix
-from ci.layers.layer_zip import AWS_ARCH
 from ci.publish.choice import example
 from ci.publish.hosting import INDEX, Hosting
 from ci.publish.intake import NATIVE, lambda_runtime
@@ -158,8 +157,8 @@ def _template() -> Template:
         keep_trailing_newline=True,
     )
     filters: dict[str, Callable[[Any], str]] = {
-        "aws_arch": lambda arch: AWS_ARCH.get(arch, arch),
-        "platform": lambda arch: PLATFORMS.get(arch, f"linux/{arch}"),
+        "aws_arch": aws_name,
+        "platform": docker_platform,
         "place": lambda place: PLACES.get(place, place),
         "megabytes": lambda size: f"{size / 1e6:.2f} MB",
         "percent": lambda share: f"{share:.0%}",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from builders.errors import UsageError
-from builders.matrix import Row, is_version, read_toml
+from builders.tables import Row, is_version, read_toml
 
 EXPECTED_FILE = Path(__file__).with_name("expected.toml")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from builders.errors import UsageError
 from builders.matrix import Matrix, Target
-from ci.proof.smoker import parsed_name
+from builders.wheelname import name_of
 from ci.publish.manifest import read_manifest
 from smoke_lambda.lock import TRAIN_PYTHON
 
@@ -37,11 +37,11 @@ def target_of(wheel: Path, matrix: Matrix) -> Target:
     Raises:
         UsageError: there is no such file, or TensorFlow's environment cannot load it.
     """
-    _, version, _, tags = parsed_name(wheel)
+    name = name_of(wheel)
     runtime, arch = matrix.runtime(TRAIN_PYTHON), platform.machine()
-    if not any(t.interpreter == runtime.tag and t.platform.endswith(arch) for t in tags):
+    if not (name.is_of(runtime) and name.runs_on(arch)):
         raise UsageError(
             f"{wheel.name} is not of Python {TRAIN_PYTHON} for {arch}",
             remedy="choose one that is: the locked TensorFlow is for that Python",
         )
-    return Target(tensorflow=matrix.tensorflow(str(version)), runtime=runtime, arch=arch)
+    return Target(tensorflow=matrix.tensorflow(str(name.version)), runtime=runtime, arch=arch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from smoke_lambda.conform.corpus import Index
+from smoke_lambda.inside.conform.corpus import Index
 from smoke_lambda.ops import OpsTable
 
 

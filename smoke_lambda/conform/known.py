@@ -9,8 +9,8 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from builders.matrix import Row, is_version, read_toml
-from smoke_lambda.conform.corpus import Model
+from builders.tables import Row, is_version, read_toml
+from smoke_lambda.inside.conform.corpus import Model
 
 DATA = Path(__file__).with_name("known.toml")
 

@@ -16,12 +16,13 @@ from typing import Any
 from builders.cache import Cache, key_of, recipe, sha256_of
 from builders.errors import ArchiveError, SmokeError
 from builders.fetch import Fetcher
-from builders.matrix import Row, is_sha256, read_toml
 from builders.process import run
+from builders.tables import Row, is_sha256, read_toml
 from smoke_lambda.lock import TRAIN
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
+SMOKE = HERE.parent
+ROOT = SMOKE.parent
 DATA = HERE / "networks.toml"
 FLAVOURS = ("float32", "float16", "dynamic", "int8")
 FAMILY_OF_KERAS = "keras"
@@ -138,7 +139,7 @@ def corpus_of(networks: Networks, python: Path, cache: Cache, fetcher: Fetcher, 
         log: file that the output of what makes it is appended to.
 
     Returns:
-        A folder as smoke_lambda.conform.corpus reads it.
+        A folder as smoke_lambda.inside.conform.corpus reads it.
 
     Raises:
         FetchError, ChecksumError: a package cannot be had.
@@ -154,7 +155,7 @@ def corpus_of(networks: Networks, python: Path, cache: Cache, fetcher: Fetcher, 
         job = folder / "job.json"
         job.write_text(json.dumps(_job(networks, models, folder / "corpus")))
         run(
-            [python, "-B", "-m", "smoke_lambda.conform.networks_making", job],
+            [python, "-B", "-m", "smoke_lambda.train.networks_making", job],
             log=log,
             failure=SmokeError,
             what="making the corpus of real networks",
@@ -166,12 +167,18 @@ def corpus_of(networks: Networks, python: Path, cache: Cache, fetcher: Fetcher, 
     key = {
         "networks": asdict(networks),
         "requirements": sha256_of(TRAIN.with_suffix(".txt")),
-        "recipe": recipe(*(HERE / f"{name}.py" for name in RECIPE)),
+        "recipe": recipe(*RECIPE),
     }
     return cache.product("conform-networks", key_of(key), make) / "corpus"
 
 
-RECIPE = ("networks", "networks_making", "making", "answers", "conversion", "pattern", "writing")
+RECIPE = (
+    HERE / "networks.py",
+    *(
+        SMOKE / "train" / f"{name}.py"
+        for name in ("networks_making", "making", "answers", "conversion", "pattern", "writing")
+    ),
+)
 """The modules that can change what is in the corpus."""
 
 

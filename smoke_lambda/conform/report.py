@@ -15,7 +15,7 @@ class Failure:
 
     Attributes:
         model: its name; empty: the runtime does not even start.
-        pattern, flavour: see smoke_lambda.conform.corpus.Model.
+        pattern, flavour: see smoke_lambda.inside.conform.corpus.Model.
         what: the kind of failure, such as `crash SIGABRT`, `wrong answer`, `not delegated`.
         detail: where it came, what was expected and what was found.
     """

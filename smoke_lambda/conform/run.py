@@ -9,13 +9,14 @@ from pathlib import Path
 from builders.cache import digest_files, sha256_of
 from builders.errors import ConformError
 from smoke_lambda.conform import delegated
-from smoke_lambda.conform.corpus import Index, Model, read_index
 from smoke_lambda.conform.coverage import coverage
 from smoke_lambda.conform.known import reason_of
 from smoke_lambda.conform.report import ConformReport, Failure
-from smoke_lambda.conform.session import Corpus, Session, Site, Step, failure_of
+from smoke_lambda.conform.session import Corpus, Session, failure_of
 from smoke_lambda.conform.settings import CORPUS, TOLERANCES
+from smoke_lambda.inside.conform.corpus import Index, Model, read_index
 from smoke_lambda.ops import load_ops
+from smoke_lambda.site import Place, Site, Step
 
 
 @cache
@@ -37,21 +38,20 @@ def all_models(folder: Path = CORPUS) -> tuple[Model, ...]:
 
 
 def conform(
-    wheel: Path,
-    corpus: Corpus,
     site: Site,
+    place: Place,
+    corpus: Corpus,
     *,
     tensorflow: str,
     module: str,
-    log: Path,
     on_step: Step,
 ) -> tuple[ConformReport, dict[str, delegated.Nodes]]:
-    """Run models on a wheel that is installed at a site.
+    """Run models on a wheel at its site.
 
     Args:
+        place: of the site; the wheel is installed there.
         tensorflow: the wheel's version, for the operators that it has.
         module: has the `Interpreter`.
-        log: for the report.
         on_step: is told what happens now.
 
     Returns:
@@ -62,16 +62,18 @@ def conform(
         SmokeError, EngineError: nothing can be run there.
     """
     started = time.monotonic()
-    found = Session(corpus=corpus, site=site, module=module, on_step=on_step)
+    found = Session(
+        corpus=corpus, place=place, emulated=site.emulated, module=module, on_step=on_step
+    )
     found.run()
     failures, notes, nodes = _judged(corpus, found, tensorflow)
     ran = [model for model in corpus.models if model.name in found.models]
     covered = coverage(Index(tensorflow, tuple(ran)), load_ops(), tensorflow)
     report = ConformReport(
-        wheel=wheel.name,
-        sha256=sha256_of(wheel),
+        wheel=site.wheel.name,
+        sha256=sha256_of(site.wheel),
         python=found.start.get("python", ""),
-        numpy=found.start.get("numpy", site.numpy),
+        numpy=found.start.get("numpy", place.numpy),
         place=site.name,
         corpus=corpus.digest,
         part=corpus.part,
@@ -88,7 +90,7 @@ def conform(
         failures=tuple(failures),
         notes=tuple(notes),
         seconds=time.monotonic() - started,
-        log=str(log),
+        log=str(site.log),
     )
     return report, nodes
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from smoke_lambda.conform import MARK, delegated
-from smoke_lambda.conform.corpus import Model
+from smoke_lambda.conform import delegated
 from smoke_lambda.conform.report import Failure
 from smoke_lambda.conform.settings import load_settings, load_tolerances
+from smoke_lambda.inside.conform import MARK
+from smoke_lambda.inside.conform.corpus import Model
+from smoke_lambda.inside.probing import named
 from smoke_lambda.limits import Limits
-from smoke_lambda.model import Place
-from smoke_lambda.probing import named
+from smoke_lambda.site import Place, Step
 
-PROBE = "smoke_lambda.conform.probe"
+PROBE = "smoke_lambda.inside.conform.probe"
 
 # https://www.gnu.org/software/libc/manual/html_node/Heap-Consistency-Checking.html
 HEAP_CHECKS = {
@@ -34,26 +35,6 @@ LIMITS = Limits(memory_mb=4096, cpus=2)
 
 # So many models of a process are run again where they fail; more have one cause.
 REPEATED = 5
-
-Step = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Site:
-    """Where a wheel is tried.
-
-    Attributes:
-        name: what identifies it, for the report.
-        arch: of the programs that run there.
-        numpy: the version that is there.
-        emulated: whether the processor is.
-    """
-
-    place: Place
-    name: str
-    arch: str
-    numpy: str
-    emulated: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +59,10 @@ class Corpus:
 
 @dataclass(kw_only=True)
 class Session:
-    """Processes at a site, and what they said.
+    """Processes at a place with a wheel, and what they said.
 
     Attributes:
+        emulated: whether the processor is.
         module: has the `Interpreter`.
         start: what runs there: `python`, `numpy`, `heap_is_checked`.
         models: what was found of each model that ran to its end, by name.
@@ -88,7 +70,8 @@ class Session:
     """
 
     corpus: Corpus
-    site: Site
+    place: Place
+    emulated: bool
     module: str
     on_step: Step
     start: dict[str, Any] = field(default_factory=dict)
@@ -100,7 +83,7 @@ class Session:
         todo = list(self.corpus.models)
         size = load_settings().models_per_process
         shown = [
-            self.site.place.shown(path)
+            self.place.shown(path)
             for path in sorted(self.corpus.folder.iterdir())
             if path.is_file()
         ]
@@ -153,7 +136,7 @@ class Session:
         Returns:
             What ended it, and how many models it has done, that one counted.
         """
-        settings, site = load_settings(), self.site
+        settings = load_settings()
         job = {
             "module": self.module,
             "corpus": folder,
@@ -161,15 +144,15 @@ class Session:
             "tolerances": self.corpus.tolerances,
             "threads": settings.threads,
             # An emulator's own memory grows, too.
-            "memory": None if site.emulated else settings.memory,
+            "memory": None if self.emulated else settings.memory,
         }
-        factor = settings.emulated_factor if site.emulated else 1
+        factor = settings.emulated_factor if self.emulated else 1
         with TemporaryDirectory(prefix="tflite-conform-") as work:
             path = Path(work) / "job.json"
             path.write_text(json.dumps(job))
-            status, output = site.place.look(
+            status, output = self.place.look(
                 PROBE,
-                site.place.shown(path),
+                self.place.shown(path),
                 limits=LIMITS,
                 timeout=settings.seconds_per_model * len(models) * factor,
                 variables=HEAP_CHECKS,

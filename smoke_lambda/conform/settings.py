@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from builders.errors import UsageError
-from builders.matrix import Row, read_toml
-from smoke_lambda.conform.corpus import Model
+from builders.tables import Row, read_toml
+from smoke_lambda.inside.conform.corpus import Model
 
 HERE = Path(__file__).parent
 DATA = HERE / "settings.toml"
@@ -47,7 +47,7 @@ class Settings:
 
     Attributes:
         python: on which the whole corpus runs, where it is among the targets.
-        memory: numbers for smoke_lambda/conform/probe.py.
+        memory: numbers for smoke_lambda/inside/conform/probe.py.
         parts: of how many models one is taken, by the part's name.
     """
 

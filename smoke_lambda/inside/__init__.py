@@ -1,1 +1,1 @@
-"""What runs in a function, or beside a wheel, on any Python of Lambda from 3.8 on."""
+"""What runs beside a wheel or in its function: on any Python from 3.8 on, without our packages."""

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smoke_lambda.conform.corpus import read_arrays
-from smoke_lambda.probe import operators
+from smoke_lambda.inside.conform.corpus import read_arrays
+from smoke_lambda.inside.probe import operators
 
 if TYPE_CHECKING:
     from collections.abc import Callable

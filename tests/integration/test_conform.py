@@ -20,9 +20,9 @@ from builders.matrix import load_matrix
 from ci.proof.smoker import NativeSmoker
 from ci.publish.manifest import read_manifest
 from ci.publish.places import WHEELS
-from smoke_lambda.conform import MARK
 from smoke_lambda.conform.session import LIMITS
 from smoke_lambda.conform.settings import CORPUS
+from smoke_lambda.inside.conform import MARK
 
 pytestmark = pytest.mark.integration
 
@@ -88,16 +88,14 @@ def test_each_published_core_computes_what_tensorflow_does() -> None:
 
 
 def grown(wheel: Path, folder: Path) -> dict[str, Any]:
-    """What smoke_lambda.conform.growing finds of a wheel."""
+    """What smoke_lambda.inside.conform.growing finds of a wheel."""
     cache = Cache(default_root())
     runtime = load_matrix().runtime("3.11")
     smoker = NativeSmoker(cache, Fetcher(cache))
-    numpy = runtime.numpy.on_lambda
-    with smoker.site(wheel, runtime, numpy, log=folder / "log") as site:
-        assert not site.place.install(wheel)
-        module = "smoke_lambda.conform.growing"
+    with smoker.site(wheel, runtime, log=folder / "log") as site, site.installed() as place:
+        module = "smoke_lambda.inside.conform.growing"
         arguments = (str(CORPUS), "dense-sequence-batch-dynamic.float32", "15")
-        status, said = site.place.look(module, *arguments, limits=LIMITS, timeout=120)
+        status, said = place.look(module, *arguments, limits=LIMITS, timeout=120)
     assert status == 0, said
     (line,) = (line for line in said.splitlines() if line.startswith(MARK))
     found: dict[str, Any] = json.loads(line[len(MARK) :])

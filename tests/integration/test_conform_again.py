@@ -35,7 +35,7 @@ def test_the_same_models_and_answers_are_made_again(python: Path) -> None:
     command: list[str | Path] = [
         python,
         "-m",
-        "smoke_lambda.conform.generate",
+        "smoke_lambda.train.generate",
         "--check",
         "--only",
         *SOME,

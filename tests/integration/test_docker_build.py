@@ -19,7 +19,6 @@ from builders.docker import DOCKERFILE
 from builders.engine import pip_secrets
 from builders.fetch import MIRRORS_VARIABLE, debian_mirrors
 from builders.matrix import load_matrix
-from ci.images.builder import builder_python
 from ci.images.standin.make import NAME
 from smoke_lambda.conform.settings import load_settings
 
@@ -114,7 +113,7 @@ def test_docker_build_alone_gives_the_wheel_from_a_small_context(tmp_path: Path)
         command: list[str | Path] = [engine().client, "build", "-f", DOCKERFILE, "--network=host"]
         command += ["--progress=plain", "--build-arg", f"PYTHON={target.runtime.python}"]
         command += ["--build-arg", f"BASE_IMAGE={NAME}:{target.runtime.python}"]
-        command += ["--build-arg", f"BUILDER_IMAGE={NAME}:{builder_python()}"]
+        command += ["--build-arg", f"BUILDER_IMAGE={NAME}:{load_matrix().builder.python}"]
         command += ["--build-arg", f"{MIRRORS_VARIABLE}={' '.join(debian_mirrors())}"]
         for name, path in secrets.items():
             command += ["--secret", f"id={name},src={path}"]

@@ -16,10 +16,11 @@ import sam
 from support import rie, script, wheels_folder
 from uv import find_uv_bin
 
-from builders.audit.wheelfile import UNPACKED_LIMIT, parse_name
+from builders.audit.wheelfile import UNPACKED_LIMIT
 from builders.cache import Cache, default_root
 from builders.interpreters import find_interpreter
 from builders.matrix import Runtime, Target, load_matrix
+from builders.wheelname import parse_own_name
 from ci.layers.layer_content import is_needed, locked_wheel
 from ci.layers.layer_zip import folder_of
 from smoke_lambda import events
@@ -65,7 +66,7 @@ def python_of(runtime: Runtime) -> Path:
 def targets() -> list[Target]:
     """Those of the main job's wheels that run here, the oldest Python first."""
     matrix = load_matrix()
-    found = {parse_name(path.name, matrix).target for path in wheels_folder().glob("*.whl")}
+    found = {parse_own_name(path.name, matrix).target for path in wheels_folder().glob("*.whl")}
     return [t for t in matrix.targets() if t in found and t.arch == platform.machine()]
 
 
@@ -195,9 +196,7 @@ def test_made_again_elsewhere_they_are_the_same_bytes(
         assert Path(layer["path"]).read_bytes() == Path(other["path"]).read_bytes()
 
 
-def test_no_start_compiles_what_is_in_a_layer(
-    layers: list[dict[str, Any]], tmp_path: Path
-) -> None:
+def test_no_start_compiles_what_is_in_a_layer(layers: list[dict[str, Any]], tmp_path: Path) -> None:
     target = load_matrix().target(sam.layer_command(TEMPLATE)[0])
     unpack([Path(layer["path"]) for layer in layers], tmp_path / "opt")
     folder = tmp_path / "opt" / folder_of(target.runtime, multi=False)

@@ -19,10 +19,10 @@ from builders.interpreters import find_interpreter
 from builders.matrix import load_matrix
 from ci.publish.product import read_contents
 from ci.publish.rebuild import compare
+from smoke_lambda.bench import FLOAT32
 from smoke_lambda.docker import lambda_numpys
 from smoke_lambda.events import MODELS
 from smoke_lambda.lock import lock_path
-from smoke_lambda.native import FLOAT32
 
 pytestmark = pytest.mark.integration
 

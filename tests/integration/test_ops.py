@@ -11,9 +11,10 @@ import pytest
 from support import ROOT, script
 
 from builders.interpreters import find_interpreter
-from ci.proof.smoker import wheel_arch, wheel_runtime, wheel_tensorflow
+from builders.wheelname import name_of
+from ci.proof.smoker import wheel_runtime
 from smoke_lambda import events
-from smoke_lambda.flatbuffer import (
+from smoke_lambda.inside.flatbuffer import (
     CODE_BUILTIN,
     CODE_VERSION,
     field_position,
@@ -30,8 +31,8 @@ def wheels() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for wheel in sorted((ROOT / "wheels").glob("*.whl")):
         runs = find_interpreter(wheel_runtime(wheel).python) is not None
-        if wheel_arch(wheel) == platform.machine() and runs:
-            found.setdefault(wheel_tensorflow(wheel), wheel)
+        if name_of(wheel).arch == platform.machine() and runs:
+            found.setdefault(str(name_of(wheel).version), wheel)
     published = {version: found[version] for version in load_ops().tensorflows if version in found}
     if not published:
         pytest.skip("no published wheel is for a Python of this machine: install one with pyenv")

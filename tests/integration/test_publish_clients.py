@@ -36,7 +36,7 @@ from ci.publish.manifest import PROJECT, Manifest, Wheel, read_manifest
 from ci.publish.product import read_contents
 from ci.publish.versions import requirement
 from smoke_lambda import events
-from smoke_lambda.native import FLOAT32
+from smoke_lambda.bench import FLOAT32
 
 pytestmark = pytest.mark.integration
 

@@ -22,9 +22,9 @@ from builders.progress import Reporter
 from ci.images.bases import BaseImages
 from ci.images.standin.make import LABEL as MADE_FROM
 from ci.proof.smoker import DockerSmoker
-from smoke_lambda import container, docker, events
-from smoke_lambda.flatbuffer import CODE_VERSION, field_position, operator_codes
+from smoke_lambda import bench, container, docker, events
 from smoke_lambda.function import PATH, Function
+from smoke_lambda.inside.flatbuffer import CODE_VERSION, field_position, operator_codes
 from smoke_lambda.limits import Limits
 
 pytestmark = pytest.mark.integration
@@ -68,6 +68,12 @@ def smoker(engine: Engine, bases: BaseImages) -> DockerSmoker:
     return DockerSmoker(engine, bases, Cache(default_root()))
 
 
+def smoked(smoker: DockerSmoker, wheel: Path, runtime: Runtime, folder: Path) -> dict[str, Any]:
+    """The report of a smoke test; its log is in the folder."""
+    with smoker.site(wheel, runtime, log=folder / "log") as site:
+        return bench.smoke(site).as_json()
+
+
 @pytest.fixture(scope="module")
 def report(
     smoker: DockerSmoker,
@@ -75,7 +81,7 @@ def report(
     runtime: Runtime,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Any]:
-    return smoker.smoke(wheel, runtime, log=tmp_path_factory.mktemp("smoke") / "log")
+    return smoked(smoker, wheel, runtime, tmp_path_factory.mktemp("smoke"))
 
 
 def leftovers(engine: Engine) -> str:
@@ -111,7 +117,7 @@ def test_a_wheel_that_does_not_install_is_a_failed_check(
 ) -> None:
     broken = tmp_path / wheel.name.replace("-1-cp", "-999-cp")
     broken.write_bytes(b"<!DOCTYPE html> as behind a /blob/ URL")
-    found = smoker.smoke(broken, runtime, log=tmp_path / "log")
+    found = smoked(smoker, broken, runtime, tmp_path)
     assert not found["ok"]
     for run in found["runs"]:
         (check,) = run["checks"]

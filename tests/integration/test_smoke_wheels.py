@@ -22,7 +22,7 @@ from uv import find_uv_bin
 from builders.errors import SmokeError
 from builders.interpreters import find_interpreter
 from builders.matrix import NumPyRange, Runtime, load_matrix
-from smoke_lambda import compat, events, native
+from smoke_lambda import bench, compat, events, native
 from smoke_lambda.function import running
 from smoke_lambda.lock import lock_path
 from smoke_lambda.report import SmokeReport
@@ -67,13 +67,15 @@ def with_numpy(runtime: Runtime, version: str) -> Runtime:
 
 
 def smoke(wheel: Path, runtime: Runtime, folder: Path) -> SmokeReport:
-    return native.smoke(
-        wheel,
-        runtime=runtime,
-        python=interpreter(runtime.python),
-        work=folder / "work",
-        rie=rie(),
-        log=folder / f"{wheel.stem}.log",
+    return bench.smoke(
+        native.site(
+            wheel,
+            runtime,
+            python=interpreter(runtime.python),
+            work=folder / "work",
+            rie=rie,
+            log=folder / f"{wheel.stem}.log",
+        )
     )
 
 

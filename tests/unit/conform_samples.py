@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from smoke_lambda.conform.corpus import Array, Case, CaseNames, Model
-from smoke_lambda.conform.writing import Entry, digest
+from smoke_lambda.inside.conform.corpus import Array, Case, CaseNames, Model
+from smoke_lambda.train.writing import Entry, digest
 
 NAMES = CaseNames(None, ("x",), ("y", "z"))
 

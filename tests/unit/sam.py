@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
+from builders.architecture import aws_name
 from builders.matrix import load_matrix
 from ci.commands import layer
 from ci.layers import layer_plan
-from ci.layers.layer_zip import AWS_ARCH
 
 ROOT = layer.ROOT
 FOLDER = ROOT / "smoke_lambda" / "sam"
@@ -75,7 +75,7 @@ def made(path: Path) -> dict[Path, tuple[str, str]]:
     return {
         options.out / item.name: (
             " ".join(runtime.name for runtime in item.wheels),
-            AWS_ARCH.get(item.arch, item.arch),
+            aws_name(item.arch),
         )
         for item in plans
     }

@@ -25,8 +25,9 @@ from builders.headers import (
     wheel_headers,
 )
 from builders.interpreters import Interpreter
-from builders.matrix import is_sha256, load_matrix
+from builders.matrix import load_matrix
 from builders.sources import Archive
+from builders.tables import is_sha256
 
 MATRIX = load_matrix()
 TARGET = MATRIX.target("tf2.14.1-cp313-x86_64")
@@ -66,7 +67,9 @@ def test_a_lock_that_is_malformed_is_named(tmp_path: Path, monkeypatch: pytest.M
     file = tmp_path / "headers.toml"
     file.write_text('[[wheel]]\nfile = "numpy-1-py3-none-any.whl"\nsha256 = "short"\n')
     monkeypatch.setattr(headers, "LOCK_FILE", file)
-    with pytest.raises(UsageError, match=r"headers\.toml: numpy-1-py3-none-any\.whl: 'sha256'"):
+    with pytest.raises(
+        UsageError, match=r"headers\.toml: wheel numpy-1-py3-none-any\.whl: 'sha256'"
+    ):
         locked_wheel("numpy", TARGET)
 
 

@@ -16,21 +16,13 @@ from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
 from builders.errors import UsageError
-from builders.matrix import (
-    MATRIX_FILE,
-    Matrix,
-    Row,
-    Runtime,
-    Target,
-    is_sha256,
-    is_version,
-    load_matrix,
-    parse_matrix,
-)
+from builders.matrix import MATRIX_FILE, Matrix, Runtime, Target, load_matrix, parse_matrix
+from builders.tables import Row, is_sha256, is_version
 
 SAMPLE: dict[str, Any] = {
     "architectures": ["x86_64", "aarch64"],
     "recommended": "2.14.1",
+    "builder": "3.12",
     "runtime": [
         {
             "python": "3.12",
@@ -100,6 +92,7 @@ def as_data(matrix: Matrix) -> dict[str, Any]:
     return {
         "architectures": list(matrix.architectures),
         "recommended": matrix.recommended.version,
+        "builder": matrix.builder.python,
         "runtime": [runtime_data(runtime) for runtime in matrix.runtimes],
         "tensorflow": [
             {
@@ -180,7 +173,9 @@ def test_a_runtime_is_deprecated_from_its_day_on() -> None:
 
 
 def test_an_upcoming_runtime_is_upcoming_on_any_day() -> None:
-    runtime = parse_matrix(changed(RUNTIME, deprecated=None, upcoming=True)).runtimes[0]
+    data = changed(RUNTIME, deprecated=None, upcoming=True)
+    data["runtime"].append(SAMPLE["runtime"][0] | {"python": "3.11"})
+    runtime = parse_matrix(data | {"builder": "3.11"}).runtimes[0]
     assert runtime.state(datetime.date.max) == "upcoming"
 
 
@@ -239,6 +234,9 @@ MALFORMED = [
     (changed((), tensorflow=[2]), "matrix: 'tensorflow'"),
     (changed((), tensorflow=None), "matrix: 'tensorflow' is missing"),
     (changed((), recommended=None), "matrix: 'recommended' is missing"),
+    (changed((), builder=None), "matrix: 'builder' is missing"),
+    (changed(RUNTIME, deprecated=None, upcoming=True), "matrix: 'builder' names '3.12'"),
+    (changed((), builder="3.7"), "'builder' names '3.7', which is no Python that AWS has"),
     (changed((), recommended="2.15.1"), "names '2.15.1', which has no verified target"),
     (changed(TENSORFLOW, verified=[]), "names '2.14.1', which has no verified target"),
     (changed(TENSORFLOW, version="2.15.0.dev1"), "tensorflow 2.15.0.dev1: 'about' is missing"),

@@ -20,8 +20,9 @@ from builders.cache import Cache
 from builders.errors import ChecksumError, FetchError, UnreachableError, UsageError
 from builders.fetch import Fetcher
 from builders.locking.coherence import with_relations
-from builders.matrix import is_sha256, load_matrix
+from builders.matrix import load_matrix
 from builders.sources import ORIGINS, Archive, Lock, Relation, fetch_sources, load_lock
+from builders.tables import is_sha256
 
 SAMPLE: dict[str, Any] = {
     "name": "ruy",

@@ -32,8 +32,8 @@ from ci.proof.survey import (
     survey,
 )
 from smoke_lambda.compat import CRASHED, OK, REFUSED, Result
+from smoke_lambda.inside.probing import MARK, PROBE
 from smoke_lambda.native import Environment
-from smoke_lambda.probing import MARK, PROBE
 
 MACHINE = platform.machine()
 GOOD = Cell(model="digits", outcome=OK, detail="", xnnpack=1.0)

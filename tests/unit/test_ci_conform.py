@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import platform
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from conform_samples import entry
+from imports import needed_by
 
 from builders.errors import UsageError
 from builders.matrix import Runtime, load_matrix
@@ -17,13 +17,12 @@ from ci.proof.conformer import Subject, numpy_of, parts_of, subject_of
 from ci.proof.prove import AUDITED_BY, BUILDERS, COMPARED_BY, SMOKE, SMOKED_BY
 from ci.proof.show_conform import notes
 from smoke_lambda.conform import delegated, settings
-from smoke_lambda.conform.corpus import Model
 from smoke_lambda.conform.report import Failure, summed_up
 from smoke_lambda.conform.run import all_models
 from smoke_lambda.conform.settings import load_settings, part_of
+from smoke_lambda.inside.conform.corpus import Model
 
 MATRIX = load_matrix()
-ROOT = SMOKE.parent
 OURS = Path("tflite_runtime-2.14.1-1-cp311-cp311-manylinux_2_17_x86_64.whl")
 LITERT = Path("ai_edge_litert-2.3.0-cp311-cp311-manylinux_2_27_x86_64.whl")
 MODELS = [entry(f"pattern{number}.float32").model for number in range(25)]
@@ -160,48 +159,41 @@ def test_a_strangers_wheel_is_a_peer(tmp_path: Path) -> None:
         conform.run([str(wheel)])
 
 
-def imported(module: Path) -> Iterator[Path]:
-    """The modules of smoke_lambda and builders that a module imports."""
-    for node in ast.walk(ast.parse(module.read_text())):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        for name in names:
-            path = ROOT / f"{name.replace('.', '/')}.py"
-            if name.startswith(("smoke_lambda.", "builders.")) and path.is_file():
-                yield path
-
-
-def everything(folder: Path, *begin: str) -> set[Path]:
-    """Modules of a package, and what they import of it."""
-    todo, found = [folder / name for name in begin], set()
-    while todo:
-        path = todo.pop()
-        if path not in found and path.is_relative_to(folder):
-            found.add(path)
-            todo += imported(path)
-    return found
+def is_read(path: Path, given: Sequence[Path]) -> bool:
+    """Whether a key has a file, by itself or in a folder."""
+    return any(path.is_relative_to(each) for each in given)
 
 
 def test_the_key_of_an_audit_has_every_module_that_it_reads() -> None:
     # The command prints what the checks find.
     checks = [path for path in (BUILDERS / "audit").glob("*.py") if path.name != "cli.py"]
-    read = everything(BUILDERS, *(str(path.relative_to(BUILDERS)) for path in checks))
+    read = {path for path in needed_by(*checks) if path.name != "__init__.py"}
     assert BUILDERS / "matrix.py" in read
-    assert all(any(path.is_relative_to(given) for given in AUDITED_BY) for path in read)
+    assert all(is_read(path, AUDITED_BY) for path in read)
+
+
+SMOKE_TEST = [SMOKE / name for name in ("native.py", "docker.py", "app.py")]
+
+
+def read_of_smoke(*begin: Path) -> set[Path]:
+    """The modules of smoke_lambda that some of them need."""
+    return {path for path in needed_by(*begin) if path.is_relative_to(SMOKE)}
 
 
 def test_the_key_of_a_smoke_test_has_every_module_that_it_reads() -> None:
-    read = everything(SMOKE, "native.py", "docker.py", "probe.py", "relay.py", "app.py")
-    assert read <= set(SMOKED_BY)
+    read = read_of_smoke(*SMOKE_TEST, *(SMOKE / "inside").glob("*.py"))
+    assert [path for path in read if not is_read(path, SMOKED_BY)] == []
 
 
 def test_the_key_of_a_comparison_has_every_module_that_it_reads() -> None:
-    read = everything(SMOKE, "conform/run.py", "conform/probe.py")
-    assert read <= {*SMOKED_BY, *COMPARED_BY}
-    assert not any(path.is_relative_to(SMOKE / "conform") for path in SMOKED_BY)
+    read = read_of_smoke(SMOKE / "conform/run.py", *(SMOKE / "inside").rglob("*.py"))
+    assert [path for path in read if not is_read(path, (*SMOKED_BY, *COMPARED_BY))] == []
+
+
+def test_a_proof_does_not_read_what_makes_models() -> None:
+    for key in (SMOKED_BY, COMPARED_BY):
+        assert not is_read(SMOKE / "train/making.py", key)
+    assert not is_read(SMOKE / "conform/run.py", SMOKED_BY)
 
 
 def test_the_corpus_and_what_is_expected_of_it_are_there() -> None:

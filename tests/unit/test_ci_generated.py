@@ -22,6 +22,7 @@ from ci.pages.generated import (
     bake_name,
     generated,
     runtimes_page,
+    with_builder,
     with_recommended,
 )
 from ci.pages.house import FOLDERS, PACKAGES, house_map
@@ -120,3 +121,12 @@ def test_a_folder_without_words_is_named(tmp_path: Path) -> None:
         UsageError, match="no words for builders/unknown/; add them to ci/pages/house"
     ):
         house_map(tmp_path)
+
+
+def test_the_builder_is_the_matrixs() -> None:
+    matrix = load_matrix()
+    other = dataclasses.replace(matrix, builder=matrix.runtimes[0])
+    text = DOCKERFILE.read_text()
+    changed = with_builder(text, other)
+    assert f"ARG BUILDER_IMAGE=public.ecr.aws/lambda/python:{other.builder.python}\n" in changed
+    assert with_builder(changed, matrix) == text

@@ -10,7 +10,7 @@ import pytest
 from builders.errors import SmokeError, UsageError
 from ci.commands import ops
 from ci.pages.ops_page import operators_page
-from ci.proof.smoker import NativeSmoker
+from ci.proof import ops as proof
 from smoke_lambda.ops import EMPTY, Ops, load_ops
 
 CODES = {"ADD": 0, "MUL": 18, "CALL": 31}
@@ -24,9 +24,7 @@ class Wheels:
         self.folder = folder
         self.data, self.page = folder / "ops.toml", folder / "OPERATORS.md"
         self.answers: dict[Path, tuple[Mapping[str, int], Ops]] = {}
-        monkeypatch.setattr(
-            NativeSmoker, "ops", lambda _smoker, wheel, _runtime, log: self._answer(wheel, log)
-        )
+        monkeypatch.setattr(proof, "operators_of", self._answer)
 
     def wheel(self, version: str, found: Ops, python: str = "cp312") -> str:
         name = f"tflite_runtime-{version}-1-{python}-{python}-manylinux_2_17_x86_64.whl"
@@ -38,7 +36,9 @@ class Wheels:
     def run(self, *arguments: str) -> int:
         return ops.run(arguments, self.data, self.page)
 
-    def _answer(self, wheel: Path, log: Path) -> tuple[Mapping[str, int], Ops]:
+    def _answer(
+        self, wheel: Path, _smoker: object, _runtime: object, log: Path
+    ) -> tuple[Mapping[str, int], Ops]:
         assert log.name.startswith("ops-cp3")
         return self.answers[wheel]
 

@@ -39,9 +39,8 @@ def wanted(runner: str) -> Wanted:
 
 def chosen(runner: str, tmp_path: Path) -> tuple[object, object, str]:
     text = io.StringIO()
-    made = choose(
-        wanted(runner), MATRIX, Cache(tmp_path), Reporter(Console(file=text, width=200)), tmp_path
-    )
+    reporter = Reporter(Console(file=text, width=200))
+    made = choose(wanted(runner), MATRIX, [TARGET], Cache(tmp_path), reporter, tmp_path)
     return (*made, text.getvalue())
 
 
@@ -52,41 +51,55 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     return fake
 
 
+@dataclass
+class Images:
+    """Which images can be had from AWS, and which stand-ins are there; more can be made."""
+
+    registry: bool = True
+    made: frozenset[str] = frozenset()
+
+
 @pytest.fixture
-def registry(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Whether AWS's images can be had; the stand-ins always can."""
-    answers = [True]
+def images(monkeypatch: pytest.MonkeyPatch) -> Images:
+    answers = Images()
 
-    def get(self: BaseImages, runtime: Runtime, _arch: str) -> str:
-        if answers[0]:
-            return f"aws:{runtime.python}"
-        if self.stand_ins:
+    def here(self: BaseImages, runtime: Runtime, arch: str) -> str | None:
+        if self.stand_ins and runtime.python in answers.made:
             return f"standin:{runtime.python}"
-        raise EngineError("AWS's images cannot be pulled", remedy="name another")
+        return self._got.get((runtime.python, arch))
 
+    def get(self: BaseImages, runtime: Runtime, arch: str) -> str:
+        if found := here(self, runtime, arch):
+            return found
+        if not answers.registry and not self.stand_ins:
+            raise EngineError("AWS's images cannot be pulled", remedy="name another")
+        name = "aws" if answers.registry else "standin"
+        return self._got.setdefault((runtime.python, arch), f"{name}:{runtime.python}")
+
+    monkeypatch.setattr(BaseImages, "here", here)
     monkeypatch.setattr(BaseImages, "get", get)
     return answers
 
 
+@pytest.mark.usefixtures("images")
 def test_docker_is_taken_where_an_engine_and_the_images_can_be_had(
-    engine: FakeEngine, registry: list[bool], tmp_path: Path
+    engine: FakeEngine, tmp_path: Path
 ) -> None:
     runner, smoker, said = chosen("auto", tmp_path)
     assert isinstance(runner, DockerRunner)
     assert isinstance(smoker, DockerSmoker)
-    assert registry == [True]
-    assert said == f"runner: docker (engine {engine.version}, aws:3.13)\n"
-    images = runner.images(TARGET.runtime, TARGET.arch)
-    assert (images.base, images.base_id) == ("aws:3.12", "id of aws:3.12")
-    assert images.builder == "aws:3.13"
+    assert said == f"runner: docker (engine {engine.version}; aws:3.13)\n"
+    found = runner.images(TARGET.runtime, TARGET.arch)
+    assert (found.base, found.base_id) == ("aws:3.12", "id of aws:3.12")
+    assert found.builder == "aws:3.13"
     assert (runner.origin, runner.offline) == ("debian", False)
 
 
 @pytest.mark.usefixtures("engine")
 def test_without_the_images_it_is_native_unless_docker_was_asked_for(
-    registry: list[bool], tmp_path: Path
+    images: Images, tmp_path: Path
 ) -> None:
-    registry[0] = False
+    images.registry = False
     runner, smoker, said = chosen("auto", tmp_path)
     assert isinstance(runner, NativeRunner)
     assert isinstance(smoker, NativeSmoker)
@@ -116,3 +129,18 @@ def test_native_asks_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert isinstance(runner, NativeRunner)
     assert asked == []
     assert said == "runner: native (it was asked for)\n"
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize(
+    ("made", "kind"),
+    [({"3.12", "3.13"}, DockerRunner), ({"3.13"}, NativeRunner), (set(), NativeRunner)],
+    ids=["all", "one is missing", "none"],
+)
+def test_stand_ins_that_are_there_are_taken_if_they_are_all_that_is_needed(
+    images: Images, tmp_path: Path, made: set[str], kind: type
+) -> None:
+    images.registry, images.made = False, frozenset(made)
+    runner, _, said = chosen("auto", tmp_path)
+    assert isinstance(runner, kind)
+    assert ("standin:3.13, standin:3.12" in said) == (kind is DockerRunner)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -70,15 +71,30 @@ class Bases:
     pulled: set[str]
     made: set[str]
 
-    def __init__(self, *_: object, named: str, stand_ins: bool, offline: bool) -> None:
-        self.named, self.stand_ins, self.offline = named, stand_ins, offline
+    def __init__(
+        self, engine: Engine, *_: object, named: str, stand_ins: bool, offline: bool
+    ) -> None:
+        self.engine, self.named, self.stand_ins, self.offline = engine, named, stand_ins, offline
+        self.got: set[str] = set()
 
-    def get(self, runtime: Runtime, _arch: str) -> str:
+    def here(self, runtime: Runtime, arch: str) -> str | None:
         if self.named:
             return self.named
-        if runtime.python in self.pulled and not self.offline:
+        if self.stand_ins and runtime.python in self.made:
+            return f"standin:{runtime.python}"
+        return self.get(runtime, arch) if runtime.python in self.got else None
+
+    def can_have(self, runtime: Runtime, arch: str) -> bool:
+        return bool(self.here(runtime, arch)) or runtime.python in self.pulled
+
+    def get(self, runtime: Runtime, _arch: str) -> str:
+        assert not self.offline
+        self.got.add(runtime.python)
+        if self.named:
+            return self.named
+        if runtime.python in self.pulled:
             return f"aws:{runtime.python}"
-        if self.stand_ins and (runtime.python in self.made or not self.offline):
+        if self.stand_ins:
             return f"standin:{runtime.python}"
         raise EngineError("no base image")
 
@@ -109,7 +125,8 @@ def choose(tmp_path: Path) -> Choose:
     def chosen(runner: str, base: str = "") -> tuple[object, str]:
         console = Console(width=200, record=True, file=(tmp_path / "out").open("w"))
         targets = [(runtime, "x86_64") for runtime in RUNTIMES]
-        found = runners.choose_smoker(runner, base, targets, Cache(tmp_path), Reporter(console))
+        wanted = runners.Wanted(runner=runner, base=base)
+        found = runners.choose_smoker(wanted, targets, Cache(tmp_path), Reporter(console))
         return found, console.export_text()
 
     return chosen
@@ -154,7 +171,13 @@ def test_by_default_awss_images_are_pulled(choose: Choose, monkeypatch: pytest.M
     monkeypatch.setattr(Bases, "pulled", {"3.11", "3.12"})
     found, said = choose("auto")
     assert isinstance(found, DockerSmoker)
-    assert "aws:3.11, aws:3.12" in said
+    assert "; aws:3.11)" in said
+
+    # One of them cannot be had: that is no choice.
+    monkeypatch.setattr(Bases, "pulled", {"3.11"})
+    found, said = choose("auto")
+    assert isinstance(found, NativeSmoker)
+    assert "there is no base image of Python 3.12" in said
 
 
 @pytest.mark.usefixtures("engine")
@@ -171,36 +194,42 @@ def test_a_base_that_was_named(choose: Choose) -> None:
     assert "; my/base)" in said
 
 
-class Smoker:
-    """Gives the report that it was made with, and keeps what it was asked."""
-
+class Report:
     def __init__(self, found: dict[str, Any]) -> None:
         self.found = found
-        self.asked: list[tuple[object, ...]] = []
 
-    def smoke(self, *arguments: object, log: Path, on_step: Callable[[str], None]) -> object:
-        on_step("a step")
-        self.asked.append((*arguments, log.name))
+    def as_json(self) -> dict[str, Any]:
         return self.found
-
-    def try_model(self, *arguments: object, log: Path, on_step: Callable[[str], None]) -> object:
-        return self.smoke(*arguments, log=log, on_step=on_step)
 
 
 def run(
     monkeypatch: pytest.MonkeyPatch, found: dict[str, Any], *arguments: str | Path
-) -> tuple[int, Smoker]:
-    smoker = Smoker(found)
-    monkeypatch.setattr(smoke, "choose_smoker", lambda *_arguments: smoker)
-    return smoke.main([str(argument) for argument in arguments]), smoker
+) -> tuple[int, list[tuple[object, ...]]]:
+    """Run the command; gives its exit code, and what wheels were tried with."""
+    asked: list[tuple[object, ...]] = []
+
+    class Smoker:
+        def site(self, wheel: Path, _runtime: Runtime, *, log: Path) -> Any:  # noqa: ANN401
+            assert log.name.startswith("smoke-by-hand")
+            return nullcontext(wheel)
+
+    def tried(*given: object, on_step: Callable[[str], None]) -> Report:
+        on_step("a step")
+        asked.append(given)
+        return Report(found)
+
+    monkeypatch.setattr(smoke, "choose_smoker", lambda *_arguments: Smoker())
+    monkeypatch.setattr(smoke, "smoke", tried)
+    monkeypatch.setattr(smoke, "try_model", tried)
+    return smoke.main([str(argument) for argument in arguments]), asked
 
 
 def test_a_wheel_that_passes(
     wheel: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status, smoker = run(monkeypatch, report(RUN), "--json", wheel)
+    status, asked = run(monkeypatch, report(RUN), "--json", wheel)
     assert status == 0
-    assert smoker.asked[0][0] == wheel
+    assert asked == [(wheel,)]
     assert json.loads(capsys.readouterr().out)[0]["wheel"] == WHEEL
 
 
@@ -215,9 +244,9 @@ def test_a_wheel_that_fails(
 def test_a_model(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"model": "m", "wheel": WHEEL, "numpy": "2.0", "place": "p", "log": "l", "ok": False}
     found |= {"missing": [{"text": "CONV_2D version 99"}], "error": "load: no"}
-    status, smoker = run(monkeypatch, found, "--model", MODEL, wheel)
+    status, asked = run(monkeypatch, found, "--model", MODEL, wheel)
     assert status == 10
-    assert smoker.asked[0][:3] == (MODEL, None, wheel)
+    assert asked == [(wheel, MODEL, None)]
 
 
 @pytest.mark.parametrize(
@@ -237,9 +266,9 @@ def test_wrong_usage_is_one_line(
     words: str,
 ) -> None:
     given = [str(wheel) if argument == "WHEEL" else argument for argument in arguments]
-    status, smoker = run(monkeypatch, report(RUN), *given)
+    status, asked = run(monkeypatch, report(RUN), *given)
     assert status == 2
-    assert smoker.asked == []
+    assert asked == []
     err = capsys.readouterr().err
     assert words in err
     assert err.count("\n") == 1

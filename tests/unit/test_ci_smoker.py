@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,7 +11,7 @@ from builders.cache import Cache
 from builders.errors import SmokeError
 from builders.matrix import Runtime, load_matrix
 from ci.proof import smoker as module
-from ci.proof.smoker import DockerSmoker, wheel_arch
+from ci.proof.smoker import DockerSmoker
 from smoke_lambda import docker
 
 CP311 = load_matrix().runtime("3.11")
@@ -39,29 +38,15 @@ class FakeBases:
         return f"base:{runtime.python}-{arch}"
 
 
-@dataclass
-class Report:
-    told: dict[str, Any]
-
-    def as_json(self) -> dict[str, Any]:
-        return self.told
-
-
 @pytest.fixture
 def smoker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DockerSmoker:
     monkeypatch.setattr(module, "emulates", lambda _arch: False)
-    monkeypatch.setattr(docker, "smoke", lambda _wheel, **options: Report(options))
+    monkeypatch.setattr(docker, "reap", lambda _engine: None)
     return DockerSmoker(FakeEngine(), FakeBases(), Cache(tmp_path))  # type: ignore[arg-type]
 
 
-def wheel(arch: str) -> Path:
-    return Path(WHEEL.format(arch))
-
-
-@pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
-def test_a_wheels_name_says_what_it_runs_on(arch: str) -> None:
-    assert wheel_arch(wheel(arch)) == arch
-    assert wheel_arch(Path("tflite_runtime-2.14.1-cp311-cp311-win_amd64.whl")) is None
+def wheel(arch: str, folder: Path = Path()) -> Path:
+    return folder / WHEEL.format(arch)
 
 
 def test_without_an_emulator_only_the_machines_own_wheels_run(
@@ -69,8 +54,10 @@ def test_without_an_emulator_only_the_machines_own_wheels_run(
 ) -> None:
     assert smoker.can_run(CP311, "x86_64")
     assert not smoker.can_run(CP311, "aarch64")
-    with pytest.raises(SmokeError, match=r"cannot run tflite_.*aarch64\.whl; .*qemu-user-static"):
-        smoker.smoke(wheel("aarch64"), CP311, log=tmp_path / "log")
+    site = smoker.site(wheel("aarch64"), CP311, log=tmp_path / "log")
+    match = r"cannot run tflite_.*aarch64\.whl; .*qemu-user-static"
+    with pytest.raises(SmokeError, match=match), site:
+        raise AssertionError
 
 
 @pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
@@ -79,6 +66,9 @@ def test_a_wheel_runs_in_the_image_of_its_architecture(
 ) -> None:
     monkeypatch.setattr(module, "emulates", lambda arch: arch == "aarch64")
     assert smoker.can_run(CP311, arch)
-    told = smoker.smoke(wheel(arch), CP311, log=tmp_path / "log")
-    assert (told["arch"], told["base"]) == (arch, f"base:3.11-{arch}")
+    path = wheel(arch, tmp_path)
+    path.touch()
+    with smoker.site(path, CP311, log=tmp_path / "log") as site:
+        assert (site.arch, site.name) == (arch, f"docker base:3.11-{arch}")
+        assert site.emulated == (arch == "aarch64")
     assert smoker.place(CP311, arch) == f"docker base:3.11-{arch} id of base:3.11-{arch}"

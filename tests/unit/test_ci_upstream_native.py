@@ -15,8 +15,9 @@ from test_builders_toolchain import fake_toolchain
 
 from builders.core import Core
 from builders.errors import CompileError, UsageError
-from builders.matrix import load_matrix, read_toml
+from builders.matrix import load_matrix
 from builders.sources import ORIGINS, load_lock
+from builders.tables import read_toml
 from ci.commands import upstream_tests as whole
 from ci.upstream_tests.expected import FAILED, LEFT_OUT, PASSED, SKIPPED
 from ci.upstream_tests.native import core_tests

@@ -6,13 +6,14 @@ import zipfile
 
 import pytest
 
-from builders.matrix import read_toml
-from smoke_lambda.conform.corpus import load, read_index
+from builders.tables import read_toml
 from smoke_lambda.conform.coverage import coverage
-from smoke_lambda.conform.generate import CORPUS, HERE, least
-from smoke_lambda.conform.patterns import FAMILIES
-from smoke_lambda.conform.writing import index_text
+from smoke_lambda.conform.settings import CORPUS, TOLERANCES
+from smoke_lambda.inside.conform.corpus import load, read_index
 from smoke_lambda.ops import load_ops
+from smoke_lambda.train.generate import least
+from smoke_lambda.train.patterns import FAMILIES
+from smoke_lambda.train.writing import index_text
 
 INDEX = read_index(CORPUS)
 MOST_BYTES = 6_000_000
@@ -36,7 +37,7 @@ def test_every_operator_is_known_of_the_version_that_converted_it() -> None:
 
 
 def test_every_tolerance_has_a_row_with_its_reason() -> None:
-    rows = read_toml(HERE / "tolerance.toml")
+    rows = read_toml(TOLERANCES)
     assert {model.tolerance for model in INDEX.models} <= rows.keys()
     for row in rows.values():
         assert row.keys() == {"absolute", "relative", "steps", "reason"}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from conform_samples import texts
 
-from smoke_lambda.conform.comparing import NOT_FINITE, WRONG, difference
-from smoke_lambda.conform.corpus import Array
+from smoke_lambda.inside.conform.comparing import NOT_FINITE, WRONG, difference
+from smoke_lambda.inside.conform.corpus import Array
 
 TOLERANCE = {"absolute": 0.01, "relative": 0.1, "steps": 1}
 INF, NAN = float("inf"), float("nan")

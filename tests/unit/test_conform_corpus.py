@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from conform_samples import entry, texts
 
-from smoke_lambda.conform.corpus import Array, CorpusError, load, read_arrays, read_index
-from smoke_lambda.conform.writing import differences, npz, write_corpus, write_family
+from smoke_lambda.inside.conform.corpus import Array, CorpusError, load, read_arrays, read_index
+from smoke_lambda.train.writing import differences, npz, write_corpus, write_family
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from conform_samples import entry
 
-from smoke_lambda.conform.corpus import Index
 from smoke_lambda.conform.coverage import coverage
+from smoke_lambda.inside.conform.corpus import Index
 from smoke_lambda.ops import parsed
 
 CODES = {"ADD": 0, "RELU": 19, "WHILE": 119}

@@ -9,7 +9,7 @@ import pytest
 
 from builders.errors import ArchiveError, UsageError
 from builders.fetch import Fetcher
-from builders.matrix import read_toml
+from builders.tables import read_toml
 from smoke_lambda.conform.networks import FLAVOURS, HERE, RECIPE, load_networks, member_of
 from smoke_lambda.conform.settings import OWN_TOLERANCES_FILE, load_tolerances
 
@@ -36,7 +36,7 @@ def test_flavours_and_their_tolerances_are_known() -> None:
 
 
 def test_what_makes_the_corpus_is_part_of_its_key() -> None:
-    assert all((HERE / f"{name}.py").is_file() for name in RECIPE)
+    assert all(path.is_file() for path in RECIPE)
 
 
 @pytest.mark.parametrize(

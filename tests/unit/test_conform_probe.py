@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from conform_samples import NAMES, entry, texts
 
-from smoke_lambda.conform import MARK, probe
-from smoke_lambda.conform.corpus import Array, Case
-from smoke_lambda.conform.writing import Entry, write_corpus
+from smoke_lambda.inside.conform import MARK, probe
+from smoke_lambda.inside.conform.corpus import Array, Case
+from smoke_lambda.train.writing import Entry, write_corpus
 
 JOB = {
     "threads": [1, 2],

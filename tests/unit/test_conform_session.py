@@ -9,13 +9,17 @@ from typing import Any
 
 import pytest
 from conform_samples import entry
+from smoke_samples import Nowhere, site_of
 
-from smoke_lambda.conform import MARK, session
-from smoke_lambda.conform.corpus import Index
+from smoke_lambda.conform import session
 from smoke_lambda.conform.run import conform
-from smoke_lambda.conform.session import HEAP_CHECKS, Corpus, Session, Site
-from smoke_lambda.conform.writing import write_corpus
+from smoke_lambda.conform.session import HEAP_CHECKS, Corpus, Session
+from smoke_lambda.inside.conform import MARK
+from smoke_lambda.inside.conform.corpus import Index
+from smoke_lambda.inside.probing import NO_VARIABLES
 from smoke_lambda.limits import Limits
+from smoke_lambda.site import silent
+from smoke_lambda.train.writing import write_corpus
 
 ENTRIES = [entry(f"m{number}.float32") for number in range(5)]
 MODELS = Index("2.14.1", tuple(e.model for e in ENTRIES)).models
@@ -25,17 +29,12 @@ FINE: dict[str, Any] = {"failures": [], "delegated": [1, 2], "grown_bytes": 0, "
 Act = Callable[[str, list[str]], str]
 
 
-class Here:
+class Here(Nowhere):
     """A place whose probe is a function: it gets a model and those before it in its process."""
-
-    is_limited = False
 
     def __init__(self, act: Act) -> None:
         self.act = act
         self.jobs: list[dict[str, Any]] = []
-
-    def install(self, wheel: Path) -> str:
-        raise AssertionError(wheel)
 
     def shown(self, file: Path) -> str:
         return str(file)
@@ -44,11 +43,11 @@ class Here:
         self,
         module: str,
         *arguments: str,
-        limits: Limits | None,
-        timeout: float,
-        variables: Mapping[str, str] = {},
+        limits: Limits | None = None,
+        timeout: float = 0,
+        variables: Mapping[str, str] = NO_VARIABLES,
     ) -> tuple[int | None, str]:
-        assert (module, limits) == ("smoke_lambda.conform.probe", session.LIMITS)
+        assert (module, limits) == ("smoke_lambda.inside.conform.probe", session.LIMITS)
         assert timeout >= 20
         assert variables == HEAP_CHECKS
         job = json.loads(Path(arguments[0]).read_text())
@@ -82,8 +81,9 @@ def ran(tmp_path: Path, act: Act, emulated: bool = False) -> tuple[Session, Here
         digest="d" * 64,
         tolerances={"float32": {"absolute": 0.1}},
     )
-    site = Site(place=here, name="native x", arch="x86_64", numpy="2.0.0", emulated=emulated)
-    made = Session(corpus=corpus, site=site, module="x.interpreter", on_step=lambda _what: None)
+    made = Session(
+        corpus=corpus, place=here, emulated=emulated, module="x.interpreter", on_step=silent
+    )
     made.run()
     return made, here
 
@@ -178,13 +178,12 @@ def test_the_report(tmp_path: Path) -> None:
     )
     here = Here(lambda name, _before: "double free" if name == "m4.float32" else "")
     report, nodes = conform(
-        wheel,
+        site_of(tmp_path, lambda _numpy: here),
+        here,
         corpus,
-        Site(place=here, name="native x", arch="x86_64", numpy="2.0.0"),
         tensorflow="2.14.1",
         module="x",
-        log=tmp_path / "log",
-        on_step=lambda _what: None,
+        on_step=silent,
     )
     assert not report.ok
     assert (report.models, report.asked, report.versions) == (5, 5, 2)

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from smoke_samples import Nowhere, site_of
 
-from builders.matrix import load_matrix
-from smoke_lambda import bench, events, measure, probing
+from smoke_lambda import bench, events, measure
 from smoke_lambda.bench import FLOAT32, INT8, Bench
+from smoke_lambda.inside import probing
 from smoke_lambda.limits import Limits
 from smoke_lambda.report import SmokeRun
 
-RUNTIME = load_matrix().runtime("3.12")
 TAKEN = {FLOAT32: [["CONV_2D", True]], INT8: [["CONV_2D", True], ["SOFTMAX", False]]}
 
 
@@ -61,7 +61,7 @@ class Dead(Perfect):
         raise ConnectionResetError("gone")
 
 
-class Place:
+class Place(Nowhere):
     """A place that is as it is told to be."""
 
     def __init__(
@@ -73,7 +73,7 @@ class Place:
         **found: Any,  # noqa: ANN401 - what a probe finds
     ) -> None:
         self.fault, self.probe_fault, self.kind = install, probe, function
-        self.found = {"numpy": "2.0", "operators": TAKEN, "import_ms": 1.0, **found}
+        self.found = {"numpy": self.numpy, "operators": TAKEN, "import_ms": 1.0, **found}
         self.functions: list[Perfect] = []
         self.variables: list[Mapping[str, str]] = []
 
@@ -95,7 +95,7 @@ class Place:
 
 def run(place: Place) -> SmokeRun:
     steps: list[str] = []
-    return Bench(numpy="2.0", place=place, on_step=steps.append).run(Path("a.whl"))
+    return Bench(place=place, on_step=steps.append).run(Path("a.whl"))
 
 
 def failed(found: SmokeRun) -> list[str]:
@@ -157,27 +157,17 @@ def test_what_a_look_from_inside_finds(place: Place, name: str, words: str) -> N
 
 
 def test_a_wheel_is_run_with_each_numpy(tmp_path: Path) -> None:
-    wheel = tmp_path / "t-1-cp312-cp312-manylinux_2_17_x86_64.whl"
-    wheel.touch()
     asked = []
 
-    @contextmanager
-    def at(numpy: str) -> Iterator[Place]:
+    def at(numpy: str) -> Place:
         asked.append(numpy)
-        yield Place(numpy=numpy)
+        place = Place(numpy=numpy)
+        place.numpy = numpy
+        return place
 
-    report = bench.smoke(
-        wheel,
-        runtime=RUNTIME,
-        place="docker base",
-        arch="x86_64",
-        numpys=("1.26", "2.0"),
-        at=at,
-        log=tmp_path / "logs" / "log",
-        on_step=lambda _step: None,
-    )
+    report = bench.smoke(site_of(tmp_path, at, numpys=("1.26", "2.0")))
     assert report.ok
-    assert report.place == "docker base"
+    assert (report.place, report.log) == ("docker base", str(tmp_path / "logs" / "log"))
     assert asked == ["1.26", "2.0"]
     assert [run.numpy for run in report.runs] == asked
 

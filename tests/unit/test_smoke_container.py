@@ -17,7 +17,8 @@ import pytest
 from builders.engine import Engine
 from builders.errors import EngineError
 from builders.matrix import Runtime, load_matrix
-from smoke_lambda import container, docker, events, relay
+from smoke_lambda import container, docker, events
+from smoke_lambda.inside import relay
 from smoke_lambda.limits import CPU_FILES, Limits, list_processors
 from smoke_lambda.lock import FUNCTION_PACKAGES, lock_path, packages_of
 
@@ -183,6 +184,7 @@ def image(
         engine=as_engine(engine),
         base="base:3.12",
         name="smoke:1",
+        numpy=RUNTIME.numpy.on_lambda,
         arch=arch,
         requirements=lock_path(RUNTIME, RUNTIME.numpy.on_lambda),
         measured=measured,

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
+from smoke_samples import RUNTIME, Nowhere, site_of
 
 from builders.errors import SmokeError, UsageError
-from builders.matrix import load_matrix
 from ci.proof.show import show_model
 from smoke_lambda import events, model
-from smoke_lambda.flatbuffer import (
+from smoke_lambda.inside.flatbuffer import (
     CODE_VERSION,
     NotAModelError,
     OperatorCode,
@@ -25,12 +24,11 @@ from smoke_lambda.flatbuffer import (
     model_of,
     operator_codes,
 )
+from smoke_lambda.inside.probing import NO_VARIABLES
 from smoke_lambda.limits import Limits
 from smoke_lambda.ops import OpsTable, load_ops, parsed
-from smoke_lambda.probing import NO_VARIABLES
 from smoke_lambda.reasons import EXPLAIN, Reason
 
-RUNTIME = load_matrix().runtime("3.12")
 INT8 = events.MODELS / "digits-int8.tflite"
 WHEEL = Path("tflite_runtime-2.5.0-cp312-cp312-manylinux_2_17_x86_64.whl")
 CONV_2D, SOFTMAX = 3, 25  # BuiltinOperator of schema.fbs
@@ -186,7 +184,7 @@ def test_the_memory_to_choose(least: int, resident_mb: int, size: int) -> None:
     assert model.advised(least, resident_mb << 20) == size
 
 
-class Place:
+class Place(Nowhere):
     """Where a probe finds the same each time, given some memory."""
 
     def __init__(
@@ -210,8 +208,8 @@ class Place:
         self,
         module: str,
         *arguments: str,
-        limits: Limits | None,
-        timeout: float,
+        limits: Limits | None = None,
+        timeout: float = 0,
         variables: Mapping[str, str] = NO_VARIABLES,
     ) -> tuple[int | None, str]:
         assert limits is not None
@@ -225,25 +223,11 @@ class Place:
 
 
 def try_model(place: Place, folder: Path, sample: Path | None = None) -> model.ModelReport:
-    wheel = folder / "t-1-cp312-cp312-manylinux_2_17_x86_64.whl"
-    wheel.touch()
-
-    @contextmanager
-    def at(numpy: str) -> Iterator[Place]:
+    def at(numpy: str) -> Place:
         assert numpy == RUNTIME.numpy.on_lambda
-        yield place
+        return place
 
-    return model.try_model(
-        INT8,
-        sample,
-        wheel=wheel,
-        runtime=RUNTIME,
-        place="here",
-        arch="x86_64",
-        at=at,
-        log=folder / "log",
-        on_step=lambda _step: None,
-    )
+    return model.try_model(site_of(folder, at), INT8, sample)
 
 
 def shown(report: model.ModelReport) -> str:

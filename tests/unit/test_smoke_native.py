@@ -12,8 +12,11 @@ import pytest
 
 from builders.errors import ArchiveError, ChecksumError, SmokeError, UsageError
 from builders.matrix import load_matrix
-from smoke_lambda import compat, native, probe, rie, train
+from smoke_lambda import compat, native, rie
+from smoke_lambda.inside import probe
 from smoke_lambda.report import Check, SmokeReport, SmokeRun
+from smoke_lambda.site import Site
+from smoke_lambda.train import digits
 
 GOOD = Check(name="class", ok=True)
 BAD = Check(name="scores", ok=False, detail="expected 1, found 2")
@@ -58,32 +61,35 @@ def test_a_report_as_json() -> None:
     [
         ("t-1-cp312-cp312-manylinux_2_17_s390x.whl", "for another machine"),
         ("t-1-cp39-cp39-manylinux_2_17_x86_64.whl", "not for Python 3.12"),
-        ("nonsense.whl", "nonsense"),
     ],
 )
-def test_what_cannot_be_smoked_here(
+def test_what_has_no_site_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, words: str
 ) -> None:
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     wheel = tmp_path / name
     wheel.touch()
     with pytest.raises(SmokeError, match=words):
-        smoke(wheel, tmp_path)
+        site(wheel, tmp_path)
 
 
-def test_no_such_wheel(tmp_path: Path) -> None:
-    with pytest.raises(SmokeError, match="there is no wheel"):
-        smoke(tmp_path / "t-1-cp312-cp312-any.whl", tmp_path)
+def test_what_is_no_wheel(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no wheel"):
+        site(tmp_path / "t-1-cp312-cp312-any.whl", tmp_path)
+    wheel = tmp_path / "nonsense.whl"
+    wheel.touch()
+    with pytest.raises(UsageError, match="nonsense"):
+        site(wheel, tmp_path)
 
 
-def smoke(wheel: Path, folder: Path) -> SmokeReport:
-    return native.smoke(
+def site(wheel: Path, folder: Path) -> Site:
+    return native.site(
         wheel,
-        runtime=load_matrix().runtime("3.12"),
+        load_matrix().runtime("3.12"),
         python=folder / "python",
         work=folder,
-        rie=folder / "rie",
         log=folder / "log",
+        rie=lambda: folder / "rie",
     )
 
 
@@ -231,11 +237,11 @@ def test_a_tree_without_models(tmp_path: Path) -> None:
 
 def test_training_tells_what_differs(tmp_path: Path) -> None:
     files = {"models/a": b"1", "images/b": b"2"}
-    train.write(files, tmp_path)
-    assert train.differences(files, tmp_path) == []
+    digits.write(files, tmp_path)
+    assert digits.differences(files, tmp_path) == []
     (tmp_path / "models/a").write_bytes(b"11")
     (tmp_path / "images/b").unlink()
-    assert train.differences(files, tmp_path) == [
+    assert digits.differences(files, tmp_path) == [
         "models/a: differs (2 bytes, now 1)",
         "images/b: missing",
     ]

@@ -1,8 +1,4 @@
-"""What runs beside a wheel runs on Python 3.8: found by reading it, since a newer Python tests it.
-
-The probes run beside every wheel (smoke_lambda/probe.py, smoke_lambda/conform/probe.py) with what
-they import of this project.
-"""
+"""What runs on every Lambda Python can run on 3.8: found by reading it, on a newer one."""
 
 from __future__ import annotations
 
@@ -11,40 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from imports import ROOT
 
-HOUSE = Path(__file__).parents[2]
-PROBES = (
-    "smoke_lambda.probe",
-    "smoke_lambda.compat_probe",
-    "smoke_lambda.conform.probe",
-    "smoke_lambda.conform.growing",
-)
+SMOKE = ROOT / "smoke_lambda"
+FILES = [SMOKE / "__init__.py", SMOKE / "app.py", *sorted((SMOKE / "inside").rglob("*.py"))]
+
 # PEP 585 came with Python 3.9.
 GENERIC_SINCE_39 = ("collections", "collections.abc")
 BUILTIN = {"dict", "frozenset", "list", "set", "tuple", "type"}
-
-
-def file_of(module: str) -> Path | None:
-    base = HOUSE.joinpath(*module.split("."))
-    return next((f for f in (base.with_suffix(".py"), base / "__init__.py") if f.is_file()), None)
-
-
-def files(modules: tuple[str, ...]) -> set[Path]:
-    """The modules' files, and those of what they import of this project."""
-    todo, found = list(modules), set()
-    while todo:
-        module = todo.pop()
-        file = file_of(module)
-        if file is None or file in found:
-            continue
-        found.add(file)
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                todo += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Import):
-                todo += [alias.name for alias in node.names]
-        todo.append(module.rpartition(".")[0])
-    return found
 
 
 def evaluated(node: ast.AST) -> Iterator[ast.AST]:
@@ -75,7 +45,7 @@ def generic(tree: ast.Module) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("file", sorted(files(PROBES)), ids=lambda f: str(f.relative_to(HOUSE)))
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(SMOKE)))
 def test_python_3_8_can_run_it(file: Path) -> None:
     tree = ast.parse(file.read_text(), feature_version=(3, 8))
     assert generic(tree) == []
@@ -91,8 +61,3 @@ def test_the_reading_sees_what_python_3_8_refuses() -> None:
     )
     assert generic(ast.parse(refused)) == ["line 2: Callable[[str], None]"]
     assert generic(ast.parse(allowed)) == []
-
-
-def test_the_probes_bring_what_they_import() -> None:
-    found = {str(file.relative_to(HOUSE)) for file in files(PROBES)}
-    assert {"smoke_lambda/conform/corpus.py", "smoke_lambda/probing.py"} <= found

@@ -13,7 +13,7 @@ import pytest
 
 from builders.errors import SmokeError, UsageError
 from builders.matrix import load_matrix
-from smoke_lambda.flatbuffer import operator_codes
+from smoke_lambda.inside.flatbuffer import operator_codes
 from smoke_lambda.ops import DATA, EMPTY, found_by_probe, load_ops, shown
 
 HEAD = "[codes]\nADD = 0\nMUL = 18\n"
@@ -110,8 +110,8 @@ def probe(monkeypatch: pytest.MonkeyPatch) -> Probe:
         monkeypatch.setattr(runtime, "Interpreter", load, raising=False)
         monkeypatch.setitem(sys.modules, "tflite_runtime", ModuleType("tflite_runtime"))
         monkeypatch.setitem(sys.modules, "tflite_runtime.interpreter", runtime)
-        monkeypatch.delitem(sys.modules, "smoke_lambda.ops_probe", raising=False)
-        return importlib.import_module("smoke_lambda.ops_probe")
+        monkeypatch.delitem(sys.modules, "smoke_lambda.inside.ops_probe", raising=False)
+        return importlib.import_module("smoke_lambda.inside.ops_probe")
 
     return imported
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from builders.errors import UsageError
-from builders.matrix import Row, is_version, read_toml
+from builders.tables import Row, is_version, read_toml
 from ci.upstream_tests.expected import LEFT_OUT, Version, read_expectation
 
 TESTS_FILE = Path(__file__).with_name("tests.toml")
