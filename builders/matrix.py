@@ -83,6 +83,7 @@ class TensorFlow:
         sha256: of upstream's source archive; empty where only a lock has the sources.
         absl: all targets of abseil that it refers to; empty where that is not known.
         size_limit: the most bytes that a wheel may have.
+        publish: whether verified wheels are published.
     """
 
     version: str
@@ -94,6 +95,7 @@ class TensorFlow:
     size_limit: int
     build: int
     verified: frozenset[str]
+    publish: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,13 +268,13 @@ def _numpy(row: Row) -> NumPyRange:
 
 
 def _recommended(version: str, tensorflows: tuple[TensorFlow, ...]) -> TensorFlow:
-    verified = {row.version: row for row in tensorflows if row.verified}
-    if version not in verified:
+    published = {row.version: row for row in tensorflows if row.verified and row.publish}
+    if version not in published:
         raise UsageError(
-            f"matrix: 'recommended' names {version!r}, which has no verified target",
-            remedy=f"choose one of {', '.join(verified) or 'those that you verify first'}",
+            f"matrix: 'recommended' names {version!r}, which has no verified target to publish",
+            remedy=f"choose one of {', '.join(published) or 'those that you verify first'}",
         )
-    return verified[version]
+    return published[version]
 
 
 def _builder(python: str, runtimes: tuple[Runtime, ...]) -> Runtime:
@@ -303,6 +305,7 @@ def _tensorflow(row: Row, tags: set[str]) -> TensorFlow:
         size_limit=row.take("size_limit", int, lambda n: n >= 1),
         build=row.take("build", int, lambda n: n >= 1),
         verified=frozenset(verified),
+        publish=row.take("publish", bool, default=True),
     )
     row.done()
     return tensorflow

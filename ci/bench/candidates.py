@@ -52,9 +52,10 @@ class Candidate:
 
 def name_of(wheel: Path, subject: Subject) -> str:
     """A wheel's name for people: `2.14.1 build 2`, `ai-edge-litert 2.3.0`."""
-    if is_peer(subject, wheel):
-        return f"{subject.project} {subject.version}"
-    return f"{subject.version} build {parse_name(wheel.name).build[0]}"
+    match parse_name(wheel.name).build:
+        case (number, _) if subject.project == OWN:
+            return f"{subject.version} build {number}"
+    return f"{subject.project} {subject.version}"
 
 
 def is_peer(subject: Subject, wheel: Path) -> bool:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from builders.errors import UsageError
-from builders.matrix import Row, is_sha256, is_version, read_toml
+from builders.tables import Row, is_sha256, is_version, read_toml
 
 DATA = Path(__file__).with_name("bench.toml")
 ALL = "all"

@@ -41,7 +41,12 @@ def plan(
     def core(target: Target) -> tuple[str, str] | tuple[None, None]:
         return locked.get((target.tensorflow.version, target.arch), (None, None))
 
-    new = {target.identifier for target in targets if _published(target) not in there}
+    new = {
+        target.identifier
+        for target in targets
+        if target.tensorflow.publish and _published(target) not in there
+    }
+    tried = {(version, tag, arch) for version, _, tag, arch in there}
     cores = {
         (target.tensorflow.version, target.arch): {
             "name": f"tf{target.tensorflow.version}-{target.arch}",
@@ -80,6 +85,10 @@ def plan(
         # Those that upstream's C++ tests run against.
         "native": [core for core in cores.values() if core["arch"] == ARCH],
         "wheels": wheels,
+        # Those of which there is a wheel, of any build: the nightly job tries it.
+        "published": [
+            wheel for wheel in wheels if (wheel["tensorflow"], wheel["tag"], wheel["arch"]) in tried
+        ],
     }
 
 

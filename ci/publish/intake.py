@@ -55,6 +55,11 @@ def take_in(path: Path, matrix: Matrix, hosting: Hosting) -> Candidate:
             f"{path}: {error.strerror}", remedy="./scripts/build makes wheels in dist/"
         ) from error
     target = _target(path.name, matrix)
+    if not target.tensorflow.publish:
+        raise PublishError(
+            f"{path.name} is of a TensorFlow that is verified and not published",
+            remedy="builders/matrix.toml says why, by `publish`",
+        )
     record = _read_record(path)
     sha256 = hashlib.sha256(data).hexdigest()
     try:

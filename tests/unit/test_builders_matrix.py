@@ -110,6 +110,7 @@ def as_data(matrix: Matrix) -> dict[str, Any]:
                     for runtime in matrix.runtimes
                     if f"{runtime.tag}-{arch}" in row.verified
                 ],
+                **({} if row.publish else {"publish": False}),
             }
             for row in matrix.tensorflows
         ],

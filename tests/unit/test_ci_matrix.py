@@ -193,6 +193,25 @@ def test_a_published_wheel_is_built_again_and_not_published_again(tmp_path: Path
     assert plan([again], RULES.runners, {}, "push", there)["publish"]
 
 
+def test_what_is_verified_as_evidence_is_built_and_not_published() -> None:
+    first = VERIFIED[0]
+    evidence = dataclasses.replace(
+        first, tensorflow=dataclasses.replace(first.tensorflow, publish=False)
+    )
+    found = plan([evidence], RULES.runners, {}, "push", set())
+    assert names(found) == NAMES[:1]
+    assert not found["publish"]
+    assert found["wheels"][0]["artifact"].startswith("wheel-again-")
+    assert [core["name"] for core in found["native"]] == [found["cores"][0]["name"]]
+
+
+def test_the_nightly_job_tries_what_is_published_of_any_build() -> None:
+    first = VERIFIED[0]
+    there = {(first.tensorflow.version, 1, first.runtime.tag, first.arch)}
+    found = plan(VERIFIED, RULES.runners, {}, "schedule", there)
+    assert [wheel["target"] for wheel in found["published"]] == NAMES[:1]
+
+
 def test_the_outputs_of_a_step_are_lines_that_are_json() -> None:
     lines = github_output(plan(VERIFIED, RULES.runners, {}, "push", set())).splitlines()
     values = dict(line.split("=", 1) for line in lines)

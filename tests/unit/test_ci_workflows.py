@@ -8,6 +8,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from builders.matrix import load_matrix
 from ci.commands import gate
 from ci.commands.matrix import ROOT
 from ci.jobs.gate import failures
-from ci.jobs.plan import github_output, plan
+from ci.jobs.plan import github_output, plan, published
 from ci.jobs.rules import load_rules
 
 FOLDER = ROOT / ".github" / "workflows"
@@ -175,7 +176,8 @@ def ancestors_conditions(jobs: dict[str, Job], name: str) -> set[str]:
 
 def a_plan() -> dict[str, Any]:
     matrix = load_matrix()
-    return plan(list(matrix.targets()), load_rules(matrix).runners, {}, "push", set())
+    there = published(Path(__file__).parents[2] / "wheels")
+    return plan(list(matrix.targets()), load_rules(matrix).runners, {}, "push", there)
 
 
 def matrix_keys(job: Job) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 import zipfile
@@ -164,6 +165,13 @@ def test_a_wheel_that_was_not_proven_is_refused(
 ) -> None:
     with pytest.raises(PublishError, match=message):
         taken(tmp_path, changes)
+
+
+def test_a_version_that_is_only_verified_is_refused(tmp_path: Path) -> None:
+    versions = [dataclasses.replace(row, publish=False) for row in MATRIX.tensorflows]
+    matrix = dataclasses.replace(MATRIX, tensorflows=tuple(versions))
+    with pytest.raises(PublishError, match="verified and not published"):
+        take_in(write_wheel(tmp_path, CP312), matrix, HOSTING)
 
 
 def test_a_wheel_without_a_record_is_refused(tmp_path: Path) -> None:
