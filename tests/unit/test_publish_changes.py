@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from publish_samples import MATRIX
 from test_publish_manifest import WHEEL
@@ -130,6 +130,7 @@ steps = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(steps)
 def test_whatever_is_done_nothing_published_changes_or_is_forgotten(
     done: list[tuple[str, int, str, str]],
