@@ -7,6 +7,17 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+# A line of a report; what is longer was made by a stranger.
+LONGEST = 1_000
+
+
+def printable(text: str, most: int = LONGEST) -> str:
+    """Text of a stranger for a terminal: without escape sequences, and not too long."""
+    shown = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: most + 1]
+    )
+    return shown if len(shown) <= most else f"{shown[:most]}…"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
@@ -26,7 +37,7 @@ class Check:
     def of(cls, name: str, faults: Iterable[str], found: str) -> Check:
         """A check that fails when there is a fault, and else says what was found."""
         listed = list(faults)
-        return cls(name=name, ok=not listed, detail="; ".join(listed) or found)
+        return cls(name=name, ok=not listed, detail=printable("; ".join(listed) or found))
 
 
 @dataclass(frozen=True, kw_only=True)
