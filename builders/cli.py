@@ -10,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from builders.errors import DiskFullError, UserError
+from builders.errors import DiskFullError, UsageError, UserError, printable
 
 INTERRUPTED = 130
+# What the system says of a path that a user names: no fault of ours.
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 
 EXIT_CODES = """\
 exit codes: 0 done, 2 unknown target or wrong usage, 3 a source cannot be had,
@@ -40,9 +42,12 @@ def guarded(body: Callable[[], int]) -> int:
     except UserError as error:
         return fail(error)
     except OSError as error:
+        where = f" at {error.filename}" if error.filename else ""
+        if error.errno in REFUSED and error.filename:
+            what = f"{printable(str(error.filename))}: {error.strerror}"
+            return fail(UsageError(what, remedy="name a path that you may use"))
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        where = f" at {error.filename}" if error.filename else ""
         return fail(
             DiskFullError(f"no space left{where}", remedy="free some and run the same command")
         )

@@ -14,11 +14,10 @@ from rich.table import Table
 from builders.audit import AuditReport, audit
 from builders.audit.modules_check import FILE, accepted, known_modules, text_of
 from builders.audit.packaging_checks import Wheel
-from builders.audit.report import printable
 from builders.audit.wheelfile import parse_name, read_archive
 from builders.audit.zip_layout import DamagedWheelError
 from builders.cli import guarded, wheels_parser
-from builders.errors import AuditError, UsageError
+from builders.errors import AuditError, UsageError, printable
 from builders.matrix import Matrix, load_matrix
 
 DESCRIPTION = """\

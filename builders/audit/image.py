@@ -178,7 +178,7 @@ class Image:
             raise DamagedElfError("no dynamic segment")
         # By its address, as the loader does: the offset of the header is not what it uses.
         table = self.at(segment.address, min(segment.size // 16, MOST_TAGS) * 16)
-        found = []
+        found: list[tuple[str, int]] = []
         for number, value in struct.iter_unpack("<QQ", table):
             if number == 0:
                 return found

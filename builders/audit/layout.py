@@ -155,14 +155,14 @@ def _section_faults(image: Image) -> Iterator[str]:
     dynamic = image.segment(DYNAMIC)
     named = {section.name: section for section in image.sections}
     for name, (start, length) in TABLES.items():
-        section = named.get(name)
-        found = (section.address, section.size) if section and section.size else (0, 0)
+        table = named.get(name)
+        found = (table.address, table.size) if table and table.size else (0, 0)
         address = image.tag(start) or 0
         size = (image.tag(length) or 0) if length else found[1]
         if found != ((address, size) if size else (0, 0)):
             yield f"the section {name} is not the table of {start}"
-    section = named.get(".dynamic")
-    if dynamic and (section is None or section.address != dynamic.address):
+    shown = named.get(".dynamic")
+    if dynamic and (shown is None or shown.address != dynamic.address):
         yield "the section .dynamic is not the dynamic segment"
 
 

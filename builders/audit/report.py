@@ -7,16 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-# A line of a report; what is longer was made by a stranger.
-LONGEST = 1_000
-
-
-def printable(text: str, most: int = LONGEST) -> str:
-    """Text of a stranger for a terminal: without escape sequences, and not too long."""
-    shown = "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: most + 1]
-    )
-    return shown if len(shown) <= most else f"{shown[:most]}…"
+from builders.errors import printable
 
 
 @dataclass(frozen=True, kw_only=True)

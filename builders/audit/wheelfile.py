@@ -17,9 +17,8 @@ from packaging.tags import Tag
 from packaging.utils import BuildTag, InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
-from builders.audit.report import printable
 from builders.audit.zip_layout import DamagedWheelError, check_end, content_of, gap_faults
-from builders.errors import UsageError
+from builders.errors import UsageError, printable
 from builders.matrix import Matrix, Runtime, Target, TensorFlow
 
 MODULE = "_pywrap_tensorflow_interpreter_wrapper"

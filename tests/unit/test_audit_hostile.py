@@ -16,9 +16,9 @@ from test_audit_samples import PAGE, Elf, WheelSample, record_of
 from builders.audit import AuditReport, audit, modules_check
 from builders.audit.cli import main
 from builders.audit.elf import DamagedElfError, read_elf
-from builders.audit.report import printable
 from builders.audit.wheelfile import read_archive
 from builders.audit.zip_layout import DamagedWheelError
+from builders.errors import printable
 from builders.matrix import load_matrix
 
 MATRIX = load_matrix()
