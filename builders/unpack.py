@@ -28,6 +28,7 @@ MOST_EXPANSION = 100
 UNPACKED_FLOOR = 64_000_000
 # Headers of other kinds than files hold a name, or some; tarfile reads them into memory.
 MOST_HEADER_BYTES = 1_000_000
+MOST_READS_BEYOND_END = 100
 # The system refuses a path: too long a name, too many links, bytes that are no name.
 NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EILSEQ)
 
@@ -104,6 +105,8 @@ def _unpack_tar(raw: IO[bytes], output: _Output) -> None:
     with tarfile.open(fileobj=raw, mode="r|*", tarinfo=_Header) as tar:
         for member in tar:
             output.count(member.size)
+            if member.issparse():
+                raise UnsafeMemberError(f"{member.name!r} is a file with holes")
             for place in output.places(member.name):
                 if member.isreg():
                     place.write(cast(IO[bytes], tar.extractfile(member)), member.mode)
@@ -240,6 +243,9 @@ class _Header(tarfile.TarInfo):
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         header = super().frombuf(buf, encoding, errors)
+        # Its size is that of the file, not of what is to be skipped in the archive.
+        if header.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError("a file with holes")
         names = header.type in NAMES
         if names and not 0 <= header.size <= MOST_HEADER_BYTES:
             raise tarfile.ReadError(f"a header of {header.size:,} bytes")
@@ -256,13 +262,20 @@ class _Header(tarfile.TarInfo):
 
 
 class _Counted:
-    """A file that reports how far it has been read."""
+    """A file that reports how far it has been read, and ends a reader that does not end.
+
+    tarfile skips as many bytes as a header announces, whether the archive has them or not.
+    """
 
     def __init__(self, file: IO[bytes], report: Callable[[int], None]) -> None:
         self._file = file
         self._report = report
+        self._read_beyond_end = 0
 
     def read(self, size: int = -1) -> bytes:
         data = self._file.read(size)
+        self._read_beyond_end = 0 if data else self._read_beyond_end + 1
+        if self._read_beyond_end > MOST_READS_BEYOND_END:
+            raise EOFError("it ends before what it announces")
         self._report(self._file.tell())
         return data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -56,7 +57,9 @@ def _longest_list(value: object) -> int:
     return 0
 
 
-def _against_schema(text: str, version: SchemaVersion) -> tuple[str, list[str]]:
+# It takes seconds, and a fuzzer asks of the same document again and again.
+@functools.lru_cache(maxsize=4)
+def _against_schema(text: str, version: SchemaVersion) -> tuple[str, tuple[str, ...]]:
     # Its import takes five seconds (the grammar of IRIs), and every command imports this module.
     from cyclonedx.validation.json import JsonStrictValidator
 
@@ -64,8 +67,8 @@ def _against_schema(text: str, version: SchemaVersion) -> tuple[str, list[str]]:
         wrong = JsonStrictValidator(version).validate_str(text)
     except MissingOptionalDependencyException:
         # The extra `json-validation` is a choice of the environment's lock.
-        return "schema not checked", []
-    return "schema valid", [f"against the schema: {wrong}".splitlines()[0]] if wrong else []
+        return "schema not checked", ()
+    return "schema valid", (f"against the schema: {wrong}".splitlines()[0],) if wrong else ()
 
 
 def _faults(bom: dict[str, Any], components: dict[str, Any], wheel: Wheel) -> Iterator[str]:

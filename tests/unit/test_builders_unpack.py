@@ -383,6 +383,20 @@ def test_a_bomb_is_refused_by_its_headers(
     assert [p for p in out.rglob("*") if p.is_file()] == []
 
 
+@pytest.mark.parametrize("size", [1 << 33, 1 << 62])
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.GNUTYPE_SPARSE, b"V"])
+def test_a_size_that_the_archive_does_not_have(
+    tmp_path: Path, out: Path, size: int, kind: bytes
+) -> None:
+    # tarfile would skip 2^62 bytes, 10,240 at a time.
+    header = tarfile.TarInfo("other/f")
+    header.size, header.type = size, kind
+    archive = tmp_path / "a.tar"
+    archive.write_bytes(header.tobuf(tarfile.GNU_FORMAT) + bytes(2048))
+    with pytest.raises(ArchiveError):
+        unpack(archive, {"top": out})
+
+
 def test_a_bomb_of_empty_files_is_refused(
     tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
