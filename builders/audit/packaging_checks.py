@@ -143,6 +143,8 @@ def _field_faults(data: bytes) -> Iterator[str]:
         yield f"METADATA has {len(fields)} fields > {FIELDS_LIMIT}"
     if long := [field for field, value in fields if len(str(value)) > VALUE_LIMIT]:
         yield f"a value longer than {VALUE_LIMIT} characters: {some(sorted(set(long)))}"
+    if odd := [field for field, value in fields if not str(value).isprintable()]:
+        yield f"a value that is no line of text: {some(sorted(set(odd)))}"
     if wrong := misspelt(field for field, _ in fields):
         yield some(wrong)
 

@@ -15,7 +15,7 @@ import shutil
 import tarfile
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from ci.fuzz.worker import Worker
 SECONDS = 30.0
 MEMORY = 1 << 30
 TOP = "top"
-COMPRESSORS = {
+COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "": lambda data: data,
     ".gz": lambda data: gzip.compress(data, 1),
     ".bz2": lambda data: bz2.compress(data, 1),

@@ -281,6 +281,14 @@ def test_a_requirement_that_no_parser_survives(tmp_path: Path) -> None:
     assert "metadata" in inspect(sample.write(tmp_path)).failed
 
 
+@pytest.mark.parametrize("value", ["\x1b]0;x\x07", "two\n lines", "\x9b31m"])
+def test_a_field_that_changes_a_terminal(tmp_path: Path, value: str) -> None:
+    sample = WheelSample()
+    sample.replace("METADATA", "License-File:", f"Keywords: {value}\nLicense-File:")
+    report = inspect(sample.write(tmp_path))
+    assert report.check("metadata").detail == "a value that is no line of text: Keywords"
+
+
 def test_a_check_that_ends_in_an_error_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

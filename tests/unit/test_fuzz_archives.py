@@ -16,6 +16,7 @@ from test_audit_samples import WheelSample
 
 from builders.audit import PACKAGE, AuditReport
 from builders.errors import ArchiveError, UsageError
+from builders.unpack import UNPACKED_FLOOR
 from ci.fuzz import audit, unpack
 from ci.fuzz.edits import edited, edits
 from ci.fuzz.worker import ROOT, Worker
@@ -93,7 +94,7 @@ def escape(_archive: Path, _folders: Mapping[str, Path]) -> None:
 
 def flood(_archive: Path, folders: Mapping[str, Path]) -> None:
     with (folders["top"] / "file").open("wb") as file:
-        file.truncate(unpack.UNPACKED_FLOOR + 1)
+        file.truncate(UNPACKED_FLOOR + 1)
 
 
 @pytest.mark.parametrize(
