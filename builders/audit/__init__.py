@@ -75,7 +75,7 @@ def audit(wheel: Path, matrix: Matrix) -> AuditReport:
     name = parse_name(wheel.name, matrix)
     elf = None
     try:
-        archive = read_archive(wheel)
+        archive = read_archive(wheel, with_faults=True)
     except DamagedWheelError as error:
         checks = [Check.of("archive", [str(error)], "")]
     else:

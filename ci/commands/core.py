@@ -56,7 +56,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     if options.verb == "unpack":
         with reporter.showing(), reporter.step(f"unpack {options.file.name}"):
             core = unpack_core(options.file, known, cache, options.digest)
-        print(f"{core.path.name}  {known[core.path.name]}")
+        print(f"{core.path.name}  {known[core.path.name]}  digest {digest_of(core)}")
         return 0
     tensorflow = matrix.tensorflow(options.tensorflow)
     arch = architecture(matrix, options.arch)

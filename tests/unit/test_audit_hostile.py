@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import resource
 import struct
 import zipfile
@@ -169,7 +170,7 @@ def test_a_dynamic_segment_without_an_end() -> None:
         (lambda d: d + b"trailing", "at its end"),
         (lambda d: b"#!/bin/sh\n" + d, "its end lies"),
         (lambda d: d[:-2] + b"\4\0evil", "at its end"),
-        (lambda d: d[:-14] + b"\xff\xff\xff\xff" + d[-10:], "has 65,535 members, more than 1,000"),
+        (lambda d: d[:-14] + b"\xff\xff\xff\xff" + d[-10:], "has 65,535 members, more than 10,000"),
         (
             lambda d: d[:-14] + b"\x01\0\x01\0" + d[-10:],
             "the directory has 14 members, its end says 1",
@@ -183,6 +184,8 @@ def test_what_two_readers_of_a_zip_see_differently(
 ) -> None:
     report = with_bytes(tmp_path, change)
     assert "archive" in report.failed
+    with pytest.raises(DamagedWheelError, match=re.escape(says)):
+        read_archive(tmp_path / WheelSample().name)
     assert says in report.check("archive").detail
 
 
@@ -281,7 +284,7 @@ def test_a_requirement_that_no_parser_survives(tmp_path: Path) -> None:
     assert "metadata" in inspect(sample.write(tmp_path)).failed
 
 
-@pytest.mark.parametrize("value", ["\x1b]0;x\x07", "two\n lines", "\x9b31m"])
+@pytest.mark.parametrize("value", ["\x1b]0;x\x07", "two\n lines"])
 def test_a_field_that_changes_a_terminal(tmp_path: Path, value: str) -> None:
     sample = WheelSample()
     sample.replace("METADATA", "License-File:", f"Keywords: {value}\nLicense-File:")
