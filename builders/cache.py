@@ -186,7 +186,12 @@ class Cache:
         product, seal = self.path(kind, key), self.root / "seals" / f"{kind}-{key}"
         found = digest_below(product, leave_out=SEALED[kind])
         if not seal.is_file():
-            write_atomically(seal, found.encode())
+            try:
+                write_atomically(seal, found.encode())
+            except OSError as error:
+                # A cache that is only read has cores to link with all the same.
+                if error.errno not in NOT_WRITABLE:
+                    raise
         elif (expected := seal.read_text()) != found:
             raise ChecksumError(
                 f"the {kind} {key} in the cache is not as it was made: "
