@@ -7,6 +7,7 @@ and two builds at once make each product once.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import functools
 import hashlib
@@ -20,10 +21,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from builders.errors import UsageError
+from builders.errors import ChecksumError, UsageError
 
 CACHE_VARIABLE = "TFLITE_WHEELS_CACHE"
 _KEY_LENGTH = 16
+NOT_WRITABLE = frozenset((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR))
+
+# Products that are compiled for minutes and linked for months, with the file that is no part of
+# their digest: a core's record follows the lock, and is written anew with it.
+SEALED = {"core": "core.json"}
 
 # XNNPACK's hands paths on between CMake and a shell as they are; a space is fine.
 UNQUOTED = frozenset("'\"`$;\\\n")
@@ -71,6 +77,22 @@ def digest_files(*paths: Path) -> str:
     return digest.hexdigest()
 
 
+def digest_below(folder: Path, *, leave_out: str = "") -> str:
+    """A digest of all files below a folder, by relative name and bytes, and of its links.
+
+    Args:
+        leave_out: a file that is no part of it.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            digest.update(f"{name}\0-> {path.readlink()}\n".encode())
+        elif path.is_file() and name != leave_out:
+            digest.update(f"{name}\0{sha256_of(path)}\n".encode())
+    return digest.hexdigest()
+
+
 @functools.cache
 def recipe(*paths: Path) -> str:
     """The digest of files that are part of this program, as of the first call.
@@ -104,6 +126,7 @@ class Cache:
     root: Path
     on_wait: Callable[[str], None] = lambda _what: None
     _held: list[int] = field(default_factory=list)
+    _checked: set[tuple[str, str]] = field(default_factory=set)
 
     @property
     def downloads(self) -> Path:
@@ -133,6 +156,9 @@ class Cache:
         Args:
             make: fills the empty folder that it is given; whatever it raises
                 leaves nothing behind.
+
+        Raises:
+            ChecksumError: it is there, and a file of it is not as it was made.
         """
         final = self.path(kind, key)
         if not final.is_dir():
@@ -149,14 +175,45 @@ class Cache:
                         shutil.rmtree(temporary, ignore_errors=True)
                         raise
                     temporary.rename(final)
+        if kind in SEALED:
+            self._check_seal(kind, key)
         return final
+
+    def _check_seal(self, kind: str, key: str) -> None:
+        """Compare a product with the digest of its files, which the first use of it writes."""
+        if (kind, key) in self._checked:
+            return
+        product, seal = self.path(kind, key), self.root / "seals" / f"{kind}-{key}"
+        found = digest_below(product, leave_out=SEALED[kind])
+        if not seal.is_file():
+            try:
+                write_atomically(seal, found.encode())
+            except OSError as error:
+                # A cache that is only read has cores to link with all the same.
+                if error.errno not in NOT_WRITABLE:
+                    raise
+        elif (expected := seal.read_text()) != found:
+            raise ChecksumError(
+                f"the {kind} {key} in the cache is not as it was made: "
+                f"expected the digest {expected[:16]}…, found {found[:16]}…",
+                remedy=f"delete {product} and {seal}, and run again",
+            )
+        self._checked.add((kind, key))
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
         """Hold the lock of that name; waits for another process that does."""
         path = self.root / "locks" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            if error.errno not in NOT_WRITABLE:
+                raise
+            raise UsageError(
+                f"the cache {self.root} cannot be written: {error.strerror}",
+                remedy=f"set {CACHE_VARIABLE} to a folder that you may write",
+            ) from error
         try:
             told = False
             while True:

@@ -19,7 +19,7 @@ from typing import Protocol
 from rich.console import Console
 
 from builders.cache import Cache, default_root
-from builders.errors import DiskFullError, UserError
+from builders.errors import DiskFullError, UsageError, UserError, printable
 from builders.fetch import Fetcher
 from builders.matrix import Matrix, load_matrix
 from builders.progress import Reporter
@@ -27,6 +27,8 @@ from builders.progress import Reporter
 # As a shell says of a program that a signal ended: 128, and the number of SIGINT or SIGPIPE.
 INTERRUPTED = 130
 UNREAD = 141
+# What the system says of a path that a user names: no fault of ours.
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 
 KEPT_LOGS = 10
 OWN_LOGS = re.compile(r"\d{8}T\d{6}-\d+")
@@ -131,9 +133,12 @@ def guarded(body: Callable[[], int]) -> int:
         _write_nowhere()
         return UNREAD
     except OSError as error:
+        where = f" at {error.filename}" if error.filename else ""
+        if error.errno in REFUSED and error.filename:
+            what = f"{printable(str(error.filename))}: {error.strerror}"
+            return fail(UsageError(what, remedy="name a path that you may use"))
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        where = f" at {error.filename}" if error.filename else ""
         return fail(
             DiskFullError(f"no space left{where}", remedy="free some and run the same command")
         )

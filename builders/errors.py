@@ -5,6 +5,17 @@ Functions raise them; only a command's `main` catches them (see builders.cli).
 
 from __future__ import annotations
 
+# A line of text; what is longer was made by a stranger.
+LONGEST = 1_000
+
+
+def printable(text: str, most: int = LONGEST) -> str:
+    """Text of a stranger for a terminal: one line, without escape sequences, not too long."""
+    shown = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: most + 1]
+    )
+    return shown if len(shown) <= most else f"{shown[:most]}…"
+
 
 class UserError(Exception):
     """What happened, in one line, and what to do about it.

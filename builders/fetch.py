@@ -1,19 +1,21 @@
 """Fetch files that are known by their SHA-256, from the web, a Debian mirror or PyPI.
 
 A download goes to a partial file that the next attempt resumes; it gets its name
-only when its checksum is right.
+only when its checksum is right. What a server sends is bounded before that: in bytes, by the
+size that the lock gives, and in time, by a lowest speed.
 """
 
 from __future__ import annotations
 
 import functools
+import http.client
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,7 +24,7 @@ import requests
 import urllib3
 
 from builders.cache import Cache, sha256_of, write_atomically
-from builders.errors import ChecksumError, FetchError, UnreachableError
+from builders.errors import ChecksumError, FetchError, UnreachableError, UsageError, printable
 from builders.wheelname import parse_name
 
 MIRRORS_VARIABLE = "TFLITE_DEBIAN_MIRRORS"
@@ -35,6 +37,13 @@ ATTEMPTS = 4
 UNREACHABLE_ATTEMPTS = 2  # a host that did not answer these is not asked again
 BACK_OFF_SECONDS = 0.5
 CHUNK = 1 << 20
+MOST_BYTES = 2_000_000_000
+"""Of a file whose size no lock gives; the largest source has 941 MB."""
+LOWEST_SPEED = 1_000.0
+"""Bytes per second, on average over SPEED_SECONDS; the names and the idea are curl's."""
+SPEED_SECONDS = 60.0
+NAME_BYTES = 255 - len(".part")
+"""What Linux takes for a file's name (limits.h)."""
 REMEMBER_UNREACHABLE_SECONDS = 24 * 3600
 
 Progress = Callable[[int, int | None], None]
@@ -61,8 +70,11 @@ class Fetcher:
     shelf: Path | None = None
     progress: Callable[[str], Progress] = field(default=lambda _name: _silent)
 
-    def url(self, url: str, sha256: str) -> Path:
+    def url(self, url: str, sha256: str, size: int = 0) -> Path:
         """The file of a URL.
+
+        Args:
+            size: in bytes, where it is known; a server that sends more is not heard out.
 
         Raises:
             UnreachableError: the host does not answer, or did not within the last day.
@@ -73,13 +85,14 @@ class Fetcher:
         name = parts.path.rsplit("/", 1)[-1]
         if mirror := os.environ.get(UPSTREAM_VARIABLE):
             url = f"{mirror.rstrip('/')}/{parts.netloc}{parts.path}"
-        return self._fetched(name, sha256, lambda part: self._download(url, part, name))
+        return self._fetched(name, sha256, lambda part: self._download(url, part, name, size))
 
-    def debian(self, pool_path: str, sha256: str) -> Path:
+    def debian(self, pool_path: str, sha256: str, size: int = 0) -> Path:
         """A file of Debian's archive, from the mirrors that apt is configured with.
 
         Args:
             pool_path: below `pool/main/`, such as `r/ruy/ruy_1.orig.tar.xz`.
+            size: as for `url`.
 
         Raises:
             UnreachableError: no mirror is configured, or none answers.
@@ -91,7 +104,8 @@ class Fetcher:
             failure: FetchError | None = None
             for mirror in debian_mirrors():
                 try:
-                    self._download(f"{mirror.rstrip('/')}/pool/main/{pool_path}", part, name)
+                    url = f"{mirror.rstrip('/')}/pool/main/{pool_path}"
+                    self._download(url, part, name, size)
                 except FetchError as error:
                     failure = error
                 else:
@@ -122,6 +136,11 @@ class Fetcher:
         return self._fetched(filename, sha256, download)
 
     def _fetched(self, name: str, sha256: str, download: Callable[[Path], None]) -> Path:
+        if not 0 < len(os.fsencode(name)) <= NAME_BYTES or name in (".", ".."):
+            raise UsageError(
+                f"{printable(name, 40)!r} cannot be the name of a file",
+                remedy="name a URL that ends in a file's name",
+            )
         final = self.cache.downloads / sha256 / name
         if final.is_file():
             return final
@@ -144,7 +163,7 @@ class Fetcher:
             part.replace(final)
         return final
 
-    def _download(self, url: str, part: Path, name: str) -> None:
+    def _download(self, url: str, part: Path, name: str, size: int) -> None:
         host = urlsplit(url).netloc
         if not self.retry_unreachable and self._was_unreachable(host):
             raise UnreachableError(
@@ -154,8 +173,14 @@ class Fetcher:
         silent = 0
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                _transfer(url, part, self.progress(name))
-            except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+                _transfer(url, part, self.progress(name), size or MOST_BYTES)
+            # http.client and the codecs of names raise their own at hostile headers.
+            except (
+                requests.RequestException,
+                urllib3.exceptions.HTTPError,
+                http.client.HTTPException,
+                ValueError,
+            ) as error:
                 failure, again = _explained(url, error)
                 silent += isinstance(failure, UnreachableError)
                 unreachable = silent == attempt == UNREACHABLE_ATTEMPTS
@@ -200,27 +225,42 @@ def verify(path: Path, sha256: str, name: str) -> None:
         )
 
 
+class _TooSlowError(urllib3.exceptions.HTTPError):
+    """A transfer below the lowest speed: the next attempt resumes it."""
+
+
 def _explained(url: str, error: Exception) -> tuple[FetchError, bool]:
     """The error that a user sees, and whether another attempt may go better."""
+    url = printable(url)
     if isinstance(error, requests.HTTPError):
         status = error.response.status_code
         remedy = "try later" if status >= 500 else "the lock may name a file that was moved"
-        return FetchError(f"{url}: {status} {error.response.reason}", remedy=remedy), status >= 500
+        reason = printable(str(error.response.reason), 80)
+        return FetchError(f"{url}: {status} {reason}", remedy=remedy), status >= 500
     if isinstance(error, requests.ConnectionError | requests.Timeout):
         what = f"cannot reach {urlsplit(url).netloc}"
         return UnreachableError(what, remedy="check the network or the proxy variables"), True
+    if isinstance(error, _TooSlowError):
+        what = f"{url}: less than {LOWEST_SPEED:,.0f} bytes per second"
+        return FetchError(what, remedy="run the same command again: it resumes"), True
     if isinstance(error, urllib3.exceptions.HTTPError):
         what = f"{url}: the transfer broke off {ATTEMPTS} times"
         return FetchError(what, remedy="run the same command again: it resumes"), True
-    return FetchError(f"{url}: {error}"), False
+    what = printable(f"{type(error).__name__}: {error}", 200)
+    return FetchError(f"{url}: {what}", remedy="it is no answer of a web server"), False
 
 
-def _transfer(url: str, part: Path, progress: Progress) -> None:
+def _transfer(url: str, part: Path, progress: Progress, most: int) -> None:
     """Download, resuming the partial file where the server can.
+
+    Args:
+        most: bytes of the whole file.
 
     Raises:
         requests.RequestException: the server did not answer, or with an error.
-        urllib3.exceptions.HTTPError: it broke off.
+        urllib3.exceptions.HTTPError: it broke off, or is too slow.
+        http.client.HTTPException, ValueError: what it answers is no HTTP.
+        FetchError: it sends more than `most`; nothing of that is kept.
     """
     had = part.stat().st_size if part.exists() else 0
     with requests.get(
@@ -240,10 +280,32 @@ def _transfer(url: str, part: Path, progress: Progress) -> None:
         total = done + int(length) if length else None
         progress(done, total)
         with part.open("ab" if resumed else "wb") as file:
-            for chunk in response.raw.stream(CHUNK, decode_content=False):
-                file.write(chunk)
+            for chunk in _received(response.raw):
                 done += len(chunk)
+                if max(done, total or 0) > most:
+                    file.truncate(0)
+                    raise FetchError(
+                        f"{printable(url)} sends more than the {most:,} bytes of the file",
+                        remedy="it is another file; do not trust that source",
+                    )
+                file.write(chunk)
                 progress(done, total)
+
+
+def _received(raw: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    """What a server sends, as it comes; a read of many bytes would wait for the last of them.
+
+    Raises:
+        _TooSlowError: it comes below the lowest speed.
+    """
+    since, amount = time.monotonic(), 0
+    while chunk := raw.read1(CHUNK, decode_content=False):
+        yield chunk
+        amount += len(chunk)
+        if (passed := time.monotonic() - since) >= SPEED_SECONDS:
+            if amount < LOWEST_SPEED * passed:
+                raise _TooSlowError
+            since, amount = time.monotonic(), 0
 
 
 @functools.cache

@@ -20,9 +20,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from builders.cache import Cache, key_of, sha256_of
+from builders.cache import Cache, digest_below, key_of, sha256_of
 from builders.core import Core, core_key, load_core
-from builders.errors import ArchiveError, UsageError
+from builders.errors import ArchiveError, ChecksumError, UsageError
 from builders.matrix import Matrix
 from builders.sources import is_locked, load_lock
 from builders.tables import Row, is_sha256
@@ -87,13 +87,25 @@ def pack_core(core: Core, file: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def unpack_core(file: Path, known: Mapping[str, CoreName], cache: Cache) -> Core:
+def digest_of(core: Core) -> str:
+    """The digest of all files of a core, which whoever packed it can tell whoever unpacks it."""
+    return digest_below(core.path)
+
+
+def unpack_core(
+    file: Path, known: Mapping[str, CoreName], cache: Cache, digest: str | None = None
+) -> Core:
     """Put a packed core into the cache, if it is whole and one that we would make.
+
+    The file's own record shows that it is whole, not who made it: a stranger can write a record
+    of any files, and no key covers what a compiler made of its inputs.
 
     Args:
         known: the cores that are wanted, by key.
+        digest: what `core pack` told of it; None takes the file's own word.
 
     Raises:
+        ChecksumError: its files are not of that digest.
         UsageError: there is no such file, or the core is another.
         ArchiveError: it is damaged, or not what its key says.
     """
@@ -110,6 +122,13 @@ def unpack_core(file: Path, known: Mapping[str, CoreName], cache: Cache) -> Core
                 raise UsageError(
                     f"{file.name} has the core {key}, which this checkout would not make",
                     remedy="pack one from the same sources, patches, flags and tools",
+                )
+
+            found = digest_below(folder / FOLDER)
+            if digest is not None and found != digest:
+                raise ChecksumError(
+                    f"{file.name} has the digest {found}, expected {digest}",
+                    remedy="take the file and its digest from the machine that packed it",
                 )
 
             def make(product: Path) -> None:
@@ -140,7 +159,7 @@ def _unpack_verified(file: Path, folder: Path) -> str:
         wanted = manifest.take("files", dict, lambda shas: all(map(is_sha256, shas.values())))
         manifest.done()
         made_of = json.loads((folder / FOLDER / "core.json").read_text())["inputs"]
-    except (OSError, ValueError, TypeError, KeyError, UsageError) as error:
+    except (OSError, ValueError, TypeError, KeyError, UsageError, RecursionError) as error:
         raise ArchiveError(f"{file.name} is no packed core: {error}", remedy=DAMAGED) from error
     found = {
         path.relative_to(folder / FOLDER).as_posix(): sha256_of(path)

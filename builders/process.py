@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import resource
 import shlex
 import signal
 import subprocess
@@ -133,6 +134,21 @@ _LIBC = ctypes.CDLL(None)
 def die_with_parent() -> None:
     """Have the kernel end this child when we are killed; Ninja then ends its own."""
     _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+# What the largest Lambda function has
+# (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
+MOST_MEMORY = 10_240 << 20
+
+
+def confine() -> None:
+    """In a child that loads a stranger's wheel or model: as `die_with_parent`, and bounded memory.
+
+    A damaged size asks for any amount; that must not be the machine's.
+    """
+    die_with_parent()
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _excerpt(lines: Sequence[str]) -> str:

@@ -39,9 +39,15 @@ class Relation(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """A file known by its SHA-256 and by where it is to be had: one of the three."""
+    """A file known by its SHA-256 and by where it is to be had: one of the three.
+
+    Attributes:
+        size: in bytes; 0 where the lock does not tell. It bounds the download, and is in no key:
+            the checksum says which bytes they are.
+    """
 
     sha256: str
+    size: int = 0
     url: str = ""
     debian: str = ""
     pypi: str = ""
@@ -63,9 +69,9 @@ class Archive:
     def fetch(self, fetcher: Fetcher) -> Path:
         """The downloaded file; raises what `Fetcher` does."""
         if self.url:
-            return fetcher.url(self.url, self.sha256)
+            return fetcher.url(self.url, self.sha256, self.size)
         if self.debian:
-            return fetcher.debian(self.debian, self.sha256)
+            return fetcher.debian(self.debian, self.sha256, self.size)
         name = parse_name(self.pypi)
         return fetcher.pypi(name.project, str(name.version), self.pypi, self.sha256)
 
@@ -223,6 +229,7 @@ def _origin(where: str, name: str, data: Mapping[str, Any]) -> Origin:
     row = Row(where, data)
     archive = Archive(
         sha256=row.take("sha256", str, is_sha256),
+        size=row.take("size", int, lambda size: size > 0, default=0),
         url=row.take("url", str, default=""),
         debian=row.take("debian", str, default=""),
         pypi=row.take("pypi", str, default=""),

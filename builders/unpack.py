@@ -7,9 +7,11 @@ because Debian 12's Python has no tarfile.data_filter (PEP 706).
 
 from __future__ import annotations
 
+import errno
 import lzma
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -18,7 +20,17 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Self, cast
 
-from builders.errors import ArchiveError
+from builders.errors import ArchiveError, printable
+
+# Source text gives 4 to 25 bytes for one; a bomb of xz gives 7,000, of gzip 1,000. A small
+# archive may give more, as one empty file of a megabyte does.
+MOST_EXPANSION = 100
+UNPACKED_FLOOR = 64_000_000
+# Headers of other kinds than files hold a name, or some; tarfile reads them into memory.
+MOST_HEADER_BYTES = 1_000_000
+MOST_READS_BEYOND_END = 100
+# The system refuses a path: too long a name, too many links, bytes that are no name.
+NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EILSEQ)
 
 
 class UnsafeMemberError(Exception):
@@ -34,8 +46,13 @@ DAMAGED = (
     EOFError,
     # Encrypted, or of an unknown compression.
     RuntimeError,
-    # A name that cannot be one.
+    # A name or a number that cannot be one.
     ValueError,
+    LookupError,
+    OverflowError,
+    struct.error,
+    # Headers that announce headers that announce headers.
+    RecursionError,
     # The same name is a file and a folder.
     FileExistsError,
     IsADirectoryError,
@@ -61,7 +78,7 @@ def unpack(
         ArchiveError: the archive is damaged, unsafe, or lacks a folder.
     """
     total = archive.stat().st_size
-    output = _Output(folders)
+    output = _Output(folders, max(UNPACKED_FLOOR, MOST_EXPANSION * total))
     try:
         if zipfile.is_zipfile(archive):
             _unpack_zip(archive, output)
@@ -69,9 +86,12 @@ def unpack(
             with archive.open("rb") as raw:
                 counted = cast(IO[bytes], _Counted(raw, lambda done: progress(done, total)))
                 _unpack_tar(counted, output)
-    except DAMAGED as error:
+    except (*DAMAGED, OSError) as error:
+        known = isinstance(error, DAMAGED)
+        if not known and isinstance(error, OSError) and error.errno not in NO_PATH:
+            raise
         raise ArchiveError(
-            f"{archive.name} is damaged or unsafe: {error}",
+            f"{archive.name} is damaged or unsafe: {printable(str(error))}",
             remedy=f"delete {archive.parent} and run again",
         ) from error
     progress(total, total)
@@ -84,6 +104,9 @@ def _unpack_tar(raw: IO[bytes], output: _Output) -> None:
     # decompress it again.
     with tarfile.open(fileobj=raw, mode="r|*", tarinfo=_Header) as tar:
         for member in tar:
+            output.count(member.size)
+            if member.issparse():
+                raise UnsafeMemberError(f"{member.name!r} is a file with holes")
             for place in output.places(member.name):
                 if member.isreg():
                     place.write(cast(IO[bytes], tar.extractfile(member)), member.mode)
@@ -101,6 +124,7 @@ def _unpack_zip(archive: Path, output: _Output) -> None:
     with zipfile.ZipFile(archive) as wheel:
         for info in wheel.infolist():
             mode = info.external_attr >> 16
+            output.count(info.file_size)
             for place in output.places(info.filename):
                 if info.is_dir():
                     place.path.mkdir(parents=True, exist_ok=True)
@@ -115,10 +139,18 @@ def _unpack_zip(archive: Path, output: _Output) -> None:
 
 @dataclass
 class _Output:
-    """The wanted folders, and which of them the archive has."""
+    """The wanted folders, which of them the archive has, and how much it may unpack to."""
 
     folders: Mapping[str, Path]
+    most: int
+    counted: int = 0
     found: set[str] = field(default_factory=set)
+
+    def count(self, size: int) -> None:
+        """Count a member before it is read, wanted or not: all of it is decompressed."""
+        self.counted += size + tarfile.BLOCKSIZE
+        if self.counted > self.most:
+            raise UnsafeMemberError(f"it unpacks to more than {self.most:,} bytes")
 
     def places(self, member: str) -> Iterator[_Place]:
         """Where a member is to be written: nowhere, unless it is in a wanted folder."""
@@ -195,8 +227,29 @@ def _below(folder: str, member: str) -> str | None:
     return below if below and below != name else None
 
 
+# Types whose data is a header of the next member (tarfile reads it as one).
+NAMES = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+
+
 class _Header(tarfile.TarInfo):
     """tarfile takes a header that it cannot read for the end of the archive; we do not."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        header = super().frombuf(buf, encoding, errors)
+        # Its size is that of the file, not of what is to be skipped in the archive.
+        if header.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError("a file with holes")
+        names = header.type in NAMES
+        if names and not 0 <= header.size <= MOST_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {header.size:,} bytes")
+        return header
 
     @classmethod
     def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:
@@ -209,13 +262,20 @@ class _Header(tarfile.TarInfo):
 
 
 class _Counted:
-    """A file that reports how far it has been read."""
+    """A file that reports how far it has been read, and ends a reader that does not end.
+
+    tarfile skips as many bytes as a header announces, whether the archive has them or not.
+    """
 
     def __init__(self, file: IO[bytes], report: Callable[[int], None]) -> None:
         self._file = file
         self._report = report
+        self._read_beyond_end = 0
 
     def read(self, size: int = -1) -> bytes:
         data = self._file.read(size)
+        self._read_beyond_end = 0 if data else self._read_beyond_end + 1
+        if self._read_beyond_end > MOST_READS_BEYOND_END:
+            raise EOFError("it ends before what it announces")
         self._report(self._file.tell())
         return data

@@ -116,7 +116,8 @@ def _run_model(model: Path, python: Path, folder: Path, log: Path) -> Result:
     result.unlink(missing_ok=True)
     command: list[str | Path] = [python, "-I", PROBE, result, model.absolute()]
     try:
-        with started(command, cwd=folder, env={"OPENBLAS_NUM_THREADS": "1"}, log=log) as process:
+        env = {"OPENBLAS_NUM_THREADS": "1"}
+        with started(command, cwd=folder, env=env, log=log, is_strange=True) as process:
             status = process.wait(SECONDS)
     except subprocess.TimeoutExpired:
         status = None

@@ -215,7 +215,9 @@ class Environment:
         command: list[str | Path] = [self.python, "-s", "-B", "-m", module, *arguments]
         status: int | None = None
         with (
-            started(command, cwd=HERE.parent, env=variables, log=output) as process,
+            started(
+                command, cwd=HERE.parent, env=variables, log=output, is_strange=True
+            ) as process,
             contextlib.suppress(subprocess.TimeoutExpired),
         ):
             status = process.wait(timeout)

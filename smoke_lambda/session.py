@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from builders.process import die_with_parent
+from builders.process import confine, die_with_parent
 
 END_SECONDS = 3.0
 
@@ -23,6 +23,7 @@ def started(
     cwd: Path,
     env: Mapping[str, str],
     log: Path,
+    is_strange: bool = False,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a program; whatever it has started itself is ended with it.
 
@@ -31,6 +32,7 @@ def started(
         cwd: folder to start it in.
         env: its whole environment; nothing is inherited.
         log: file that its output is appended to.
+        is_strange: it loads a stranger's wheel or model; see builders.process.confine.
 
     Raises:
         OSError: it cannot be started here.
@@ -44,7 +46,7 @@ def started(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=die_with_parent,
+            preexec_fn=confine if is_strange else die_with_parent,
         )
     try:
         yield process

@@ -9,10 +9,13 @@ Whatever is wrong with a wheel is a failing check of the report.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from builders.audit.elf import DamagedElfError, Extension, read_elf
-from builders.audit.elf_checks import Subject, dotted, elf_checks, glibc_needed
+from builders.audit.elf_checks import ELF_CHECKS, Subject, dotted, glibc_needed
+from builders.audit.modules_check import check_modules
 from builders.audit.packaging_checks import (
     Wheel,
     check_files,
@@ -25,9 +28,23 @@ from builders.audit.report import AuditReport, Check, RuntimeVerdict
 from builders.audit.runtimes import verdicts
 from builders.audit.sbom_check import check_sbom
 from builders.audit.types_check import check_types
-from builders.audit.wheelfile import Archive, DamagedWheelError, extension_name, read_archive
+from builders.audit.wheelfile import Archive, extension_name, read_archive
+from builders.audit.zip_layout import DamagedWheelError
 from builders.matrix import Matrix
 from builders.wheelname import PACKAGE, OwnWheelName, parse_own_name
+
+_T = TypeVar("_T")
+
+PACKAGING_CHECKS: Mapping[str, Callable[[Wheel], Check]] = {
+    "name": check_name,
+    "metadata": check_metadata,
+    "record": check_record,
+    "files": check_files,
+    "modules": check_modules,
+    "types": check_types,
+    "sbom": check_sbom,
+    "reproducible": check_reproducible,
+}
 
 __all__ = [
     "PACKAGE",
@@ -52,22 +69,25 @@ def audit(wheel: Path, matrix: Matrix) -> AuditReport:
     name = parse_own_name(wheel.name, matrix)
     elf = None
     try:
-        archive = read_archive(wheel)
+        archive = read_archive(wheel, with_faults=True)
     except DamagedWheelError as error:
         checks = [Check.of("archive", [str(error)], "")]
     else:
-        checks = [Check.of("archive", [], f"{len(archive.infos)} members, all readable")]
+        found = f"{len(archive.infos)} members, all readable, and nothing else"
+        checks = [Check.of("archive", archive.faults, found)]
         elf, more = _inspect(name, archive, matrix)
         checks += more
-    data = wheel.read_bytes()
+    with wheel.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        size = file.tell()
     # A wheel of no known target gets the largest limit.
     limits = [tensorflow.size_limit for tensorflow in matrix.tensorflows]
     limit = name.target.tensorflow.size_limit if name.target else max(limits)
-    checks.insert(1, _check_size(len(data), limit))
+    checks.insert(1, _check_size(size, limit))
     return AuditReport(
         file=wheel.name,
-        sha256=hashlib.sha256(data).hexdigest(),
-        size=len(data),
+        sha256=sha256,
+        size=size,
         target=name.target.identifier if name.target else None,
         glibc_floor=dotted(glibc_needed(elf)) if elf else None,
         checks=tuple(checks),
@@ -84,15 +104,7 @@ def _inspect(
     name: OwnWheelName, archive: Archive, matrix: Matrix
 ) -> tuple[Extension | None, list[Check]]:
     wheel = Wheel(name=name, archive=archive, matrix=matrix)
-    checks = [
-        check_name(wheel),
-        check_metadata(wheel),
-        check_record(wheel),
-        check_files(wheel),
-        check_types(wheel),
-        check_sbom(wheel),
-        check_reproducible(wheel),
-    ]
+    checks = list(_made(PACKAGING_CHECKS, wheel))
     expected = extension_name(name.runtime, name.arch) if name.runtime and name.arch else None
     data = archive.extension(expected)
     if data is None:
@@ -101,4 +113,14 @@ def _inspect(
         elf = read_elf(data)
     except DamagedElfError as error:
         return None, [*checks, Check.of("elf", [str(error)], "")]
-    return elf, [*checks, *elf_checks(Subject(name=name, data=data, elf=elf))]
+    subject = Subject(name=name, data=data, elf=elf)
+    return elf, [*checks, *_made(ELF_CHECKS, subject)]
+
+
+def _made(checks: Mapping[str, Callable[[_T], Check]], subject: _T) -> Iterator[Check]:
+    """Make each check; a parser that fails at a stranger's file is a failing check, no crash."""
+    for name, check in checks.items():
+        try:
+            yield check(subject)
+        except Exception as error:
+            yield Check.of(name, [f"cannot be made: {type(error).__name__}: {error}"], "")

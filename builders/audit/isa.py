@@ -18,6 +18,9 @@ from builders.audit.elf import Extension
 # A function's code is decoded in pieces of this size, most are shorter.
 WINDOW = 4096
 
+# Loading and importing one of ours reaches 12,000.
+MOST_INSTRUCTIONS = 1_000_000
+
 # Intel SDM volume 2, instructions whose first byte says nothing; x86-64 psABI,
 # "Micro-Architecture Levels", says which level has them.
 BEYOND_SSE2 = {
@@ -93,6 +96,11 @@ def scan(extension: Extension) -> Scan:
     seen: set[int] = set()
     offences = []
     while todo:
+        if len(seen) > MOST_INSTRUCTIONS:
+            offences = [
+                (0, f"more than {MOST_INSTRUCTIONS:,} instructions: to be read to their end")
+            ]
+            break
         previous = ""
         for address, code, mnemonic, operands in _run(processor, extension, todo.pop(), seen):
             if feature := processor.beyond(code, mnemonic, previous):
@@ -139,7 +147,7 @@ def _run(
 def _piece(extension: Extension, address: int) -> bytes:
     for start, code in extension.code:
         if start <= address < start + len(code):
-            return code[address - start :][:WINDOW]
+            return code[address - start : address - start + WINDOW]
     return b""
 
 

@@ -7,9 +7,11 @@ import csv
 import email
 import hashlib
 import io
+import itertools
 import re
 import stat
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -42,6 +44,10 @@ LISTED = 4  # names shown of a long list
 METADATA_LIMIT = 16_384
 FIELDS_LIMIT = 150
 VALUE_LIMIT = 1_000
+
+# Ours has two tags, the longest of 39 characters.
+TAGS_LIMIT = 16
+TAG_LIMIT = 100
 
 # 0664 is what the wheel library gives RECORD.
 FILE_MODES = (0o644, 0o664, 0o755)
@@ -79,6 +85,9 @@ def _wheel_file_faults(wheel: Wheel) -> Iterator[str]:
     if data is None:
         yield "no WHEEL file"
         return
+    if len(data) > METADATA_LIMIT:
+        yield f"WHEEL has {len(data):,} bytes > {METADATA_LIMIT:,}"
+        return
     fields = email.message_from_bytes(data)
     version = str(fields.get("Wheel-Version", ""))
     if version.partition(".")[0] != "1":
@@ -87,8 +96,13 @@ def _wheel_file_faults(wheel: Wheel) -> Iterator[str]:
         yield f"Root-Is-Purelib is {fields.get('Root-Is-Purelib')}, expected false"
     if not wheel.name.tags:
         return
+    lines = list(map(str, fields.get_all("Tag", [])))
+    # Each tag can name several, and all combinations of them are meant.
+    if len(lines) > TAGS_LIMIT or any(len(line) > TAG_LIMIT for line in lines):
+        yield f"WHEEL has more than {TAGS_LIMIT} tags, or one longer than {TAG_LIMIT} characters"
+        return
     try:
-        tags = {tag for line in fields.get_all("Tag", []) for tag in parse_tag(str(line))}
+        tags = {tag for line in lines for tag in parse_tag(line)}
     except ValueError:
         yield "WHEEL has a malformed Tag"
         return
@@ -130,6 +144,8 @@ def _field_faults(data: bytes) -> Iterator[str]:
         yield f"METADATA has {len(fields)} fields > {FIELDS_LIMIT}"
     if long := [field for field, value in fields if len(str(value)) > VALUE_LIMIT]:
         yield f"a value longer than {VALUE_LIMIT} characters: {some(sorted(set(long)))}"
+    if odd := [field for field, value in fields if not str(value).isprintable()]:
+        yield f"a value that is no line of text: {some(sorted(set(odd)))}"
     if wrong := misspelt(field for field, _ in fields):
         yield some(wrong)
 
@@ -148,6 +164,19 @@ def _metadata_faults(metadata: Metadata, wheel: Wheel) -> Iterator[str]:
     # PEP 639: the paths are relative to this folder.
     if missing := [n for n in licences if wheel.archive.metadata(f"licenses/{n}") is None]:
         yield f"License-File not in the wheel: {some(missing)}"
+    folder = f"{wheel.archive.dist_info}/licenses/"
+    there = {n.removeprefix(folder) for n in wheel.archive.contents if n.startswith(folder)}
+    if unnamed := sorted(there - set(licences)):
+        yield f"in licenses/, but no License-File: {some(unnamed)}"
+    if binary := [n for n in sorted(there) if not _is_text(wheel.archive.contents[folder + n])]:
+        yield f"License-File that is no text: {some(binary)}"
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        return "\0" not in data.decode()
+    except UnicodeDecodeError:
+        return False
 
 
 def _disagreements(metadata: Metadata, matrix: Matrix) -> Iterator[str]:
@@ -169,7 +198,9 @@ def check_record(wheel: Wheel) -> Check:
     if data is None:
         return Check.of("record", ["no RECORD file"], "")
     try:
-        rows = list(csv.reader(io.StringIO(data.decode())))
+        # A row more than there are members is wrong, however many follow.
+        lines = csv.reader(io.StringIO(data.decode()))
+        rows = list(itertools.islice(lines, len(wheel.archive.infos) + 1))
     except (UnicodeDecodeError, csv.Error) as error:
         return Check.of("record", [f"RECORD is not CSV in UTF-8: {error}"], "")
     return Check.of("record", _record_faults(rows, wheel.archive), f"{len(rows)} files, all match")
@@ -180,7 +211,7 @@ def _record_faults(rows: list[list[str]], archive: Archive) -> Iterator[str]:
         yield "a row has not three fields"
         return
     names = [row[0] for row in rows]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
+    if repeated := sorted(name for name, count in Counter(names).items() if count > 1):
         yield f"listed twice: {some(repeated)}"
     files = {name for name in archive.contents if not name.endswith("/")}
     if unlisted := sorted(files - set(names)):

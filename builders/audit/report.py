@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from builders.errors import printable
+
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
@@ -26,7 +28,7 @@ class Check:
     def of(cls, name: str, faults: Iterable[str], found: str) -> Check:
         """A check that fails when there is a fault, and else says what was found."""
         listed = list(faults)
-        return cls(name=name, ok=not listed, detail="; ".join(listed) or found)
+        return cls(name=name, ok=not listed, detail=printable("; ".join(listed) or found))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ FATAL = (
     "metadata",
     "record",
     "elf",
+    "loader",
     "python",
     "libraries",
     "stack",

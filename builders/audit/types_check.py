@@ -11,6 +11,8 @@ from builders.wheelname import PACKAGE
 
 # Modules of upstream that have none of their own.
 MODULES = ("interpreter", "metrics_interface", "metrics_portable")
+# Ours have up to 39 KB; the parser takes hundreds of bytes for one of source.
+MODULE_LIMIT = 256_000
 _SPECIAL = ("__init__", "__call__")
 
 
@@ -47,6 +49,8 @@ def _signatures(wheel: Wheel, file: str) -> Iterator[tuple[str, str]]:
     """The public classes and functions of a module, with the parameters that those take."""
     if (data := wheel.archive.contents.get(f"{PACKAGE}/{file}")) is None:
         raise LookupError(file)
+    if len(data) > MODULE_LIMIT:
+        raise ValueError(f"{file} has {len(data):,} bytes > {MODULE_LIMIT:,}")
     for node in ast.parse(data).body:
         if isinstance(node, ast.ClassDef) and _is_public(node.name):
             yield node.name, ""

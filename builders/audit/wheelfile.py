@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import re
 import stat
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from builders.errors import UsageError
+from builders.audit.zip_layout import DamagedWheelError, check_end, content_of, gap_faults
+from builders.errors import UsageError, printable
 from builders.matrix import Runtime
 from builders.wheelname import PACKAGE
 
@@ -20,11 +24,13 @@ MODULE = "_pywrap_tensorflow_interpreter_wrapper"
 # (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
 UNPACKED_LIMIT = 250 * 1024 * 1024
 
+# Ours has 30 members; NumPy's wheels, which layers read by this, have 1,100.
+MOST_MEMBERS = 10_000
+# Of what parsers get: the longest of ours has 39 KB.
+TEXT_LIMIT = 4_000_000
+TEXT = re.compile(r".*(\.dist-info/.*|\.pyi?)", re.DOTALL)
+
 # The names that PEP 600 gave to three older policies.
-
-
-class DamagedWheelError(Exception):
-    """The file is no archive that can be read in full; a failing check, not a user error."""
 
 
 def extension_name(runtime: Runtime, arch: str) -> str:
@@ -34,12 +40,17 @@ def extension_name(runtime: Runtime, arch: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """A wheel's members, whole in memory (they are a few megabytes)."""
+    """A wheel's members, whole in memory (they are a few megabytes).
+
+    Attributes:
+        faults: where readers of a zip could see different members or bytes.
+    """
 
     infos: tuple[zipfile.ZipInfo, ...]
     contents: Mapping[str, bytes]
+    faults: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def dist_info(self) -> str:
         """The metadata folder that installers find, or what none can be called."""
         folders = {PurePosixPath(name).parts[0] for name in self.contents}
@@ -57,43 +68,60 @@ class Archive:
         return next((self.contents[n] for n in sorted(self.contents) if pattern.fullmatch(n)), None)
 
 
-def read_archive(path: Path) -> Archive:
+def read_archive(path: Path, *, with_faults: bool = False) -> Archive:
     """Read and verify every member.
+
+    Args:
+        with_faults: read on where readers of a zip could see different things, and say so in
+            the archive's `faults`.
 
     Raises:
         UsageError: there is no such file, or it may not be read.
         DamagedWheelError: it is not a whole, safe zip; the message says why.
     """
     try:
-        with path.open("rb"):
-            pass
-    except OSError as error:
+        if not path.is_file():
+            raise FileNotFoundError(errno.ENOENT, "No such file")
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            if size > UNPACKED_LIMIT:
+                raise DamagedWheelError(
+                    f"has {size:,} bytes, more than Lambda's {UNPACKED_LIMIT:,}"
+                )
+            data = file.read(UNPACKED_LIMIT)
+    # A name with a NUL in it is no OSError.
+    except (OSError, ValueError) as error:
+        what = error.strerror if isinstance(error, OSError) else error
         raise UsageError(
-            f"{path}: {error.strerror}", remedy="name a wheel file that exists"
+            f"{printable(str(path))}: {what}", remedy="name a wheel file that exists"
         ) from error
     # Damaged bytes make zipfile raise nearly anything: BadZipFile, zlib.error,
     # struct.error, NotImplementedError, UnicodeDecodeError, RuntimeError, ...
     try:
-        with zipfile.ZipFile(path) as file:
+        check_end(data, MOST_MEMBERS)
+        with zipfile.ZipFile(io.BytesIO(data)) as file:
             infos = tuple(file.infolist())
-            if faults := list(_unsafe(infos, file.comment)):
-                raise DamagedWheelError("; ".join(faults))
-            # Reading a member to its end verifies its CRC.
-            contents = {info.filename: file.read(info) for info in infos}
+        if faults := list(_unsafe(infos)):
+            raise DamagedWheelError("; ".join(faults))
+        contents = {info.filename: content_of(data, info) for info in infos}
     except DamagedWheelError:
         raise
     except Exception as error:
         raise DamagedWheelError(f"not a readable zip: {error}") from error
-    return Archive(infos=infos, contents=contents)
+    faults = list(gap_faults(data, infos))
+    if faults and not with_faults:
+        raise DamagedWheelError("; ".join(faults))
+    return Archive(infos=infos, contents=contents, faults=tuple(faults))
 
 
-def _unsafe(infos: tuple[zipfile.ZipInfo, ...], comment: bytes) -> Iterator[str]:
+def _unsafe(infos: tuple[zipfile.ZipInfo, ...]) -> Iterator[str]:
     if not infos:
         yield "the archive is empty"
-    elif min(info.header_offset for info in infos) or comment:
-        yield "the file holds bytes besides the archive's members"
     if (unpacked := sum(info.file_size for info in infos)) > UNPACKED_LIMIT:
         yield f"unpacks to {unpacked} bytes, more than Lambda's {UNPACKED_LIMIT}"
+    for info in infos:
+        if info.file_size > TEXT_LIMIT and TEXT.fullmatch(info.filename):
+            yield f"{info.filename} unpacks to {info.file_size:,} bytes > {TEXT_LIMIT:,}"
     for name, count in Counter(info.filename for info in infos).items():
         if count > 1:
             yield f"{name} is there {count} times"

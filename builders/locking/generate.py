@@ -33,6 +33,7 @@ HEADER = """\
 #             pool/main/, and wheels of PyPI for their headers. Some components are
 #             newer there.
 #
+#   size      of the archive in bytes, where somebody has it: a download ends there
 #   date      the day of that version, where its source tells
 #   relation  how it belongs to this TensorFlow, by what the tree pins for Bazel and CMake:
 #             pinned; shipped together, in one archive with it; or substituted
@@ -234,6 +235,8 @@ def lock_text(lock: Lock) -> str:
                 "relation": origin.relation,
             }
             lines = "".join(f'{key} = "{value}"\n' for key, value in values.items() if value)
+            if size := origin.archive.size:
+                lines += f"size = {size}\n"
             head = f'[component.origins.{origin.name}]\nversion = "{origin.version}"\n{date}'
             parts.append(f"\n{head}{lines}")
     return "".join(parts)

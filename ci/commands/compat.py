@@ -25,6 +25,11 @@ versions and models does each work? If this machine has the Python of a wheel, e
 with and without the default delegate; the report names what was not tried. The audit decides
 whether a wheel loads on the runtime's own Linux: the Linux of this machine is newer."""
 
+WARNING = (
+    "compat installs each wheel and runs its code, with your rights; the audit alone runs "
+    "nothing: ./scripts/audit WHEEL"
+)
+
 EXAMPLES = f"""\
 examples:
   compat dist/*.whl                         our own
@@ -52,6 +57,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         models[path.name] = path.absolute()
     for wheel in options.wheels:
         wheel_tags(wheel)
+    print(WARNING, file=sys.stderr)
     session = Session()
     reporter, cache = session.reporter, session.cache
     logs = session.logs / "compat"

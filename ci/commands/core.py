@@ -11,7 +11,7 @@ from pathlib import Path
 from builders.cli import EXIT_CODES, Session, command_parser, main_of
 from builders.core import load_core
 from builders.errors import UsageError
-from builders.handover import CoreName, known_cores, pack_core, unpack_core
+from builders.handover import CoreName, digest_of, known_cores, pack_core, unpack_core
 from builders.matrix import load_matrix
 from builders.native import NativeRunner
 from builders.plan import architecture
@@ -26,11 +26,12 @@ examples:
                                               compile it, if the cache does not have it
   core pack {RECOMMENDED} x86_64 --out core.tar
                                               on the machine that has it
-  core unpack core.tar                        on the machine that is to build wheels with it
+  core unpack core.tar --digest 5f1c…         on the machine that is to build wheels with it
   core key 2.14.1 arm64 --origin upstream     what it is called in a cache
 
 A file is refused if it is damaged, or of other sources, patches, flags or tools than this
-checkout's. After `core unpack`, ./scripts/build fetches no source and compiles no core.
+checkout's. That shows what it says that it was made of; --digest shows that it is the one packed.
+After `core unpack`, ./scripts/build fetches no source and compiles no core.
 
 {EXIT_CODES}"""
 
@@ -44,8 +45,8 @@ def run(argv: Sequence[str] | None = None) -> int:
     known = dict(known_cores(matrix, Toolchain(cache)))
     if options.verb == "unpack":
         with reporter.showing(), reporter.step(f"unpack {options.file.name}"):
-            core = unpack_core(options.file, known, cache)
-        print(f"{core.path.name}  {known[core.path.name]}")
+            core = unpack_core(options.file, known, cache, options.digest)
+        print(f"{core.path.name}  {known[core.path.name]}  digest {digest_of(core)}")
         return 0
     tensorflow = matrix.tensorflow(options.tensorflow)
     arch = architecture(matrix, options.arch)
@@ -71,8 +72,9 @@ def run(argv: Sequence[str] | None = None) -> int:
             remedy=f"./scripts/core build {tensorflow.version} {arch} makes it",
         )
     with reporter.showing(), reporter.step(f"pack {known[cached[0]]}"):
-        pack_core(load_core(cache.path("core", cached[0])), options.out)
-    print(options.out)
+        core = load_core(cache.path("core", cached[0]))
+        pack_core(core, options.out)
+    print(f"{options.out}  digest {digest_of(core)}")
     return 0
 
 
@@ -118,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     what = "verify a packed core, and put it into the cache"
     sub = verbs.add_parser("unpack", help=what, description=f"{what.capitalize()}.")
     sub.add_argument("file", metavar="FILE", type=Path, help="what pack wrote")
+    sub.add_argument("--digest", help="what pack printed: refuse any other core")
     return parser
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from builders.cli import command_parser, main_of
 from builders.errors import UsageError
-from ci.fuzz import handler, models
+from ci.fuzz import audit, handler, models, unpack
 from ci.fuzz.campaign import Campaign, Finding, Target, loaded, run
 
 FOUND = 1
@@ -19,8 +19,10 @@ OUT = Path("dist/fuzz")
 
 # What can be tried, by name; each is opened with the options of the command.
 TARGETS: Mapping[str, Callable[[argparse.Namespace], AbstractContextManager[Target]]] = {
+    "audit": lambda options: audit.target(options.wheel),
     "handler": lambda options: handler.target(options.app),
     "models": lambda options: models.target(options.wheel),
+    "unpack": lambda _options: unpack.target(),
 }
 
 DESCRIPTION = """\
@@ -28,7 +30,8 @@ Try inputs that hypothesis makes, until the time is over or one fails. Those for
 events, mutated images, URLs and hostile servers, on a copy of the handler that runs in a
 process of its own and can connect to this machine's loopback alone. Those for `models` are
 small models, cut and changed: a wheel must refuse them or run them, and never end the process as
-it loads one."""
+it loads one. Those for `audit` are changes of a wheel, and for `unpack` archives: each
+must be judged in bounded time and memory, with no other error than its own."""
 
 EXAMPLES = f"""\
 examples:
@@ -36,6 +39,8 @@ examples:
   fuzz handler --seed 7                the same cases again, from that seed on
   fuzz handler --app my/app.py         your own copy of the handler
   fuzz models --wheel dist/some.whl    damaged models, on a wheel that runs on this machine
+  fuzz audit --seconds 180             changed wheels, of the recommended one in wheels/
+  fuzz unpack --seconds 180            archives
   fuzz handler --replay {OUT}/handler-….json   one case that failed
 
 exit codes: 0 nothing found, {FOUND} a case failed, 2 wrong usage"""
@@ -98,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--app", type=Path, default=handler.APP, help="the handler (smoke_lambda/app.py)"
     )
-    parser.add_argument("--wheel", type=Path, help="the wheel that models are tried on")
+    parser.add_argument("--wheel", type=Path, help="the wheel that models are tried on, or changed")
     return parser
 
 

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
-from builders.audit.wheelfile import DamagedWheelError, read_archive
+from builders.audit.wheelfile import read_archive
+from builders.audit.zip_layout import DamagedWheelError
 from builders.cache import Cache, key_of
 from builders.errors import ArchiveError, FetchError
 from builders.matrix import Runtime

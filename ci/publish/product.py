@@ -13,7 +13,8 @@ from packaging.requirements import Requirement
 from packaging.tags import parse_tag
 
 from builders.audit import PACKAGE
-from builders.audit.wheelfile import Archive, DamagedWheelError, read_archive
+from builders.audit.wheelfile import Archive, read_archive
+from builders.audit.zip_layout import DamagedWheelError
 from builders.core_metadata import requirement_of
 from builders.errors import PublishError
 from builders.locking.coherence import stand_in

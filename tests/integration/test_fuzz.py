@@ -13,16 +13,17 @@ ROOT = Path(__file__).parent.parent.parent
 SECONDS = "10"
 
 
-def fuzz(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "scripts/fuzz"), "handler", *arguments]
+def fuzz(*arguments: str, target: str = "handler") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "scripts/fuzz"), target, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.mark.integration
-def test_the_handler_withstands_some_seconds(tmp_path: Path) -> None:
-    ran = fuzz("--seconds", SECONDS, "--out", str(tmp_path))
+@pytest.mark.parametrize("target", ["handler", "audit", "unpack"])
+def test_it_withstands_some_seconds(tmp_path: Path, target: str) -> None:
+    ran = fuzz("--seconds", SECONDS, "--out", str(tmp_path), target=target)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert re.search(r"^handler: seed \d+$", ran.stdout, re.MULTILINE)
+    assert re.search(rf"^{target}: seed \d+$", ran.stdout, re.MULTILINE)
     assert list(tmp_path.iterdir()) == []
 
 

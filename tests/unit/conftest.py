@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from builders.audit import modules_check
 from builders.fetch import debian_mirrors
 from builders.interpreters import find_interpreter
 
@@ -42,6 +43,8 @@ def isolated(
     monkeypatch.setattr(socket, "getaddrinfo", _getaddrinfo_here)
     if "allow_subprocess" not in request.fixturenames:
         monkeypatch.setattr(subprocess.Popen, "__init__", _no_program)
+    # The Python files of the samples are made up.
+    monkeypatch.setattr(modules_check, "known_modules", dict)
     debian_mirrors.cache_clear()
     find_interpreter.cache_clear()
 

@@ -20,6 +20,8 @@ from builders.core_metadata import python_classifiers, requires_dist, requires_p
 from builders.matrix import Target, load_matrix, own_spelling
 
 X86_64, AARCH64 = 62, 183
+PAGE = 4096
+MOST_SEGMENTS = 6
 RETURN = {X86_64: b"\xc3", AARCH64: bytes.fromhex("c0035fd6")}
 
 
@@ -49,6 +51,13 @@ class Elf:
     stack: int | None = 6
     relro: bool = True
     tags: tuple[tuple[int, int], ...] = ()
+    bind_now: bool = True
+    # Of the segment with the code: 5 is readable and executable.
+    code_flags: int = 5
+    # Types of relocations of a pointer that is data.
+    relocations: tuple[int, ...] = ()
+    # Behind the end of the image.
+    payload: bytes = b""
     more_sections: tuple[str, ...] = ()
 
     def build(self) -> bytes:
@@ -71,7 +80,7 @@ class _Linker:
     def __init__(self, elf: Elf) -> None:
         self.elf = elf
         self.names, self.strings = _Strings(), _Strings()
-        self.image = bytearray(64 + 3 * 56)
+        self.image = bytearray(64 + MOST_SEGMENTS * 56)
         self.headers = [bytes(64)]
         self.places: dict[str, tuple[int, int, int]] = {}
 
@@ -103,6 +112,7 @@ class _Linker:
             head = b"\x01\x1b\x03\x3b" + struct.pack("<iI", 0, len(elf.functions))
             self.section(".eh_frame_hdr", 1, head + table)
         versions, verneed, libraries = self._versions()
+        self.libraries = libraries
         symbols = self._symbols(text)
         dynamic = self._dynamic()
         self.section(".dynstr", 3, self.strings.data)
@@ -110,14 +120,24 @@ class _Linker:
         self.section(".gnu.version", 0x6FFFFFFF, versions, ".dynsym")
         if libraries:
             self.section(".gnu.version_r", 0x6FFFFFFE, verneed, ".dynstr", libraries)
-        array = self.section(".init_array", 14, bytes(8 * len(elf.constructors)), flags=3)
         relative = 1027 if elf.machine == AARCH64 else 8
+        # What is writable begins on a page of its own, behind the table that says where it is.
+        count = len(elf.constructors) + len(elf.relocations)
+        array = -(-(len(self.image) + 16 + 24 * count) // PAGE) * PAGE
         relocations = b"".join(
             struct.pack("<QQq", array + 8 * i, relative, text + offset)
             for i, offset in enumerate(elf.constructors)
+        ) + b"".join(
+            struct.pack("<QQq", array + 8 * (len(elf.constructors) + i), kind, text)
+            for i, kind in enumerate(elf.relocations)
         )
         self.section(".rela.dyn", 4, relocations, ".dynsym")
-        self.section(".dynamic", 6, dynamic, ".dynstr", flags=3)
+        self.image += bytes(array - len(self.image))
+        self.section(".init_array", 14, bytes(8 * len(elf.constructors)), flags=3)
+        self.section(".data", 1, bytes(8 * len(elf.relocations)), flags=3)
+        self.section(".dynamic", 6, self._tables() + dynamic, ".dynstr", flags=3)
+        self.image += bytes(-len(self.image) % PAGE)  # as much as RELRO protects
+        self.loaded = len(self.image)
         for name in elf.more_sections:
             self.section(name, 1, b"?", flags=0)
         return self._finish()
@@ -158,17 +178,44 @@ class _Linker:
         entries = [(1, self.strings.add(library)) for library in self.elf.needed]
         if self.elf.runpath is not None:
             entries.append((29, self.strings.add(self.elf.runpath)))
+        if self.elf.bind_now:
+            entries.append((30, 8))
         entries += [*self.elf.tags, (0, 0)]
+        return b"".join(struct.pack("<QQ", *entry) for entry in entries)
+
+    def _tables(self) -> bytes:
+        tables = {
+            ".dynsym": (6, None),
+            ".dynstr": (5, 10),
+            ".gnu.version": (0x6FFFFFF0, None),
+            ".gnu.version_r": (0x6FFFFFFE, None),
+            ".rela.dyn": (7, 8),
+            ".init_array": (25, 27),
+        }
+        entries = [(11, 24)]
+        for name, (start, length) in tables.items():
+            _, place, size = self.places.get(name, (0, 0, 0))
+            if size:
+                entries += [(start, place)] + ([(length, size)] if length else [])
+        if ".gnu.version_r" in self.places:
+            entries.append((0x6FFFFFFF, self.libraries))
         return b"".join(struct.pack("<QQ", *entry) for entry in entries)
 
     def _finish(self) -> bytes:
         elf = self.elf
         _, dynamic, size = self.places[".dynamic"]
-        segments = [(2, 6, dynamic, size)]
+        start = self.places[".init_array"][1]
+        segments = [
+            (1, elf.code_flags, 0, start),
+            (1, 6, start, self.loaded - start),
+            (2, 6, dynamic, size),
+        ]
         if elf.stack is not None:
             segments.append((0x6474E551, elf.stack, 0, 0))
         if elf.relro:
-            segments.append((0x6474E552, 4, dynamic, size))
+            segments.append((0x6474E552, 4, start, self.loaded - start))
+        if elf.functions:
+            segments.append((0x6474E550, 4, *self.places[".eh_frame_hdr"][1:]))
         name = self.names.add(".shstrtab")
         place = len(self.image)
         self.image += self.names.data
@@ -186,7 +233,7 @@ class _Linker:
             self.image[64 + 56 * i : 120 + 56 * i] = struct.pack(
                 "<IIQQQQQQ", kind, flags, offset, offset, offset, length, length, 8
             )
-        return bytes(self.image)
+        return bytes(self.image) + elf.payload
 
 
 METADATA = """\

@@ -359,5 +359,5 @@ def test_the_report_is_plain_data_and_always_the_same(tmp_path: Path) -> None:
     assert data["checks"][0] == {
         "name": "archive",
         "ok": True,
-        "detail": "14 members, all readable",
+        "detail": "14 members, all readable, and nothing else",
     }

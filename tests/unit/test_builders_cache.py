@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import builders
 from builders.cache import Cache, default_root, digest_files, key_of, sha256_of, write_atomically
-from builders.errors import UsageError
+from builders.errors import ChecksumError, UsageError
 
 REPOSITORY = Path(builders.__file__).parents[1]
 WAIT_SECONDS = 20
@@ -386,3 +386,28 @@ def test_a_path_that_upstream_cannot_quote_is_refused(
     assert not (tmp_path / name).exists()
     monkeypatch.setenv("TFLITE_WHEELS_CACHE", str(tmp_path / "with a space"))
     assert default_root() == tmp_path / "with a space"
+
+
+def test_a_core_that_was_changed_in_the_cache_is_refused(tmp_path: Path) -> None:
+    def make(folder: Path) -> None:
+        (folder / "lib").mkdir()
+        (folder / "lib/libtflite.a").write_bytes(b"!<arch>\n")
+        (folder / "core.json").write_text("{}")
+
+    core = Cache(tmp_path).product("core", "abc", make)
+    (core / "core.json").write_text('{"follows": "the lock"}')
+    assert Cache(tmp_path).product("core", "abc", make) == core
+    (core / "lib/libtflite.a").write_bytes(b"!<arch>\nother")
+    with pytest.raises(ChecksumError, match="core abc in the cache is not as it was made"):
+        Cache(tmp_path).product("core", "abc", make)
+    # Only what is to be linked is looked at again.
+    tree = Cache(tmp_path).product("trees", "abc", make)
+    (tree / "lib/libtflite.a").write_bytes(b"other")
+    assert Cache(tmp_path).product("trees", "abc", make) == tree
+
+
+def test_a_core_with_another_file_is_refused(tmp_path: Path) -> None:
+    core = Cache(tmp_path).product("core", "abc", lambda _: None)
+    (core / "more.h").write_text("")
+    with pytest.raises(ChecksumError):
+        Cache(tmp_path).product("core", "abc", lambda _: None)

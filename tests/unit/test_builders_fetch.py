@@ -24,7 +24,7 @@ from test_builders_cache import python
 
 from builders import fetch
 from builders.cache import Cache
-from builders.errors import ChecksumError, FetchError, UnreachableError
+from builders.errors import ChecksumError, FetchError, UnreachableError, UsageError, UserError
 from builders.fetch import Fetcher, debian_mirrors, verify
 
 DATA = bytes(range(256)) * 40
@@ -581,3 +581,150 @@ def test_what_a_killed_pip_left_is_not_taken(pip: Callable[[str], Path], fetcher
     pip(f'mkdir -p "$cd_to"; [ -e "$cd_to/{WHEEL}" ] || head -c 0 /dev/null > "$cd_to/{WHEEL}"')
     with pytest.raises(ChecksumError, match=hashlib.sha256(b"").hexdigest()):
         fetcher.pypi("numpy", "2.0.2", WHEEL, SHA256)
+
+
+@pytest.fixture
+def raw_server() -> Iterator[Callable[[Callable[[socket.socket], object]], str]]:
+    """A server that says what it likes: gives its URL for a function that answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve(answer: Callable[[socket.socket], object]) -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    try:
+                        connection.recv(65536)
+                        answer(connection)
+                    except OSError:
+                        pass
+
+        def start(answer: Callable[[socket.socket], object]) -> str:
+            threading.Thread(target=serve, args=(answer,), daemon=True).start()
+            return f"http://127.0.0.1:{listener.getsockname()[1]}/file.tar.gz"
+
+        yield start
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+RawServer = Callable[[Callable[[socket.socket], object]], str]
+
+
+def endless(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        connection.sendall(bytes(65536))
+
+
+def endless_chunks(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        connection.sendall(b"10000\r\n" + bytes(65536) + b"\r\n")
+
+
+@pytest.mark.parametrize("answer", [endless, endless_chunks])
+@pytest.mark.parametrize("size", [len(DATA), 0])
+def test_what_is_larger_than_the_file_is_not_heard_out(
+    raw_server: RawServer,
+    fetcher: Fetcher,
+    answer: Callable[[socket.socket], object],
+    size: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fetch, "MOST_BYTES", 200_000)
+    with pytest.raises(FetchError, match=r"sends more than the [0-9,]+ bytes of the file"):
+        fetcher.url(raw_server(answer), SHA256, size)
+    assert partial_sizes(fetcher) == [0]
+
+
+def partial_sizes(fetcher: Fetcher) -> list[int]:
+    return [path.stat().st_size for path in fetcher.cache.downloads.rglob("*.part")]
+
+
+def test_a_length_beyond_the_file_ends_the_transfer(server: Server, fetcher: Fetcher) -> None:
+    with pytest.raises(FetchError, match="sends more than the 100 bytes"):
+        fetcher.url(server.url, SHA256, 100)
+    assert partial_sizes(fetcher) == [0]
+    assert fetcher.url(server.url, SHA256, len(DATA)).read_bytes() == DATA
+
+
+def test_a_trickle_ends(
+    raw_server: RawServer, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch, "SPEED_SECONDS", 0.05)
+    monkeypatch.setattr(fetch, "ATTEMPTS", 2)
+
+    def trickle(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10240\r\n\r\n")
+        while True:
+            connection.sendall(b"x")
+            time.sleep(0.01)
+
+    with pytest.raises(FetchError, match=r"less than 1,000 bytes per second; .* it resumes"):
+        fetcher.url(raw_server(trickle), SHA256)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"Content-Length: abc",
+        b"Content-Length: -1",
+        b"Content-Length: 5\r\nContent-Length: 6",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 3",
+        b"Transfer-Encoding: nothing",
+        b"X: " + b"a" * 100_000,
+        b"X: y\r\n" * 200 + b"Z: z",
+        b"Content-Range: bytes 5-1/x",
+        b"\xff\xfe: \xff",
+        b"X",
+    ],
+)
+@pytest.mark.parametrize("status", [b"200 OK", b"206 P", b"302 F\r\nLocation: http://.a../"])
+def test_hostile_headers_are_one_line(
+    raw_server: RawServer, fetcher: Fetcher, header: bytes, status: bytes
+) -> None:
+    url = raw_server(
+        lambda c: c.sendall(b"HTTP/1.1 " + status + b"\r\n" + header + b"\r\n\r\nzz\r\n")
+    )
+    with pytest.raises(UserError) as told:
+        fetcher.url(url, SHA256)
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) < 1_000
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"garbage\r\n\r\n",
+        b"HTTP/1.1 403 \xff\x1b[31m\r\n\r\n",
+        b"HTTP/1.1 302 N\r\nLocation: file:///etc/passwd\r\n\r\n",
+        b"HTTP/1.1 302 N\r\nLocation: http://[\r\n\r\n",
+        b"HTTP/1.1 302 N\r\nLocation: \xff\xfe\r\n\r\n",
+        b"HTTP/1.1 302 N\r\nLocation: http://127.0.0.1:99999/\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\nzz",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffffff\r\nzz",
+        b"",
+    ],
+)
+def test_what_is_no_answer_is_one_line(
+    raw_server: RawServer, fetcher: Fetcher, answer: bytes
+) -> None:
+    with pytest.raises(UserError) as told:
+        fetcher.url(raw_server(lambda c: c.sendall(answer)), SHA256)
+    assert str(told.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "é" * 150, "", ".", ".."])
+def test_a_name_that_no_file_can_have(server: Server, fetcher: Fetcher, name: str) -> None:
+    with pytest.raises(UsageError, match="cannot be the name of a file"):
+        fetcher.url(f"{server.address}/{name}", SHA256)
+    assert server.asked == []
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file where a folder should be")
+    with pytest.raises(UsageError, match="cannot be written: Not a directory; set TFLITE"):
+        Fetcher(Cache(tmp_path / "cache")).url(server.url, SHA256)
+    assert server.asked == []

@@ -15,7 +15,7 @@ from test_builders_toolchain import fake_toolchain
 
 from builders.cache import Cache, key_of
 from builders.core import Core, core_key, load_core
-from builders.errors import ArchiveError, UsageError, UserError
+from builders.errors import ArchiveError, ChecksumError, UsageError, UserError
 from builders.handover import MANIFEST, CoreName, known_cores, pack_core, unpack_core
 from builders.matrix import load_matrix
 from builders.native import NativeRunner
@@ -239,8 +239,11 @@ def test_the_command_packs_what_another_unpacks(
     monkeypatch.setattr("builders.handover.key_of", lambda _inputs: key)
     filled(tmp_path / "one" / "core" / key)
     assert command.run(["pack", "2.14.1", "arm64", "--out", file]) == 0
+    digest = capsys.readouterr().out.split()[-1]
     monkeypatch.setenv("TFLITE_WHEELS_CACHE", str(tmp_path / "two"))
-    assert command.run(["unpack", file]) == 0
+    with pytest.raises(ChecksumError, match=f"digest {digest}, expected 0000"):
+        command.run(["unpack", file, "--digest", "0" * 64])
+    assert command.run(["unpack", file, "--digest", digest]) == 0
     assert f"{key}  tf2.14.1-aarch64 from debian sources" in capsys.readouterr().out
     assert contents(tmp_path / "two" / "core" / key)["lib/libtflite.a"] == FILES["lib/libtflite.a"]
 

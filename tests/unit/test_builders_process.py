@@ -15,6 +15,7 @@ from test_builders_cache import python, until
 from builders import process
 from builders.errors import CompileError, DiskFullError, ToolchainError
 from builders.process import LINES_THAT_MATTER, run
+from smoke_lambda.session import started
 
 pytestmark = pytest.mark.usefixtures("allow_subprocess")
 
@@ -254,3 +255,16 @@ def test_this_python_is_a_program_like_any_other(tmp_path: Path) -> None:
         on_line=lines.append,
     )
     assert lines == ["hello"]
+
+
+def test_what_loads_a_strangers_model_has_bounded_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builders.process.MOST_MEMORY", 200 << 20)
+    code = "print('started', flush=True); bytes(1 << 30)"
+    log = tmp_path / "log"
+    command = [sys.executable, "-c", code]
+    with started(command, cwd=tmp_path, env={}, log=log, is_strange=True) as process:
+        assert process.wait(60) == 1
+    assert log.read_text().startswith("started")
+    assert log.read_text().endswith("MemoryError\n")

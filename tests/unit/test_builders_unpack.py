@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import lzma
 import os
 import random
 import shutil
@@ -349,3 +350,72 @@ def test_progress_ends_at_the_whole(tmp_path: Path, out: Path, suffix: str) -> N
     size = archive.stat().st_size
     assert seen[-1] == (size, size)
     assert seen == sorted(seen)
+
+
+def bomb(path: Path, *members: tuple[str, bytes, int]) -> Path:
+    """A tar of headers, each with as many bytes of zero as it says; written without the memory."""
+    with lzma.open(path, "wb", preset=0) as file:
+        for name, kind, size in members:
+            header = tarfile.TarInfo(name)
+            header.size, header.type = size, kind
+            file.write(header.tobuf(tarfile.GNU_FORMAT))
+            file.write(bytes(-(-size // 512) * 512))
+        file.write(bytes(1024))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("members", "says"),
+    [
+        ([("top/f", tarfile.REGTYPE, 80_000_000)], "unpacks to more than 64,000,000 bytes"),
+        ([("other/f", tarfile.REGTYPE, 80_000_000)], "unpacks to more than 64,000,000 bytes"),
+        ([("x", tarfile.XHDTYPE, 2_000_000)], "a header of 2,000,000 bytes"),
+        ([("x", tarfile.GNUTYPE_LONGNAME, 2_000_000)], "a header of 2,000,000 bytes"),
+    ],
+)
+def test_a_bomb_is_refused_by_its_headers(
+    tmp_path: Path, out: Path, members: list[tuple[str, bytes, int]], says: str
+) -> None:
+    archive = bomb(tmp_path / "a.tar.xz", *members)
+    assert archive.stat().st_size < 100_000
+    with pytest.raises(ArchiveError, match=says):
+        unpack(archive, {"top": out})
+    assert [p for p in out.rglob("*") if p.is_file()] == []
+
+
+@pytest.mark.parametrize("size", [1 << 33, 1 << 62])
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.GNUTYPE_SPARSE, b"V"])
+def test_a_size_that_the_archive_does_not_have(
+    tmp_path: Path, out: Path, size: int, kind: bytes
+) -> None:
+    # tarfile would skip 2^62 bytes, 10,240 at a time.
+    header = tarfile.TarInfo("other/f")
+    header.size, header.type = size, kind
+    archive = tmp_path / "a.tar"
+    archive.write_bytes(header.tobuf(tarfile.GNU_FORMAT) + bytes(2048))
+    with pytest.raises(ArchiveError):
+        unpack(archive, {"top": out})
+
+
+def test_a_bomb_of_empty_files_is_refused(
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builders.unpack.UNPACKED_FLOOR", 100_000)
+    archive = bomb(tmp_path / "a.tar.xz", *[("top/f", tarfile.REGTYPE, 0)] * 300)
+    with pytest.raises(ArchiveError, match="unpacks to more than"):
+        unpack(archive, {"top": out})
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".zip"])
+def test_a_name_of_300_bytes_is_refused(tmp_path: Path, out: Path, suffix: str) -> None:
+    archive = (write_tar if suffix == ".tar" else write_zip)(
+        tmp_path / f"a{suffix}", [Member("top/" + "x" * 300)]
+    )
+    with pytest.raises(ArchiveError, match="File name too long"):
+        unpack(archive, {"top": out})
+
+
+def test_headers_of_headers_of_headers_end(tmp_path: Path, out: Path) -> None:
+    archive = bomb(tmp_path / "a.tar.xz", *[("x", tarfile.GNUTYPE_LONGNAME, 1)] * 5_000)
+    with pytest.raises(ArchiveError):
+        unpack(archive, {"top": out})

@@ -212,7 +212,9 @@ def test_the_command_prints_what_works_and_what_does_not(
     path = str(wheel(tmp_path, "cp311"))
     world.result = Result(model="m", outcome=CRASHED, detail="built-in: load: SIGSEGV")
     assert command.run([path]) == SmokeError.exit_code
-    text = capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "runs its code, with your rights" in told.err
+    text = told.out
     assert "2.4.6 (too new" in text
     assert "FAILED python3.11: on Amazon Linux 2: no readable extension" in text
     assert "FAILED python3.11, NumPy 2.2.6: digits-float32: crashed: built-in: load" in text

@@ -347,11 +347,11 @@ def test_the_tree_is_fetched_by_its_checksum(
     )
     asked: list[tuple[str, str]] = []
 
-    def url(_self: Fetcher, where: str, sha256: str) -> Path:
+    def url(_self: Fetcher, where: str, sha256: str, _size: int) -> Path:
         asked.append((where, sha256))
         raise UnreachableError("no github here")
 
-    def debian(_self: Fetcher, where: str, sha256: str) -> Path:
+    def debian(_self: Fetcher, where: str, sha256: str, _size: int) -> Path:
         asked.append((where, sha256))
         return Path(archive)
 
@@ -388,7 +388,7 @@ def test_a_declared_version_is_locked_by_its_own_tree(
     declared = dataclasses.replace(load_matrix().tensorflow("2.17.1"), sha256=sha256_of(tarball))
     asked: list[str] = []
 
-    def url(_self: Fetcher, where: str, sha256: str) -> Path:
+    def url(_self: Fetcher, where: str, sha256: str, _size: int) -> Path:
         assert sha256 == declared.sha256
         asked.append(where)
         return tarball

@@ -1,0 +1,184 @@
+"""What is tried on the audit: wheels that are damaged, or made to look right to it.
+
+The audit gives a report for whatever bytes, in bounded time and memory. A wheel of which a byte
+of any file is changed, RECORD and zip agreeing with it, is never one that passes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import os
+import struct
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from builders.audit import audit
+from builders.errors import UsageError
+from builders.matrix import load_matrix
+from builders.wheelname import PACKAGE
+from ci.fuzz.campaign import Case, Target
+from ci.fuzz.edits import edited, edits
+from ci.fuzz.worker import Worker
+
+SECONDS = 60.0  # for a case: an audit takes one or two, on a machine that does nothing else
+MEMORY = 2 << 30
+WHEEL = "TFLITE_FUZZ_WHEEL"
+"""The variable that tells the worker its wheel."""
+
+# What is changed: bytes of the whole file; or of a member, the archive agreeing with it.
+FILE, PROGRAM, DYNAMIC, SECTIONS, TEXT = "file", "program headers", "dynamic", "sections", "text"
+MEMBERS = ("METADATA", "WHEEL", "RECORD", ".cdx.json", "LICENSE", ".py", ".pyi", ".so")
+
+
+def cases() -> SearchStrategy[Case]:
+    """What is changed, and how."""
+    member = st.fixed_dictionaries(
+        {
+            "what": st.sampled_from((PROGRAM, DYNAMIC, SECTIONS, TEXT)),
+            "member": st.sampled_from(MEMBERS),
+            "edits": edits(),
+            "record": st.booleans(),
+        }
+    )
+    whole = st.fixed_dictionaries({"what": st.just(FILE), "edits": edits()})
+    return st.one_of(member, member, whole)
+
+
+@cache
+def _wheel() -> tuple[str, Mapping[str, bytes], bytes]:
+    path = Path(os.environ[WHEEL])
+    with zipfile.ZipFile(path) as file:
+        return path.name, {i.filename: file.read(i) for i in file.infolist()}, path.read_bytes()
+
+
+def changed(case: Case) -> bytes:
+    """The wheel of a case."""
+    _, members, whole = _wheel()
+    if case["what"] == FILE:
+        return edited(whole, case["edits"])
+    extension = next(name for name in members if name.endswith(".so"))
+    if case["what"] == TEXT:
+        name = next(n for n in sorted(members) if n.endswith(case["member"]))
+        members = {**members, name: edited(members[name], case["edits"])}
+    else:
+        data = members[extension]
+        start, end = _range(data, case["what"])
+        piece = edited(data[start:end], case["edits"])[: end - start]
+        members = {
+            **members,
+            extension: data[:start] + piece.ljust(end - start, b"\0") + data[end:],
+        }
+    return packed(members, with_record=case["record"])
+
+
+def _range(data: bytes, what: str) -> tuple[int, int]:
+    """Where the loader's, or other tools', tables are in an extension."""
+    program, sections = struct.unpack_from("<QQ", data, 32)
+    if what == PROGRAM:
+        return 0, program + 56 * struct.unpack_from("<H", data, 56)[0]
+    if what == SECTIONS:
+        return sections, sections + 64 * struct.unpack_from("<H", data, 60)[0]
+    headers = range(program, sections, 56)
+    dynamic = next(h for h in headers if struct.unpack_from("<I", data, h)[0] == 2)
+    offset, size = struct.unpack_from("<Q16xQ", data, dynamic + 8)
+    return offset, offset + size
+
+
+def packed(members: Mapping[str, bytes], *, with_record: bool) -> bytes:
+    """A wheel of members, in their order, as ours are written; RECORD agrees with them or not."""
+    record = next(name for name in members if name.endswith(".dist-info/RECORD"))
+    if with_record:
+        lines = [
+            f"{name},sha256={_digest(data)},{len(data)}" if name != record else f"{name},,"
+            for name, data in members.items()
+        ]
+        members = {**members, record: "\n".join(lines).encode() + b"\n"}
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, data in members.items():
+            info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.external_attr = (0o100755 if name.endswith(".so") else 0o100644) << 16
+            archive.writestr(info, data)
+    return file.getvalue()
+
+
+def _digest(data: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+
+
+def tried(case: Case, folder: Path) -> str:
+    """Audit the wheel of a case; gives what is wrong, in one sentence, or nothing."""
+    name, members, whole = _wheel()
+    content = changed(case)
+    path = folder / name
+    path.write_bytes(content)
+    try:
+        report = audit(path, load_matrix())
+    except Exception as error:
+        return f"the audit ends with {type(error).__name__}: {error}"
+    finally:
+        path.unlink()
+    if not all(check.detail.isprintable() for check in report.checks):
+        return "a report is not printable"
+    if not report.ok or content == whole:
+        return ""
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        now = {info.filename: file.read(info) for info in file.infolist()}
+    code = [n for n in {*now, *members} if n.startswith(f"{PACKAGE}/") and not n.endswith(".so")]
+    other = [n for n in code if now.get(n) != members.get(n)]
+    return f"a wheel passes with another {', '.join(sorted(other))}" if other else ""
+
+
+class Audit:
+    """The audit, in a process of its own."""
+
+    told = ""
+
+    def __init__(self) -> None:
+        self.worker = Worker(__name__, seconds=SECONDS, memory=MEMORY)
+
+    @property
+    def cases(self) -> SearchStrategy[Case]:
+        """See Target."""
+        return cases()
+
+    def fault(self, case: Case) -> str:
+        """See Target."""
+        return self.worker.judge(case)
+
+
+def recommended() -> Path | None:
+    """A published wheel of the recommended TensorFlow, the newest build, if there is one."""
+    version = load_matrix().recommended.version
+    wheels = Path(__file__).parent.parent.parent / "wheels"
+    return max(wheels.glob(f"{PACKAGE}-{version}-*-cp312-*_x86_64.whl"), default=None)
+
+
+@contextmanager
+def target(wheel: Path | None) -> Iterator[Target]:
+    """The audit of changes to a wheel, until the block ends.
+
+    Raises:
+        UsageError: there is no wheel, or it does not pass as it is.
+    """
+    wheel = wheel or recommended()
+    if wheel is None or not wheel.is_file():
+        raise UsageError("there is no wheel to change", remedy="name one by --wheel")
+    report = audit(wheel, load_matrix())
+    if not report.ok:
+        raise UsageError(f"{wheel.name} fails {', '.join(report.failed)} as it is")
+    os.environ[WHEEL] = str(wheel.absolute())
+    subject = Audit()
+    try:
+        yield subject
+    finally:
+        subject.worker.close()

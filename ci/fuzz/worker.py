@@ -1,0 +1,92 @@
+"""A process in which a target is tried, with bounded time and memory: one case per line.
+
+Started as a module with the name of the target's own, which has `tried(case, folder)`: what is
+wrong with a case, in one sentence, or nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import resource
+import select
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from builders.process import die_with_parent
+from ci.fuzz.campaign import Case
+
+ROOT = Path(__file__).parent.parent.parent
+START_SECONDS = 120.0  # its imports, on a busy machine
+
+
+class Worker:
+    """Tries cases in a process of its own, which is started again when it ends.
+
+    Attributes:
+        module: the target's.
+        seconds: for a case.
+        memory: of the process, in bytes of address space.
+    """
+
+    def __init__(self, module: str, *, seconds: float, memory: int) -> None:
+        self.module, self.seconds, self.memory = module, seconds, memory
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def judge(self, case: Case) -> str:
+        """Try one case; gives what is wrong, in one sentence, or nothing."""
+        process = self._running()
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(case).encode() + b"\n")
+        answer = self._line(process, self.seconds)
+        if answer is None:
+            self.close()
+            return f"it takes more than {self.seconds:.0f} s"
+        if not answer:
+            return f"the process ends with the status {self.close()}"
+        return str(json.loads(answer))
+
+    def close(self) -> int:
+        """End the process; gives its status."""
+        if self._process is None:
+            return 0
+        process, self._process = self._process, None
+        process.kill() if process.poll() is None else None
+        process.communicate()
+        return process.returncode
+
+    def _line(self, process: subprocess.Popen[bytes], seconds: float) -> bytes | None:
+        assert process.stdout is not None
+        ready, _, _ = select.select([process.stdout], [], [], seconds)
+        return process.stdout.readline() if ready else None
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __name__, self.module, str(self.memory)],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,  # select sees what readline has not read
+                preexec_fn=die_with_parent,
+            )
+            if not self._line(self._process, START_SECONDS):
+                raise RuntimeError(f"{self.module} does not start: status {self.close()}")
+        return self._process
+
+
+def main() -> None:
+    """Answer until the input ends."""
+    target = importlib.import_module(sys.argv[1])
+    memory = int(sys.argv[2])
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    print("ready", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for line in sys.stdin:
+            print(json.dumps(target.tried(json.loads(line), Path(folder))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
