@@ -138,6 +138,7 @@ def corpus_of(
             if pattern
             else f"the part '{part}' of the corpus has no models"
         )
+    growing = load_settings().growing.model
     return Corpus(
         folder=folder,
         part=f"{part}, named *{pattern}*" if pattern else part,
@@ -145,6 +146,7 @@ def corpus_of(
         delegated=delegated.read(subject.expectations) if judge_delegation else None,
         digest=corpus_digest(folder),
         tolerances=load_tolerances(folder=folder),
+        growing=next((m for m in models if part == WHOLE and m.name == growing), None),
     )
 
 

@@ -19,6 +19,7 @@ from smoke_lambda.limits import Limits
 from smoke_lambda.site import Place, Step
 
 PROBE = "smoke_lambda.inside.conform.probe"
+GROWING = "smoke_lambda.inside.conform.growing"
 
 # https://www.gnu.org/software/libc/manual/html_node/Heap-Consistency-Checking.html
 HEAP_CHECKS = {
@@ -47,6 +48,7 @@ class Corpus:
         models: those to run.
         delegated: nodes that XNNPACK should take, by model; None: that is not judged.
         digest: of models, answers and tolerances.
+        growing: the one of `models` whose batch is to grow, too.
     """
 
     folder: Path
@@ -54,6 +56,7 @@ class Corpus:
     models: Sequence[Model]
     delegated: Mapping[str, delegated.Nodes] | None
     digest: str
+    growing: Model | None = None
     tolerances: Mapping[str, Mapping[str, Any]] = field(default_factory=load_tolerances)
 
 
@@ -100,6 +103,8 @@ class Session:
                 self.failures.append(self._confirmed(folder, now[:done], failure))
             self._repeat(folder, now[:done])
             todo = todo[done:]
+        if self.corpus.growing is not None:
+            self._grow(folder, self.corpus.growing)
 
     def _confirmed(self, folder: str, models: Sequence[Model], failure: Failure) -> Failure:
         """A crash of the last of these models; whether it was its own is found out alone.
@@ -129,6 +134,27 @@ class Session:
                 if failure["detail"] not in again:
                     failure["detail"] += " (alone, this did not come again)"
             self.models[model.name] = first
+
+    def _grow(self, folder: str, model: Model) -> None:
+        """Give a model ever larger batches; see smoke_lambda/inside/conform/growing.py."""
+        seconds = load_settings().growing.seconds
+        self.on_step(f"batches that grow, {seconds} s")
+        status, output = self.place.look(
+            GROWING,
+            self.module,
+            folder,
+            model.name,
+            str(seconds),
+            limits=LIMITS,
+            timeout=seconds + load_settings().seconds_per_model,
+        )
+        said = list(_lines(output))
+        if status != 0 or not said:
+            what = "hangs" if status is None else f"crash {named(status)}"
+            self.failures.append(failure_of(model, what, f"growing: {_last_words(output)}"))
+        elif said[-1]["wrong"]:
+            words = "{wrong} of {runs} batches that grew, as of sizes {sizes}".format(**said[-1])
+            self.failures.append(failure_of(model, "wrong answer", words))
 
     def _process(self, folder: str, models: Sequence[Model]) -> tuple[Failure | None, int]:
         """Run models in one process.

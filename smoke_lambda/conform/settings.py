@@ -42,6 +42,18 @@ class Peer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Growing:
+    """The model whose batch grows, and for how long.
+
+    Attributes:
+        model: its first dimension is open.
+    """
+
+    model: str
+    seconds: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """See settings.toml.
 
@@ -59,6 +71,7 @@ class Settings:
     memory: Mapping[str, float]
     parts: Mapping[str, int]
     peers: Mapping[str, Peer]
+    growing: Growing
 
 
 @cache
@@ -70,6 +83,7 @@ def load_settings(path: Path = DATA) -> Settings:
     """
     row = Row(path.name, read_toml(path))
     memory = Row(f"{path.name}: memory", row.take("memory", dict))
+    growing = Row(f"{path.name}: growing", row.take("growing", dict))
     settings = Settings(
         threads=tuple(row.take("threads", list, bool)),
         models_per_process=row.take("models_per_process", int, _positive),
@@ -88,8 +102,13 @@ def load_settings(path: Path = DATA) -> Settings:
             name: _peer(Row(f"{path.name}: peer.{name}", peer))
             for name, peer in row.take("peer", dict).items()
         },
+        growing=Growing(
+            model=growing.take("model", str, bool),
+            seconds=growing.take("seconds", int, _positive),
+        ),
     )
     memory.done()
+    growing.done()
     row.done()
     return settings
 

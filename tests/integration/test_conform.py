@@ -12,17 +12,11 @@ from typing import Any
 import pytest
 from support import ROOT, script
 
-from builders.cache import Cache, default_root
 from builders.errors import ConformError, UsageError
-from builders.fetch import Fetcher
 from builders.interpreters import find_interpreter
-from builders.matrix import load_matrix
-from ci.proof.smoker import NativeSmoker
 from ci.publish.manifest import read_manifest
 from ci.publish.places import WHEELS
-from smoke_lambda.conform.session import LIMITS
-from smoke_lambda.conform.settings import CORPUS
-from smoke_lambda.inside.conform import MARK
+from smoke_lambda.conform.settings import load_settings
 
 pytestmark = pytest.mark.integration
 
@@ -87,30 +81,25 @@ def test_each_published_core_computes_what_tensorflow_does() -> None:
         assert report["operators"]
 
 
-def grown(wheel: Path, folder: Path) -> dict[str, Any]:
-    """What smoke_lambda.inside.conform.growing finds of a wheel."""
-    cache = Cache(default_root())
-    runtime = load_matrix().runtime("3.11")
-    smoker = NativeSmoker(cache, Fetcher(cache))
-    with smoker.site(wheel, runtime, log=folder / "log") as site, site.installed() as place:
-        module = "smoke_lambda.inside.conform.growing"
-        arguments = (str(CORPUS), "dense-sequence-batch-dynamic.float32", "15")
-        status, said = place.look(module, *arguments, limits=LIMITS, timeout=120)
-    assert status == 0, said
-    (line,) = (line for line in said.splitlines() if line.startswith(MARK))
-    found: dict[str, Any] = json.loads(line[len(MARK) :])
-    assert found["runs"] > 2000
+def grown(wheel: Path, status: int) -> dict[str, Any]:
+    """The report of the model whose batch grows, with the whole corpus's options."""
+    name = load_settings().growing.model
+    (found,) = reports("--runner", "native", "--models", name, wheel, status=status)
+    assert found["models"] == 1
     return found
 
 
-def test_a_model_whose_batch_grows_answers_rightly(tmp_path: Path) -> None:
+def test_a_model_whose_batch_grows_answers_rightly() -> None:
     """XNNPACK left out a copy in 4 of 1,000 resizes: builders/patches/xnnpack/copy-again.patch."""
     for wheel in published():
-        assert grown(wheel, tmp_path)["wrong"] == 0, wheel.name
+        assert grown(wheel, 0)["failures"] == [], wheel.name
 
 
 def test_the_wheel_without_the_patch_answers_wrongly(tmp_path: Path) -> None:
-    assert grown(committed(UNPATCHED, UNPATCHED_SHA256, tmp_path), tmp_path)["wrong"] > 0
+    wheel = committed(UNPATCHED, UNPATCHED_SHA256, tmp_path)
+    (failure,) = grown(wheel, ConformError.exit_code)["failures"]
+    assert failure["what"] == "wrong answer"
+    assert "batches that grew" in failure["detail"]
 
 
 def test_the_wheel_that_corrupts_memory_fails_with_the_name_of_the_pattern(

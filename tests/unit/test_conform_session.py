@@ -14,6 +14,7 @@ from smoke_samples import Nowhere, site_of
 from smoke_lambda.conform import session
 from smoke_lambda.conform.run import conform
 from smoke_lambda.conform.session import HEAP_CHECKS, Corpus, Session
+from smoke_lambda.conform.settings import load_settings
 from smoke_lambda.inside.conform import MARK
 from smoke_lambda.inside.conform.corpus import Index
 from smoke_lambda.inside.probing import NO_VARIABLES
@@ -239,3 +240,58 @@ def test_a_crash_keeps_what_was_found_before(tmp_path: Path) -> None:
     assert done == 1
     assert str(failure).startswith("m0.float32: crash -6 (SIGABRT): reference kernels: load")
     assert found.models[model]["failures"] == [{"what": "x", "detail": "y"}]
+
+
+class Growing(Nowhere):
+    """A place where the growing of a model ends as told."""
+
+    def __init__(self, status: int | None, said: str) -> None:
+        self.ends = (status, said)
+        self.asked: list[str] = []
+
+    def look(
+        self,
+        module: str,
+        *arguments: str,
+        limits: Limits | None = None,  # noqa: ARG002 - as other places have it
+        timeout: float = 0,  # noqa: ARG002
+        variables: Mapping[str, str] = NO_VARIABLES,  # noqa: ARG002
+    ) -> tuple[int | None, str]:
+        self.asked = [module, *arguments]
+        return self.ends
+
+
+def told(wrong: int) -> str:
+    return MARK + json.dumps({"runs": 100, "wrong": wrong, "sizes": [7] * wrong})
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "failures"),
+    [
+        (0, told(0), []),
+        (0, told(2), [("wrong answer", "2 of 100 batches that grew, as of sizes [7, 7]")]),
+        (None, "", [("hangs", "growing: it said nothing")]),
+        (-11, "free(): invalid", [("crash -11 (SIGSEGV)", "growing: free(): invalid")]),
+    ],
+)
+def test_a_batch_that_grows(
+    tmp_path: Path, status: int | None, said: str, failures: list[tuple[str, str]]
+) -> None:
+    place = Growing(status, said)
+    (tmp_path / "index.json").touch()
+    place.shown = str  # type: ignore[method-assign]
+    corpus = Corpus(
+        folder=tmp_path,
+        part="whole",
+        models=[],
+        delegated=None,
+        digest="",
+        tolerances={},
+        growing=MODELS[1],
+    )
+    made = Session(corpus=corpus, place=place, emulated=False, module="x.y", on_step=silent)
+    made.run()
+    assert [(each.what, each.detail) for each in made.failures] == failures
+    assert all(each.model == MODELS[1].name for each in made.failures)
+    seconds = str(load_settings().growing.seconds)
+    assert place.asked == [session.GROWING, "x.y", str(tmp_path), MODELS[1].name, seconds]

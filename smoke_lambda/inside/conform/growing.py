@@ -1,6 +1,6 @@
 """Resizes a model to ever larger batches, and compares with the kernels without XNNPACK.
 
-    python -m smoke_lambda.inside.conform.growing CORPUS MODEL SECONDS
+    python -m smoke_lambda.inside.conform.growing MODULE CORPUS MODEL SECONDS
 
 The batch is the first dimension of the model's only input. Each interpreter goes through a few
 sizes, each larger than the one before, as a caller does whose inputs grow: what was allocated for
@@ -10,6 +10,7 @@ there were, and how many answered otherwise. Runs beside a wheel, on any Python 
 
 from __future__ import annotations
 
+import importlib
 import json
 import random
 import sys
@@ -18,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tflite_runtime.interpreter import Interpreter, OpResolverType  # type: ignore[import-not-found]
 
 from smoke_lambda.inside.conform import MARK
 from smoke_lambda.inside.conform.corpus import load, read_index
@@ -40,22 +40,23 @@ def answer(interpreter: Any, batch: Any) -> Any:  # noqa: ANN401 - the runtime h
     return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 
 
-def main(corpus: str, name: str, seconds: str) -> None:
+def main(module: str, corpus: str, name: str, seconds: str) -> None:
     """Run until the time is up; prints what was found."""
+    runtime = importlib.import_module(module)
     folder = Path(corpus)
     models = {model.name: model for model in read_index(folder).models}
     content, cases = load(folder, models[name])
     shape = (LARGEST, *cases[0].inputs[0].shape[1:])
     batch = np.random.RandomState(SEED).standard_normal(shape).astype(np.float32)
-    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    plain = runtime.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     expected = answer(
-        Interpreter(model_content=content, experimental_op_resolver_type=plain), batch
+        runtime.Interpreter(model_content=content, experimental_op_resolver_type=plain), batch
     )
     rng = random.Random(SEED)
     end = time.monotonic() + float(seconds)
     runs, wrong = 0, []
     while time.monotonic() < end:
-        interpreter = Interpreter(model_content=content, num_threads=1)
+        interpreter = runtime.Interpreter(model_content=content, num_threads=1)
         for size in sorted(rng.randint(1, LARGEST) for _ in range(STEPS)):
             found = answer(interpreter, batch[:size])
             runs += 1
