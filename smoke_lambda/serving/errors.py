@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from grpc import StatusCode as Code
+from typing import TypeAlias
+
+import grpc
+
+Code: TypeAlias = grpc.StatusCode
 
 
 class ServingError(Exception):
@@ -61,3 +65,8 @@ HTTP = {
 def http_status(code: Code) -> int:
     """The HTTP status that stands for a code."""
     return HTTP.get(code, 500)
+
+
+def first_line(error: Exception) -> str:
+    """The beginning of what an error says, which can be long."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

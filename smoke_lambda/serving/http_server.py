@@ -62,7 +62,7 @@ class Gate:
 
 
 def probes(is_ready: Callable[[], bool]) -> list[web.RouteDef]:
-    """Kubernetes' probes: `/live` while the program answers, `/ready` while requests are welcome."""
+    """Kubernetes' probes: `/live` while the program answers, `/ready` if requests are welcome."""
 
     async def live(_request: web.Request) -> web.Response:
         return web.Response(text="live\n")

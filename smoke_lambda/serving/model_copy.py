@@ -10,7 +10,8 @@ import numpy as np
 from tflite_runtime.interpreter import Interpreter  # type: ignore[import-not-found]
 
 from smoke_lambda.serving.codec import STRING, Array
-from smoke_lambda.serving.errors import invalid
+from smoke_lambda.serving.errors import first_line, invalid
+from smoke_lambda.serving.settings import Settings
 from smoke_lambda.serving.signature import (
     DEFAULT,
     Batching,
@@ -175,6 +176,12 @@ def _close(one: Array, other: Array) -> bool:
     return bool(np.array_equal(one, other))
 
 
-def first_line(error: Exception) -> str:
-    """The beginning of what the runtime says, which can be long."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+def load(path: Path, settings: Settings) -> list[Copy]:
+    """Copies of a model's file.
+
+    Raises:
+        ValueError, RuntimeError: it cannot be loaded.
+    """
+    first = Copy(path, settings.threads)
+    others = [Copy(path, settings.threads, first.signatures) for _ in range(1, settings.copies)]
+    return [first, *others]

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from smoke_lambda.serving.codec import Array
-from smoke_lambda.serving.errors import Code, invalid, not_found, unavailable
-from smoke_lambda.serving.model_copy import Copy, first_line
+from smoke_lambda.serving.errors import Code, first_line, invalid, not_found, unavailable
 from smoke_lambda.serving.pool import Pool
 from smoke_lambda.serving.protos.serving_pb2 import ModelSpec, ModelVersionStatus
 from smoke_lambda.serving.settings import Settings
@@ -31,7 +30,9 @@ Log = Callable[[str], None]
 class Runnable(Protocol):
     """What a pool has of a model."""
 
-    signatures: Mapping[str, Signature]
+    @property
+    def signatures(self) -> Mapping[str, Signature]:
+        """What it takes and gives."""
 
     def run(
         self, key: str, inputs: Mapping[str, Array], wanted: tuple[str, ...]
@@ -97,29 +98,18 @@ class Version:
         await self.pool.close()
 
 
-Load = Callable[[Path, Settings], list[Runnable]]
-
-
-def load(path: Path, settings: Settings) -> list[Runnable]:
-    """Copies of a model's file.
-
-    Raises:
-        ValueError, RuntimeError: it cannot be loaded.
-    """
-    first = Copy(path, settings.threads)
-    others = [Copy(path, settings.threads, first.signatures) for _ in range(1, settings.copies)]
-    return [first, *others]
+Load = Callable[[Path, Settings], Sequence[Runnable]]
 
 
 class Models:
     """The versions of one model; for one event loop.
 
     Args:
-        load: makes the copies of a file; in a thread.
+        load: makes the copies of a file, in a thread (model_copy.load).
         log: is told what happens to versions.
     """
 
-    def __init__(self, settings: Settings, log: Log = print, load: Load = load) -> None:
+    def __init__(self, settings: Settings, load: Load, log: Log = print) -> None:
         self.settings = settings
         self.current: Version | None = None
         self.statuses: dict[int, Status] = {}

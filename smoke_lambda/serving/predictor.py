@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from smoke_lambda.serving.codec import NUMBERS, Array, shape_proto
 from smoke_lambda.serving.errors import Code, ServingError, too_late
 from smoke_lambda.serving.metrics import Metrics
-from smoke_lambda.serving.models import Models, Version
-from smoke_lambda.serving.protos.error_pb2 import Code as ErrorCode
+from smoke_lambda.serving.models import Models, Runnable, Version
 from smoke_lambda.serving.protos.serving_pb2 import (
     GetModelStatusResponse,
     ModelSpec,
@@ -84,10 +83,10 @@ class Predictor:
         inputs: Mapping[str, Array],
         outputs: tuple[str, ...],
     ) -> dict[str, Array]:
-        def timed(copy: object) -> dict[str, Array]:
+        def timed(copy: Runnable) -> dict[str, Array]:
             begun = time.perf_counter()
             try:
-                return copy.run(signature.key, inputs, outputs)  # type: ignore[attr-defined, no-any-return]
+                return copy.run(signature.key, inputs, outputs)
             finally:
                 self.metrics.inference.observe(time.perf_counter() - begun)
 
@@ -135,9 +134,7 @@ class Predictor:
                 ModelVersionStatus(
                     version=number,
                     state=status.state,
-                    status=StatusProto(
-                        error_code=ErrorCode.Value(status.code.name), error_message=status.reason
-                    ),
+                    status=StatusProto(error_code=status.code.name, error_message=status.reason),
                 )
                 for number, status in self.models.status(spec).items()
             ]

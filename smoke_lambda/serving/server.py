@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable
 
 from smoke_lambda.serving.grpc_server import GrpcServer
+from smoke_lambda.serving.lifetime import say, stopped
 from smoke_lambda.serving.metrics import Metrics
+from smoke_lambda.serving.model_copy import load
 from smoke_lambda.serving.models import Models
 from smoke_lambda.serving.predictor import Predictor
 from smoke_lambda.serving.rest import RestServer
@@ -16,17 +17,12 @@ from smoke_lambda.serving.settings import Settings
 READY_SECONDS = 0.05
 
 
-def say(line: str) -> None:
-    """One line of the log, at once."""
-    print(line, flush=True)
-
-
 class Server:
     """A server in this process's event loop."""
 
     def __init__(self, settings: Settings, log: Callable[[str], None] = say) -> None:
         self.settings, self._log = settings, log
-        self.models = Models(settings, log)
+        self.models = Models(settings, load, log)
         predictor = Predictor(self.models, Metrics())
         self.grpc = GrpcServer(predictor, settings)
         self.rest = RestServer(predictor, settings)
@@ -64,7 +60,4 @@ class Server:
 
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await Server(settings).run(stop)
+    await Server(settings).run(stopped())

@@ -1,4 +1,4 @@
-"""The settings of a server, from environment variables; README of them: docs/kubernetes.md."""
+"""The settings of a server, from environment variables."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 CGROUP = Path("/sys/fs/cgroup")
 NAME = re.compile(r"[\w.-]+")
 
 
 class SettingsError(Exception):
-    """A variable has a value that cannot be meant: one line for the person who starts the server."""
+    """A variable has a value that cannot be meant; one line for who starts the server."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,24 +63,67 @@ class Settings:
         return Path(self.model_base_path, self.model_name)
 
 
-LEAST = {"threads": 1, "max_request_bytes": 1, "max_batch": 1, "poll_seconds": 0.01}
-MOST = {"grpc_port": 65535, "rest_port": 65535}
+@dataclass(frozen=True, kw_only=True)
+class GatewaySettings:
+    """What a gateway is told; each field's variable has its name in capitals.
+
+    The handler has variables of its own (smoke_lambda/app.py), such as MAX_PIXELS.
+
+    Attributes:
+        model_name: the model that is asked.
+        server: host and port of the model servers; all addresses of the name take turns.
+        port: where it listens; 0 for one that is free.
+        request_threads: requests at once.
+        queue: requests that wait for a thread; one more is refused.
+        decodes: pictures that are decoded at once, which is what takes memory.
+        max_request_bytes: of a request's body.
+        request_seconds: for a request, with its download.
+        retry_seconds: for which a server that does not answer is asked again, or the next one.
+        lame_seconds, drain_seconds: see Settings.
+    """
+
+    model_name: str = "model"
+    server: str = "localhost:8500"
+    port: int = 8080
+    request_threads: int = 16
+    queue: int = 32
+    decodes: int = 2
+    max_request_bytes: int = 6_000_000
+    request_seconds: float = 20.0
+    retry_seconds: float = 10.0
+    lame_seconds: float = 5.0
+    drain_seconds: float = 20.0
+
+
+LEAST = dict.fromkeys(
+    ("threads", "max_request_bytes", "max_batch", "request_threads", "decodes"), 1.0
+) | {"poll_seconds": 0.01}
+MOST = dict.fromkeys(("grpc_port", "rest_port", "port"), 65535.0)
 
 
 def read(environ: Mapping[str, str] = os.environ, cgroup: Path = CGROUP) -> Settings:
-    """The settings that variables give; what none gives has its default.
+    """The settings that variables give a server; what none gives has its default.
 
     Raises:
         SettingsError: a value is of another kind, or out of bounds.
     """
-    found: dict[str, str | int | float] = {}
-    for field in fields(Settings):
-        text = environ.get(field.name.upper(), "")
-        if text:
-            found[field.name] = _value(field.name, str(field.type), text)
-    if not found.get("copies"):
-        found["copies"] = max(1, math.ceil(cpus(cgroup) / int(found.get("threads", 1))))
-    return Settings(**found)  # type: ignore[arg-type] # each has its field's kind
+    found = Settings(**_values(Settings, environ))
+    if found.copies:
+        return found
+    return replace(found, copies=max(1, math.ceil(cpus(cgroup) / found.threads)))
+
+
+def read_gateway(environ: Mapping[str, str] = os.environ) -> GatewaySettings:
+    """The settings that variables give a gateway; see `read`."""
+    return GatewaySettings(**_values(GatewaySettings, environ))
+
+
+def _values(kind: type, environ: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        field.name: _value(field.name, str(field.type), text)
+        for field in fields(kind)
+        if (text := environ.get(field.name.upper(), ""))
+    }
 
 
 def _value(name: str, kind: str, text: str) -> str | int | float:
@@ -94,7 +138,7 @@ def _value(name: str, kind: str, text: str) -> str | int | float:
     except ValueError:
         value = math.nan
     if not least <= value <= most or value == math.inf:
-        bounds = f"from {least} on" if most == math.inf else f"from {least} to {most}"
+        bounds = f"from {least:g} on" if most == math.inf else f"from {least:g} to {most:g}"
         raise SettingsError(f"{variable}={text}: give a number {bounds}")
     return value
 
