@@ -91,7 +91,8 @@ class HttpServer:
         """
         await self._runner.setup()
         await web.TCPSite(self._runner, None, self._wanted).start()
-        self.port = self._runner.addresses[0][1]
+        # Where any port will do, IPv4 and IPv6 have one each; addresses of IPv4 are pairs.
+        self.port = min(self._runner.addresses, key=len)[1]
 
     async def stop(self) -> None:
         """Take no connection any more, and answer the requests that are there."""

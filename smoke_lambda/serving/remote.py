@@ -17,10 +17,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import grpc
 import numpy as np
 
 from smoke_lambda.serving.client import Client, Described
 from smoke_lambda.serving.codec import Array
+from smoke_lambda.serving.errors import Code
 
 APP = Path(__file__).parents[1] / "app.py"
 RUNTIME = "tflite_runtime"
@@ -75,13 +77,22 @@ class Remote:
             ChangedError: it has a model of other inputs, outputs or scales by now.
         """
         inputs = {self.described.input_name: self._local.input}
-        version, outputs = self._client.predict(inputs, self._left())
+        try:
+            version, outputs = self._client.predict(inputs, self._left())
+        except grpc.RpcError as error:
+            if error.code() is Code.INVALID_ARGUMENT:
+                self._check()
+            raise
         if version != self.described.version:
-            now = self._client.describe(self._left())
-            if replace(now, version=0) != replace(self.described, version=0):
-                raise ChangedError
-            self.described = replace(self.described, version=version)
+            self._check()
         self._local.output = outputs[self.described.output_name]
+
+    def _check(self) -> None:
+        """Ask whether the model is still the same, but for its version."""
+        now = self._client.describe(self._left())
+        if replace(now, version=0) != replace(self.described, version=0):
+            raise ChangedError
+        self.described = now
 
     def get_tensor(self, _index: int) -> Array:
         """See Interpreter."""
