@@ -33,6 +33,9 @@ OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
 )
+# We cancel nothing: it is what a call gets that arrives in the moment in which a server of gRPC's
+# is shut down (its core drops what it has not yet handed to the program).
+AGAIN = (Code.UNAVAILABLE, Code.CANCELLED)
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
 AS_CONTENT = (("response-tensor-content", "1"),)
 METADATA = ("signature_def", "quantization")
@@ -59,7 +62,7 @@ class Client:
 
     Args:
         server: host and port; the addresses of the name take turns.
-        retry_seconds: for which it tries again what is UNAVAILABLE.
+        retry_seconds: for which it tries again where no server answers.
     """
 
     def __init__(self, server: str, model: str, retry_seconds: float) -> None:
@@ -82,7 +85,7 @@ class Client:
         seconds: float,
         metadata: tuple[tuple[str, str], ...] = (),
     ) -> Any:  # noqa: ANN401 - the method's response
-        """Call a method; what is UNAVAILABLE is tried again while there is time.
+        """Call a method; tried again while there is time, where no server answers.
 
         Raises:
             grpc.RpcError: the answer is an error, or there is none.
@@ -96,7 +99,7 @@ class Client:
                 return self._calls[method](request, timeout=left, metadata=metadata)
             except grpc.RpcError as error:
                 # Nothing depends on a request having been answered once: to infer again is safe.
-                if error.code() is not Code.UNAVAILABLE or time.monotonic() + pause > give_up:
+                if error.code() not in AGAIN or time.monotonic() + pause > give_up:
                     raise
             time.sleep(pause * random.uniform(0.5, 1))
             pause = min(2 * pause, LONGEST_PAUSE)

@@ -47,7 +47,13 @@ class RestServer:
                 web.post("/v1/{rest:.*}", self._predict),
             ]
         )
+        app.on_response_prepare.append(self._send_away)
         self.server = HttpServer(app, settings.rest_port, settings.drain_seconds)
+
+    async def _send_away(self, _request: web.Request, response: web.StreamResponse) -> None:
+        """Have clients connect anew, to a server that stays, while this one is about to go."""
+        if not self.is_ready:
+            response.force_close()
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         text = self._predictor.metrics.text(self._predictor.models)

@@ -36,10 +36,12 @@ class Settings:
         request_seconds: for a request, whatever more its client would give.
         poll_seconds: between two looks for a new version.
         lame_seconds: between SIGTERM and the moment from which on no request is taken: in it,
-            Kubernetes and load balancers learn that the server goes.
+            Kubernetes and load balancers learn that the server goes, and clients connect anew,
+            to others.
         drain_seconds: for the requests that are being answered then.
-        connection_seconds: after which clients are asked to connect anew, so that they find new
-            servers behind the name; 0 for never.
+        connection_seconds: after which clients are asked to connect anew, which loses no request:
+            they find new servers behind the name, and have left one that goes before it is gone;
+            0 for never.
     """
 
     model_name: str = "model"
@@ -53,9 +55,9 @@ class Settings:
     max_batch: int = 64
     request_seconds: float = 30.0
     poll_seconds: float = 1.0
-    lame_seconds: float = 5.0
+    lame_seconds: float = 12.0
     drain_seconds: float = 20.0
-    connection_seconds: float = 60.0
+    connection_seconds: float = 10.0
 
     @property
     def folder(self) -> Path:

@@ -128,6 +128,7 @@ class Load:
     versions: list[int] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
+    _workers: list[threading.Thread] = field(default_factory=list)
 
     def _work(self, client: Client, inputs: dict[str, Any]) -> None:
         while not self._stop.is_set():
@@ -142,18 +143,22 @@ class Load:
         client = Client(f"localhost:{self.port}", self.name, self.retry_seconds)
         described = client.describe(SECONDS)
         inputs = {described.input_name: pixels("7.png", described)}
-        workers = [
+        self._workers = [
             threading.Thread(target=self._work, args=(client, inputs)) for _ in range(self.threads)
         ]
-        for worker in workers:
+        for worker in self._workers:
             worker.start()
         try:
             self.answered(50)
             yield self
         finally:
-            self._stop.set()
-            for worker in workers:
-                worker.join()
+            self.stop()
+
+    def stop(self) -> None:
+        """Ask no more; wait for what was asked."""
+        self._stop.set()
+        for worker in self._workers:
+            worker.join()
 
     def answered(self, more: int) -> None:
         """Wait for so many more answers."""

@@ -348,6 +348,7 @@ def test_the_end_of_a_server_under_load_loses_nothing(tmp_path: Path) -> None:
             assert "stopped" in program.output()
             with server(tmp_path, NAME, GRPC_PORT=str(port)):
                 load.answered(200)
+                load.stop()
         assert load.lost == []
 
 
