@@ -8,7 +8,7 @@ import subprocess
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+import tensorflow_protos
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
@@ -42,6 +43,7 @@ from smoke_lambda.serving.client import Client
 from smoke_lambda.serving.codec import encode
 from smoke_lambda.serving.errors import Code
 from smoke_lambda.serving.native import Program
+from smoke_lambda.serving.protos import error_pb2, tensor_pb2
 from smoke_lambda.serving.protos import serving_pb2 as pb
 
 pytestmark = pytest.mark.integration
@@ -156,28 +158,64 @@ def test_the_answers_are_the_known_ones_by_the_gateway(
         assert reply["scores"] == pytest.approx(known.scores[picture], abs=known.tolerance)
 
 
-def test_a_client_of_tensorflow_serving_gets_its_answers(
-    servers: dict[str, Program], tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def tensorflow(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """Runs a program beside this one where there is TensorFlow; gives the JSON that it prints."""
     interpreter = find_interpreter("3.11")
     if interpreter is None:
         pytest.skip("no Python 3.11 here: pyenv install 3.11")
-    log = tmp_path / "log"
+    folder = tmp_path_factory.mktemp("tensorflow")
+    log = folder / "log"
     python = tensorflow_python(interpreter, Cache(default_root()), log)
     # Without what it requires: all of TensorFlow under its other name, which is there already.
-    install = ("pip", "install", "--python", python, "--target", tmp_path / "api", "--no-deps")
+    install = ("pip", "install", "--python", python, "--target", folder / "api", "--no-deps")
     locked = ("--require-hashes", "-r", HERE / "tensorflow_serving_api.txt")
     uv("installing tensorflow-serving-api", *install, *locked, log=log)
+
+    def run(program: str, *arguments: str | Path) -> Any:  # noqa: ANN401
+        done = subprocess.run(
+            [python, HERE / program, *arguments],
+            env={"PYTHONPATH": str(folder / "api"), "TF_CPP_MIN_LOG_LEVEL": "3"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+def test_our_messages_are_a_part_of_tensorflows(tensorflow: Callable[..., Any]) -> None:
+    ours: dict[str, dict[str, Any]] = {}
+
+    def add(message: Any) -> None:  # noqa: ANN401
+        if not message.GetOptions().map_entry:
+            ours[message.full_name] = {
+                field.name: [field.number, field.type, tensorflow_protos._kind(field)]
+                for field in message.fields
+            }
+        for inner in message.nested_types:
+            add(inner)
+        for enum in message.enum_types:
+            ours[enum.full_name] = {value.name: value.number for value in enum.values}
+
+    for file in (tensor_pb2.DESCRIPTOR, error_pb2.DESCRIPTOR, pb.DESCRIPTOR):
+        for message in file.message_types_by_name.values():
+            add(message)
+        for enum in file.enum_types_by_name.values():
+            ours[enum.full_name] = {value.name: value.number for value in enum.values}
+    theirs = tensorflow("tensorflow_protos.py", *ours)
+    assert "tensorflow.TensorProto" in ours
+    for name, fields in ours.items():
+        assert fields.items() <= theirs[name].items(), name
+
+
+def test_a_client_of_tensorflow_serving_gets_its_answers(
+    servers: dict[str, Program], tensorflow: Callable[..., Any]
+) -> None:
     host = f"localhost:{servers[NAME].ports[0]}"
-    done = subprocess.run(
-        [python, HERE / "tutorial_client.py", host, NAME, events.IMAGES / "7.png"],
-        env={"PYTHONPATH": str(tmp_path / "api"), "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = tensorflow("tutorial_client.py", host, NAME, events.IMAGES / "7.png")
     expected = pytest.approx(KNOWN[NAME].scores["7.png"], abs=KNOWN[NAME].tolerance)
     assert found.pop("scores") == expected
     assert found.pop("array") == expected

@@ -57,7 +57,7 @@ def podman(*arguments: str | Path, check: bool = True) -> str:
 @pytest.fixture(scope="module")
 def has_podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     if shutil.which("podman") is None:
-        pytest.skip("no podman: apt install podman netavark aardvark-dns")
+        pytest.skip("no podman: apt install podman netavark aardvark-dns catatonit")
     for port in PORTS:
         with socket.socket() as found:
             if found.connect_ex(("127.0.0.1", port)) == 0:
@@ -103,7 +103,7 @@ def rendered(name: str, of_image: str) -> str:
 def pods(model_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The containers of server and gateway, by name; both answer."""
     folder = tmp_path_factory.mktemp("k8s")
-    podman("network", "create", "--ignore", NETWORK)
+    podman("network", "create", NETWORK)
     files = {name: folder / f"{name}.yaml" for name in ("server", "gateway")}
     try:
         for name, file in files.items():
