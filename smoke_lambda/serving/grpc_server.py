@@ -27,7 +27,7 @@ AS_CONTENT = "response-tensor-content"
 """Metadata of a request: with `1`, the answer's tensors come as `tensor_content`."""
 
 SIGNATURE_DEF, QUANTIZATION = "signature_def", "quantization"
-CALLS_BESIDE = 64  # of health, reflection, status
+CALLS_BESIDE = 16  # of health, reflection, status
 GRACE_OF_CONNECTIONS = 2  # times `request_seconds`
 
 
@@ -45,7 +45,8 @@ class PredictionServer:
         """Answer a request with the model's outputs."""
         max_bytes = self._predictor.models.settings.max_request_bytes
 
-        def inputs(_signature: Signature) -> Mapping[str, Array]:
+        def inputs(signature: Signature) -> Mapping[str, Array]:
+            signature.check_names(request.inputs)
             return {name: decode(proto, max_bytes) for name, proto in request.inputs.items()}
 
         answer = await self._predictor.predict(

@@ -45,9 +45,7 @@ class Request:
             ServingError: INVALID_ARGUMENT.
         """
         columns = self._columns(signature)
-        if columns.keys() != signature.inputs.keys():
-            expected, found = names(signature.inputs), names(columns)
-            raise invalid(f'signature "{signature.key}" has the inputs {expected}, not {found}')
+        signature.check_names(columns)
         return {name: array_of(columns[name], name, signature.inputs[name]) for name in columns}
 
     def _columns(self, signature: Signature) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class RestServer:
         found = PREDICT.fullmatch(request.path)
         if found is None:
             raise invalid(f"Malformed request: POST {request.path[:200]}")
-        with self._gate, self._predictor.counted("rest", "Predict"):
+        with self._predictor.counted("rest", "Predict"), self._gate:
             body = await body_of(request, self._settings.request_seconds)
             return await self._answer(_spec(found), body)
 

@@ -79,16 +79,25 @@ class Signature:
             batching=batching,
         )
 
+    def check_names(self, found: Iterable[str]) -> None:
+        """Refuse other inputs than the model has, before any of them is read.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, with what was expected.
+        """
+        given = set(found)
+        if given != self.inputs.keys():
+            raise invalid(
+                f'signature "{self.key}" has the inputs {names(self.inputs)}, not {names(given)}'
+            )
+
     def check(self, inputs: Mapping[str, Array], max_batch: int) -> None:
         """Refuse what the model cannot take.
 
         Raises:
             ServingError: INVALID_ARGUMENT, with what was expected.
         """
-        if inputs.keys() != self.inputs.keys():
-            raise invalid(
-                f'signature "{self.key}" has the inputs {names(self.inputs)}, not {names(inputs)}'
-            )
+        self.check_names(inputs)
         for name, array in inputs.items():
             tensor = self.inputs[name]
             if array.dtype != tensor.dtype:

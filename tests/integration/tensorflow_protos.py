@@ -12,10 +12,12 @@ from typing import Any
 
 from google.protobuf import descriptor_pool
 
+# Not those of the services, which protobuf of this age cannot load: only their stubs.
 MODULES = (
     "tensorflow.core.protobuf.meta_graph_pb2",
-    "tensorflow_serving.apis.prediction_service_pb2",
-    "tensorflow_serving.apis.model_service_pb2",
+    "tensorflow_serving.apis.predict_pb2",
+    "tensorflow_serving.apis.get_model_metadata_pb2",
+    "tensorflow_serving.apis.get_model_status_pb2",
 )
 
 
