@@ -76,17 +76,23 @@ class Copy:
             if batching is Batching.ROWS:
                 found = self._by_rows(key, inputs)
             else:
-                found = self._runners[key](**inputs)
+                found = self._call(key, inputs)
         except (RuntimeError, ValueError) as error:
             # What it was resized to, or stopped in, it would keep.
             self._load()
             raise invalid(f"the model cannot run: {first_line(error)}") from error
         return {name: found[name] for name in wanted}
 
+    def _call(self, key: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Run once, as if it were the first time: a recurrent network keeps its state otherwise."""
+        self._interpreter.reset_all_variables()
+        found: Mapping[str, Array] = self._runners[key](**inputs)
+        return found
+
     def _by_rows(self, key: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         rows = len(next(iter(inputs.values())))
         answers = [
-            self._runners[key](**{name: array[row : row + 1] for name, array in inputs.items()})
+            self._call(key, {name: array[row : row + 1] for name, array in inputs.items()})
             for row in range(rows)
         ]
         return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
@@ -102,12 +108,12 @@ class Copy:
         try:
             first = self._by_rows(signature.key, pair)
             if not _alike(first, self._by_rows(signature.key, pair)):
-                return Batching.NONE  # it remembers, or draws lots: no row is like another
+                return Batching.NONE  # it draws lots: no row is like another
         except (RuntimeError, ValueError):
             self._load()
             return Batching.NONE
         try:
-            if _alike(first, self._runners[signature.key](**pair)):
+            if _alike(first, self._call(signature.key, pair)):
                 return Batching.RESIZE
         except (RuntimeError, ValueError):
             self._load()

@@ -111,7 +111,8 @@ class Signature:
                 )
         if self.batching is not Batching.NONE:
             sizes = {array.shape[0] for array in inputs.values()}
-            if len(sizes) > 1:
+            # What is resized to them, a model may take: one row for all of another input, say.
+            if len(sizes) > 1 and self.batching is Batching.ROWS:
                 raise invalid(f"the inputs have different numbers of rows: {sorted(sizes)}")
             if not 1 <= max(sizes) <= max_batch:
                 raise invalid(f"a request must have from 1 to {max_batch} rows, not {max(sizes)}")
