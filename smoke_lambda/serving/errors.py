@@ -48,8 +48,8 @@ def too_late(reason: str) -> ServingError:
     return ServingError(Code.DEADLINE_EXCEEDED, reason)
 
 
-# TensorFlow Serving's table (its model_servers/http_rest_api_handler and util/net_http), but that
-# a full server is 503, which load balancers and clients try again, and not 429.
+# TensorFlow Serving's table (its model_servers/http_server.cc), but that a full server is 503,
+# which load balancers and clients try again, and not 429.
 HTTP = {
     Code.CANCELLED: 499,
     Code.INVALID_ARGUMENT: 400,

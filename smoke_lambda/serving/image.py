@@ -20,6 +20,8 @@ ROOT = HERE.parents[1]
 DOCKERFILE = HERE / "Dockerfile"
 IMAGE = "model-server"
 PARTS = ("smoke_lambda/__init__.py", "smoke_lambda/app.py", "smoke_lambda/serving")
+# What runs where images are made; Dockerfile.dockerignore has them, too.
+LEFT_OUT = ("__pycache__", "k8s", "image.py", "lock.py", "native.py", "generate.py")
 CONTEXT_WHEEL = "file:///context/wheels/{}"
 
 LIMITS = (
@@ -125,7 +127,7 @@ def _context(wheel: Path) -> Iterator[Path]:
             source, place = ROOT / name, context / name
             place.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
-                shutil.copytree(source, place, ignore=shutil.ignore_patterns("__pycache__", "k8s"))
+                shutil.copytree(source, place, ignore=shutil.ignore_patterns(*LEFT_OUT))
             else:
                 shutil.copyfile(source, place)
         (context / "wheels").mkdir()

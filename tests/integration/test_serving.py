@@ -29,6 +29,7 @@ from serving_support import (
     gateway,
     pixels,
     put,
+    python,
     scores,
     server,
     until,
@@ -42,7 +43,7 @@ from smoke_lambda.native import uv
 from smoke_lambda.serving.client import Client
 from smoke_lambda.serving.codec import encode
 from smoke_lambda.serving.errors import Code
-from smoke_lambda.serving.native import Program
+from smoke_lambda.serving.native import Program, running
 from smoke_lambda.serving.protos import error_pb2, tensor_pb2
 from smoke_lambda.serving.protos import serving_pb2 as pb
 
@@ -359,6 +360,34 @@ def test_a_full_server_refuses_and_answers_the_rest(tmp_path: Path) -> None:
         assert set(found) == {"OK", "RESOURCE_EXHAUSTED"}
         text = fetch(program.ports[1], "/metrics")[1]
         assert 'code="RESOURCE_EXHAUSTED",method="Predict",protocol="grpc"' in text
+
+
+def test_a_server_without_a_model_is_alive_and_not_ready(tmp_path: Path) -> None:
+    variables = {"MODEL_NAME": NAME, "MODEL_BASE_PATH": str(tmp_path), "LAME_SECONDS": "0"}
+    log = tmp_path / "log"
+    with running("server", python=python(), variables=variables, log=log) as program:
+        port = program.ports[1]
+        assert fetch(port, "/live")[0] == 200
+        assert fetch(port, "/ready")[0] == 503
+        assert fetch(port, f"/v1/models/{NAME}:predict", b'{"instances": [1]}')[0] == 503
+        stub = health_pb2_grpc.HealthStub(channel_of(program))
+        answer = stub.Check(health_pb2.HealthCheckRequest())
+        assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
+        with pytest.raises(grpc.RpcError) as caught:
+            client_of(program, NAME).describe(SECONDS)
+        assert caught.value.code() is Code.UNAVAILABLE
+        put(tmp_path, NAME, NAME)
+        until(lambda: fetch(port, "/ready")[0] == 200)
+
+
+def test_a_server_keeps_to_its_own_time(tmp_path: Path) -> None:
+    put(tmp_path, NAME, NAME)
+    with server(tmp_path, NAME, REQUEST_SECONDS="0.000001") as program:
+        with pytest.raises(grpc.RpcError) as caught:
+            client_of(program, NAME).predict({"image": np.zeros((1, 8, 8, 1), np.float32)}, 5)
+        assert caught.value.code() is Code.DEADLINE_EXCEEDED
+        body = json.dumps({"instances": np.zeros((1, 8, 8, 1)).tolist()}).encode()
+        assert fetch(program.ports[1], f"/v1/models/{NAME}:predict", body)[0] == 504
 
 
 def test_a_new_version_under_load_loses_nothing(tmp_path: Path) -> None:

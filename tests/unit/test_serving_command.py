@@ -81,6 +81,11 @@ def test_the_context_of_an_image_has_what_the_dockerfile_copies(tmp_path: Path) 
     assert not context.exists()
 
 
+def test_both_ways_to_the_image_leave_out_the_same() -> None:
+    ignored = image.DOCKERFILE.with_name("Dockerfile.dockerignore").read_text().splitlines()
+    assert tuple(line[3:] for line in ignored if line.startswith("**/")) == image.LEFT_OUT
+
+
 def test_a_load_is_shown_as_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     row = dict.fromkeys(("per_second", "p50_ms", "p95_ms", "p99_ms", "direct_p50_ms"), 1.5)
     serve.show([{"clients": 16, "ratio": 2.25, **row}], table_console())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from smoke_lambda.serving.settings import SettingsError, cpus, read
+from smoke_lambda.serving.settings import SettingsError, cpus, read, read_gateway
 
 
 def cgroup(folder: Path, quota: str) -> Path:
@@ -68,3 +68,10 @@ def test_a_quota_is_read_of_both_versions_of_cgroups(
 def test_a_bad_value_is_one_line(tmp_path: Path, name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name}={value}: give a "):
         read({name: value}, tmp_path)
+
+
+def test_a_gateway_has_settings_of_its_own() -> None:
+    found = read_gateway({"SERVER": "model-server:8500", "DECODES": "1", "COPIES": "many"})
+    assert (found.server, found.decodes, found.port) == ("model-server:8500", 1, 8080)
+    with pytest.raises(SettingsError, match="^DECODES=0: give a number from 1 on"):
+        read_gateway({"DECODES": "0"})
