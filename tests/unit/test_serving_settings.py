@@ -73,5 +73,5 @@ def test_a_bad_value_is_one_line(tmp_path: Path, name: str, value: str) -> None:
 def test_a_gateway_has_settings_of_its_own() -> None:
     found = read_gateway({"SERVER": "model-server:8500", "DECODES": "1", "COPIES": "many"})
     assert (found.server, found.decodes, found.port) == ("model-server:8500", 1, 8080)
-    with pytest.raises(SettingsError, match="^DECODES=0: give a number from 1 on"):
+    with pytest.raises(SettingsError, match=r"^DECODES=0: give a number from 1 on"):
         read_gateway({"DECODES": "0"})
