@@ -31,7 +31,7 @@ from builders.progress import Reporter, table_console
 from smoke_lambda.flatbuffer import NotAModelError, operator_codes
 from smoke_lambda.serving import image
 from smoke_lambda.serving.lock import runtimes
-from smoke_lambda.serving.native import laid_out, running, serving_python
+from smoke_lambda.serving.native import lay_out, running, serving_python
 
 RUNNERS = ("native", "docker", "podman")
 WHEELS = Path(__file__).parents[2] / "wheels"
@@ -176,18 +176,12 @@ def _native(
     with reporter.showing(), reporter.step("environment of the server"):
         python = environment(options, cache, log)
     variables = {"MODEL_NAME": name} | settings(options)
-    with (
-        tempfile.TemporaryDirectory(prefix="tflite-serve-") as folder,
-        laid_out(options.model, name, Path(folder)) as models,
-        running(
-            "server",
-            python=python,
-            variables=variables | {"MODEL_BASE_PATH": str(models)},
-            log=log,
-        ) as program,
-    ):
-        grpc, rest = program.ports
-        yield Served(grpc, rest, lambda: program.process.poll() is not None)
+    with tempfile.TemporaryDirectory(prefix="tflite-serve-") as folder:
+        lay_out(options.model, name, Path(folder))
+        variables["MODEL_BASE_PATH"] = folder
+        with running("server", python=python, variables=variables, log=log) as program:
+            grpc, rest = program.ports
+            yield Served(grpc, rest, lambda: program.process.poll() is not None)
 
 
 @contextmanager

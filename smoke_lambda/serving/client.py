@@ -16,6 +16,7 @@ from google.protobuf.struct_pb2 import Struct
 
 from smoke_lambda.serving.codec import DTYPES, Array, decode, encode
 from smoke_lambda.serving.errors import Code
+from smoke_lambda.serving.interface import AS_CONTENT, QUANTIZATION, SIGNATURE_DEF
 from smoke_lambda.serving.protos import serving_pb2 as pb
 from smoke_lambda.serving.protos.tensor_pb2 import SignatureDef, TensorInfo
 from smoke_lambda.serving.signature import DEFAULT, Tensor
@@ -37,8 +38,6 @@ OPTIONS = (
 # is shut down (its core drops what it has not yet handed to the program).
 AGAIN = (Code.UNAVAILABLE, Code.CANCELLED)
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
-AS_CONTENT = (("response-tensor-content", "1"),)
-METADATA = ("signature_def", "quantization")
 MAX_BYTES = 1 << 30  # of an answer, whose server we chose
 
 
@@ -115,7 +114,7 @@ class Client:
             model_spec=pb.ModelSpec(name=self.model),
             inputs={name: encode(array, as_content=True) for name, array in inputs.items()},
         )
-        answer = self.call("Predict", request, seconds, AS_CONTENT)
+        answer = self.call("Predict", request, seconds, (AS_CONTENT,))
         outputs = {name: decode(proto, MAX_BYTES) for name, proto in answer.outputs.items()}
         return answer.model_spec.version.value, outputs
 
@@ -127,12 +126,12 @@ class Client:
             ValueError: it has several inputs or outputs.
         """
         request = pb.GetModelMetadataRequest(
-            model_spec=pb.ModelSpec(name=self.model), metadata_field=METADATA
+            model_spec=pb.ModelSpec(name=self.model), metadata_field=(SIGNATURE_DEF, QUANTIZATION)
         )
         answer = self.call("GetModelMetadata", request, seconds)
         signatures, scales = pb.SignatureDefMap(), Struct()
-        answer.metadata["signature_def"].Unpack(signatures)
-        answer.metadata["quantization"].Unpack(scales)
+        answer.metadata[SIGNATURE_DEF].Unpack(signatures)
+        answer.metadata[QUANTIZATION].Unpack(scales)
         key = DEFAULT if DEFAULT in signatures.signature_def else min(signatures.signature_def)
         signature: SignatureDef = signatures.signature_def[key]
         if len(signature.inputs) != 1 or len(signature.outputs) != 1:

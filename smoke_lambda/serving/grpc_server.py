@@ -17,16 +17,13 @@ from grpc_reflection.v1alpha import reflection
 
 from smoke_lambda.serving.codec import Array, decode, encode
 from smoke_lambda.serving.errors import ServingError, invalid
+from smoke_lambda.serving.interface import AS_CONTENT, QUANTIZATION, SIGNATURE_DEF
 from smoke_lambda.serving.predictor import Predictor, quantization
 from smoke_lambda.serving.protos import serving_pb2 as pb
 from smoke_lambda.serving.settings import Settings
 from smoke_lambda.serving.signature import Signature
 
 SERVICES: tuple[ServiceDescriptor, ...] = tuple(pb.DESCRIPTOR.services_by_name.values())
-AS_CONTENT = "response-tensor-content"
-"""Metadata of a request: with `1`, the answer's tensors come as `tensor_content`."""
-
-SIGNATURE_DEF, QUANTIZATION = "signature_def", "quantization"
 CALLS_BESIDE = 16  # of health, reflection, status
 GRACE_OF_CONNECTIONS = 2  # times `request_seconds`
 
@@ -52,7 +49,7 @@ class PredictionServer:
         answer = await self._predictor.predict(
             request.model_spec, inputs, request.output_filter, context.time_remaining()
         )
-        as_content = (AS_CONTENT, "1") in (context.invocation_metadata() or ())
+        as_content = AS_CONTENT in (context.invocation_metadata() or ())
         return pb.PredictResponse(
             model_spec=spec(request.model_spec.name, answer.version, answer.signature.key),
             outputs={

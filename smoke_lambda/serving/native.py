@@ -13,9 +13,9 @@ from pathlib import Path
 from builders.cache import Cache, key_of, sha256_of
 from builders.errors import SmokeError
 from builders.interpreters import Interpreter
-from builders.matrix import Runtime
+from builders.matrix import Runtime, load_matrix
 from smoke_lambda.native import make_environment, uv
-from smoke_lambda.serving.lock import serving_lock
+from smoke_lambda.serving.lock import runtimes, serving_lock
 from smoke_lambda.session import started
 
 ROOT = Path(__file__).parents[2]
@@ -57,13 +57,7 @@ def serving_python(
 
 def pythons() -> list[str]:
     """The Pythons that there are locks for."""
-    tags = sorted(path.stem for path in serving_lock_folder().glob("cp*.txt"))
-    return [f"{tag[2]}.{tag[3:]}" for tag in tags]
-
-
-def serving_lock_folder() -> Path:
-    """Where the locks are."""
-    return Path(__file__).with_name("requirements")
+    return [runtime.python for runtime in runtimes(load_matrix())]
 
 
 @dataclass(frozen=True)
@@ -112,13 +106,8 @@ def running(
         yield Program(process, tuple(int(port) for port in found.groups()), log)
 
 
-@contextmanager
-def laid_out(model: Path, name: str, folder: Path, version: int = 1) -> Iterator[Path]:
-    """A folder of models with that one in it, as a server expects it; gives the folder.
-
-    The file itself is not copied.
-    """
+def lay_out(model: Path, name: str, folder: Path, version: int = 1) -> None:
+    """Put a model into a folder of models as a server expects it; the file is not copied."""
     place = folder / name / str(version)
     place.mkdir(parents=True)
     (place / "model.tflite").symlink_to(model.absolute())
-    yield folder
