@@ -11,6 +11,7 @@ from builders.matrix import load_matrix
 from ci.pages.generated import write_generated
 from ci.pages.pins import REQUIREMENTS, lock_requirements, write_headers_lock
 from smoke_lambda.lock import main as lock_smoke_requirements
+from smoke_lambda.serving.lock import main as lock_serving_requirements
 
 DESCRIPTION = """\
 Rewrite every file of pins, the only way that they change, and all text that the matrix gives
@@ -33,6 +34,7 @@ def run(argv: Sequence[str] | None = None) -> int:
             lock_requirements(source)
         write_headers_lock(matrix)
         lock_smoke_requirements()
+        lock_serving_requirements()
     write_generated(matrix)
     return 0
 

@@ -28,6 +28,8 @@ FOLDERS = {
     "smoke_lambda/models": "Small models with known answers.",
     "smoke_lambda/requirements": "Locks of the environments in which wheels are tried.",
     "smoke_lambda/sam": "Templates of a function for SAM.",
+    "smoke_lambda/serving/k8s": "Manifests of server and gateway for Kubernetes.",
+    "smoke_lambda/serving/requirements": "Locks of the packages of server and gateway, by Python.",
     "tests": "`unit/`: no network, no program; `integration/`: the real thing.",
     "wheels": "What is published. Only `./scripts/publish` writes here.",
 }

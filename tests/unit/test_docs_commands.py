@@ -19,18 +19,23 @@ MODULE = re.compile(r'^_bootstrap\.start\("([\w.]+)"', re.MULTILINE)
 # The options that documents use of programs that are not in the locked environment, and whether
 # each takes a value.
 DOCKER: Mapping[str, Mapping[str, bool]] = {
-    "build": {"-f": True, "--build-arg": True, "--output": True},
+    "build": {"-f": True, "--build-arg": True, "--output": True, "--tag": True},
     "buildx bake": {"-f": True},
     "buildx build": {"--platform": True, "--provenance": True, "--tag": True, "--push": False},
+    "compose": {"-f": True},
     "login": {"--username": True, "--password-stdin": False},
+    "push": {},
     "run": {"-p": True},
+    "tag": {},
 }
 SAM: Mapping[str, Mapping[str, bool]] = {
     "build": {"--template": True},
     "deploy": {"--template": True, "--guided": False},
 }
 # Programs of every system, and those that other tests look at.
-PLAIN = {"aws", "cat", "cd", "curl", "echo", "export", "sed", "zip", "base64", "pre-commit"}
+PLAIN = {"aws", "cat", "cd", "curl", "echo", "export", "sed", "zip", "base64", "pre-commit"} | {
+    *("eksctl", "kind", "kubectl"),
+}
 
 
 class ParsedError(BaseException):

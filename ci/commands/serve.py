@@ -1,0 +1,273 @@
+"""`./scripts/serve`: run a model as a server with TensorFlow Serving's interface."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from builders.cache import Cache
+from builders.cli import EXIT_CODES, Session, command_parser, main_of
+from builders.errors import SmokeError, UsageError
+from builders.interpreters import Interpreter, find_interpreter
+from builders.matrix import Runtime, load_matrix
+from builders.progress import table_console
+from smoke_lambda.inside.flatbuffer import NotAModelError, operator_codes
+from smoke_lambda.serving import image
+from smoke_lambda.serving.lock import runtimes
+from smoke_lambda.serving.native import lay_out, running, serving_python
+
+RUNNERS = ("native", "docker", "podman")
+WHEELS = Path(__file__).parents[2] / "wheels"
+NAME = re.compile(r"[\w.-]+")
+READY_SECONDS = 60.0
+
+DESCRIPTION = """\
+Run a model as a server with TensorFlow Serving's interface, gRPC and REST, until Ctrl-C: with the
+published wheel, on this machine or in the image that docs/kubernetes.md deploys, under the limits
+that its manifests set."""
+
+EXAMPLES = f"""\
+examples:
+  serve --model my.tflite                        as the model `my`
+  serve --model my.tflite --name clothes         as another
+  serve --model my.tflite --load 30              measure it for 30 seconds, and end
+  serve --model my.tflite --runner podman        in a container
+  serve --model my.tflite --wheel dist/some.whl  with another wheel
+
+{EXIT_CODES}"""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server that runs: its ports of gRPC and REST."""
+
+    grpc: int
+    rest: int
+    ended: Callable[[], bool]
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command; raises UserError where `main` prints."""
+    options = _parser().parse_args(argv)
+    check_model(options.model)
+    name = options.name or options.model.stem
+    if not NAME.fullmatch(name):
+        raise UsageError(f"{name} is no name of a model", remedy="choose letters with --name")
+    session = Session()
+    log = session.logs / f"serve-{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.unlink(missing_ok=True)
+    serve = _native if options.runner == "native" else _contained
+    with serve(options, name, session, log) as served:
+        until_ready(served, log)
+        print(f"gRPC localhost:{served.grpc}, REST http://localhost:{served.rest}", end="")
+        print(f"/v1/models/{name}; log: {log}", flush=True)
+        if options.load:
+            show(measured(options, name, served.grpc, session.cache, log), table_console())
+            return 0
+        while not served.ended():
+            time.sleep(0.2)
+    raise SmokeError("the server has ended", remedy=f"see {log}")
+
+
+def check_model(model: Path) -> None:
+    """Refuse what is no model, before anything is made.
+
+    Raises:
+        UsageError: there is no such file, or it is none.
+    """
+    try:
+        operator_codes(model.read_bytes())
+    except (OSError, NotAModelError) as error:
+        said = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{model} is no TensorFlow Lite model: {said}") from None
+
+
+def chosen(wheel: Path | None, python: str) -> tuple[Path, Runtime]:
+    """The wheel to serve with: the one that was named, or the published one of a Python.
+
+    Raises:
+        UsageError: the file is not there, or is of no Python that the server runs on.
+    """
+    able = {runtime.tag: runtime for runtime in runtimes(load_matrix())}
+    if wheel is None:
+        runtime = load_matrix().runtime(python)
+        return _published(runtime), runtime
+    if not wheel.is_file():
+        raise UsageError(f"there is no {wheel}")
+    for tag, runtime in able.items():
+        if f"-{tag}-" in wheel.name:
+            return wheel, runtime
+    raise UsageError(f"{wheel.name} is of none of the server's Pythons: {', '.join(able)}")
+
+
+def _published(runtime: Runtime) -> Path:
+    version = load_matrix().recommended.version
+    pattern = f"tflite_runtime-{version}-*-{runtime.tag}-*_{platform.machine()}.whl"
+    found = sorted(WHEELS.glob(pattern))
+    if not found:
+        raise UsageError(
+            f"no published wheel of Python {runtime.python} for {platform.machine()}",
+            remedy="run ./scripts/build, and name one with --wheel",
+        )
+    return found[-1]
+
+
+def environment(options: argparse.Namespace, cache: Cache, log: Path) -> Path:
+    """The Python of an environment with the wheel.
+
+    Raises:
+        SmokeError: it cannot be made here.
+    """
+    interpreter, wheel, runtime = with_interpreter(options.wheel)
+    return serving_python(interpreter, runtime, wheel, cache, log)
+
+
+def with_interpreter(wheel: Path | None) -> tuple[Interpreter, Path, Runtime]:
+    """A wheel that this machine has the Python of.
+
+    Raises:
+        SmokeError: it has none.
+    """
+    for python in (image.default_python(), *(each.python for each in runtimes(load_matrix()))):
+        path, runtime = chosen(wheel, python)
+        found = find_interpreter(runtime.python)
+        if found is not None:
+            return found, path, runtime
+        if wheel is not None:
+            break
+    raise SmokeError(
+        f"this machine has no Python {runtime.python} to serve with",
+        remedy=f"install it (pyenv install {runtime.python}), or choose --runner docker",
+    )
+
+
+@contextmanager
+def _native(
+    options: argparse.Namespace, name: str, session: Session, log: Path
+) -> Iterator[Served]:
+    reporter = session.reporter
+    with reporter.showing(), reporter.step("environment of the server"):
+        python = environment(options, session.cache, log)
+    variables = {"MODEL_NAME": name} | settings(options)
+    with tempfile.TemporaryDirectory(prefix="tflite-serve-") as folder:
+        lay_out(options.model, name, Path(folder))
+        variables["MODEL_BASE_PATH"] = folder
+        with running("server", python=python, variables=variables, log=log) as program:
+            grpc, rest = program.ports
+            yield Served(grpc, rest, lambda: program.process.poll() is not None)
+
+
+@contextmanager
+def _contained(
+    options: argparse.Namespace, name: str, session: Session, log: Path
+) -> Iterator[Served]:
+    reporter = session.reporter
+    client = image.client_of(options.runner)
+    wheel, _ = chosen(options.wheel, image.default_python())
+    tag = f"{image.IMAGE}-{name.lower()}"
+    with reporter.showing(), reporter.step("image of the server"):
+        server = image.build(client, wheel, log, base=options.base)
+        image.with_model(client, server, options.model.resolve(), name, log, tag)
+    grpc, rest = free_port(), free_port()
+    ports = {grpc: 8500, rest: 8501}
+    with image.container(client, tag, settings(options), ports, log) as process:
+        yield Served(grpc, rest, lambda: process.poll() is not None)
+
+
+def settings(options: argparse.Namespace) -> dict[str, str]:
+    """The server's variables: nobody waits for one that is stopped here."""
+    copies = {"COPIES": str(options.copies)} if options.copies else {}
+    return {"LAME_SECONDS": "0"} | copies
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody has now."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def until_ready(served: Served, log: Path) -> None:
+    """Wait until the server answers.
+
+    Raises:
+        SmokeError: it ended, or takes too long.
+    """
+    end = time.monotonic() + READY_SECONDS
+    while time.monotonic() < end and not served.ended():
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{served.rest}/ready", timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    said = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+    raise SmokeError(f"the server does not become ready: {said[-1]}", remedy=f"see {log}")
+
+
+def measured(
+    options: argparse.Namespace, name: str, port: int, cache: Cache, log: Path
+) -> list[dict[str, Any]]:
+    """What a load of the server found: a row for each number of clients.
+
+    Raises:
+        SmokeError: it could not be measured.
+    """
+    python = environment(options, cache, log)
+    load = ["smoke_lambda.serving.load", f"localhost:{port}", name, str(options.model)]
+    done = subprocess.run(
+        [str(python), "-s", "-m", *load, str(options.load)],
+        cwd=WHEELS.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["it said nothing"]
+        raise SmokeError(f"the server cannot be measured: {said[-1]}", remedy=f"see {log}")
+    rows: list[dict[str, Any]] = json.loads(done.stdout)
+    return rows
+
+
+def show(rows: Sequence[dict[str, Any]], console: Console) -> None:
+    """Print what a load found."""
+    table = Table("clients", "requests/s", "p50, ms", "p95, ms", "p99, ms", "direct, ms", "ratio")
+    for row in rows:
+        shown = ("clients", "per_second", "p50_ms", "p95_ms", "p99_ms", "direct_p50_ms", "ratio")
+        table.add_row(*(str(row[key]) for key in shown))
+    console.print(table)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser("serve", DESCRIPTION, EXAMPLES)
+    parser.add_argument("--model", metavar="FILE.tflite", type=Path, required=True)
+    parser.add_argument("--name", help="what clients call it (default: the file's name)")
+    parser.add_argument("--runner", choices=RUNNERS, default="native", help="default: native")
+    parser.add_argument("--wheel", type=Path, help="default: the published one")
+    parser.add_argument("--base", metavar="IMAGE", default="", help="of the image: a Python")
+    parser.add_argument("--copies", type=int, default=0, help="default: one per CPU")
+    parser.add_argument("--load", metavar="SECONDS", type=float, default=0, help="measure, and end")
+    return parser
+
+
+main = main_of(run)
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""A model server with TensorFlow Serving's interface, and a gateway in front of it."""

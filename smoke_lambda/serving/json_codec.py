@@ -1,0 +1,192 @@
+"""Requests and answers of TensorFlow Serving's REST interface, as arrays.
+
+https://www.tensorflow.org/tfx/serving/api_rest: `instances` are rows, each with every input;
+`inputs` are columns, each an input with all rows. A string that is no text is {"b64": …}.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from smoke_lambda.serving.codec import STRING, Array, type_name
+from smoke_lambda.serving.errors import Code, ServingError, invalid
+from smoke_lambda.serving.signature import Signature, Tensor, names
+
+ROW, COLUMN = "instances", "inputs"
+BASE64 = "b64"
+BYTES = "_bytes"
+"""What the name of an output ends with whose strings are no text."""
+
+# What Python takes for a list and a number of JSON, which can be one byte each there.
+COST_OF_LIST, COST_OF_VALUE = 88, 32
+COST = 16
+"""Bytes that a request may take as Python's values, for each byte that it may have."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """The body of `:predict`."""
+
+    signature_name: str
+    is_row: bool
+    value: Any
+
+    def inputs(self, signature: Signature) -> Mapping[str, Array]:
+        """The arrays that it has for a signature's inputs.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT.
+        """
+        columns = self._columns(signature)
+        signature.check_names(columns)
+        return {name: array_of(columns[name], name, signature.inputs[name]) for name in columns}
+
+    def _columns(self, signature: Signature) -> dict[str, Any]:
+        value = self.value
+        if not self.is_row:
+            if isinstance(value, dict) and value.keys() != {BASE64}:
+                return value
+            return {_only(signature): value}
+        if not isinstance(value, list) or not value:
+            raise invalid(f'"{ROW}" must be a list that is not empty')
+        if not (isinstance(value[0], dict) and value[0].keys() != {BASE64}):
+            return {_only(signature): value}
+        keys = value[0].keys()
+        if any(not isinstance(row, dict) or row.keys() != keys for row in value):
+            raise invalid(f'every element of "{ROW}" must have the same inputs')
+        return {key: [row[key] for row in value] for key in keys}
+
+
+def _only(signature: Signature) -> str:
+    if len(signature.inputs) != 1:
+        raise invalid(f"name the inputs: there are {names(signature.inputs)}")
+    return next(iter(signature.inputs))
+
+
+def parse(body: bytes, max_bytes: int) -> Request:
+    """Read the body of a request.
+
+    Args:
+        max_bytes: of a body; it bounds what Python makes of this one, too.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT.
+    """
+    lists = body.count(b"[") + body.count(b"{")
+    if COST_OF_LIST * lists + COST_OF_VALUE * body.count(b",") > COST * max_bytes:
+        raise invalid("the JSON has too many values: send them by gRPC")
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        raise invalid("the body is not valid JSON") from None
+    if not isinstance(found, dict) or (ROW in found) == (COLUMN in found):
+        raise invalid(f'the body must be an object with either "{ROW}" or "{COLUMN}"')
+    name = found.get("signature_name", "")
+    if not isinstance(name, str):
+        raise invalid("'signature_name' key must be a string value")
+    is_row = ROW in found
+    return Request(name, is_row, found[ROW if is_row else COLUMN])
+
+
+def array_of(value: Any, name: str, tensor: Tensor) -> Array:  # noqa: ANN401 - any JSON
+    """The array that nested lists stand for.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, for lists of several lengths, or values of another kind.
+    """
+    wrong = invalid(
+        f'input "{name}" must be {type_name(tensor.dtype)} values in lists of equal length'
+    )
+    if tensor.dtype == STRING:
+        return _strings(value, wrong)
+    try:
+        found = np.asarray(value)
+    except (ValueError, OverflowError):
+        raise wrong from None
+    kinds = {"f": "fiu", "c": "", "b": "b"}.get(tensor.dtype.kind, "iu")
+    if found.size and found.dtype.kind not in kinds:
+        raise wrong
+    if tensor.dtype.kind in "iu" and found.size:
+        limits = np.iinfo(tensor.dtype)
+        if int(found.min()) < limits.min or int(found.max()) > limits.max:
+            raise invalid(f'a value of input "{name}" is out of the range of its type')
+    with np.errstate(over="ignore"):
+        return found.astype(tensor.dtype)
+
+
+def _strings(value: Any, wrong: ServingError) -> Array:  # noqa: ANN401 - any JSON
+    def shape(value: object) -> tuple[int, ...]:
+        if not isinstance(value, list):
+            return ()
+        return (len(value), *(shape(value[0]) if value else ()))
+
+    def flat(value: Any, depth: int) -> list[bytes]:  # noqa: ANN401
+        if depth < len(sizes):
+            if not isinstance(value, list) or len(value) != sizes[depth]:
+                raise wrong
+            return [text for each in value for text in flat(each, depth + 1)]
+        return [_bytes(value, wrong)]
+
+    sizes = shape(value)
+    found = np.empty(int(np.prod(sizes)), np.object_)
+    found[:] = flat(value, 0)
+    return found.reshape(sizes)
+
+
+def _bytes(value: object, wrong: ServingError) -> bytes:
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass")
+    if isinstance(value, dict) and value.keys() == {BASE64} and isinstance(value[BASE64], str):
+        try:
+            return base64.b64decode(value[BASE64], validate=True)
+        except (binascii.Error, ValueError):
+            raise invalid("Unable to base64 decode") from None
+    raise wrong
+
+
+def answer(outputs: Mapping[str, Array], *, is_row: bool) -> bytes:
+    """The body of an answer, in the form of its request.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT for rows, where outputs have none or not as many.
+    """
+    listed = {name: _listed(name, array) for name, array in outputs.items()}
+    single = next(iter(listed.values())) if len(listed) == 1 else None
+    if not is_row:
+        return _dumped({"outputs": listed if single is None else single})
+    sizes = {array.shape[:1] for array in outputs.values()}
+    if len(sizes) != 1 or sizes == {()}:
+        raise invalid(f'the outputs are no rows: send "{COLUMN}" instead of "{ROW}"')
+    if single is not None:
+        return _dumped({"predictions": single})
+    rows = zip(*listed.values(), strict=True)
+    return _dumped({"predictions": [dict(zip(listed, row, strict=True)) for row in rows]})
+
+
+def _listed(name: str, array: Array) -> Any:  # noqa: ANN401 - nested lists
+    if array.dtype.kind == "c":
+        raise ServingError(Code.UNIMPLEMENTED, f'output "{name}" has no form in JSON')
+    if array.dtype.kind not in "SO":
+        return array.tolist()
+    is_bytes = name.endswith(BYTES)
+
+    def text(value: Any) -> Any:  # noqa: ANN401
+        if isinstance(value, list):
+            return [text(each) for each in value]
+        if is_bytes:
+            return {BASE64: base64.b64encode(value).decode()}
+        return value.decode("utf-8", "replace")
+
+    return text(array.tolist())
+
+
+def _dumped(value: object) -> bytes:
+    # NaN and Infinity are written as such, as TensorFlow Serving does.
+    return json.dumps(value).encode()

@@ -1,0 +1,114 @@
+"""Measures a model server on this machine, against the interpreter called directly.
+
+    python -m smoke_lambda.serving.load HOST:PORT NAME MODEL.tflite SECONDS [CLIENTS...]
+
+Prints JSON. Direct calls take turns with the rounds of the server, so that what else the machine
+does slows both: the ratio says more than the times.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from tflite_runtime.interpreter import Interpreter  # type: ignore[import-not-found]
+
+from smoke_lambda.serving.client import Client
+from smoke_lambda.serving.codec import Array
+
+CLIENTS = (1, 4, 16)
+DIRECT_SHARE = 0.2
+CALL_SECONDS = 30.0
+
+
+def direct(model: str, inputs: Mapping[str, Array], seconds: float) -> list[float]:
+    """What one interpreter of one thread takes for the same input, in seconds."""
+    interpreter = Interpreter(model_path=model, num_threads=1)
+    interpreter.allocate_tensors()
+    index = interpreter.get_input_details()[0]["index"]
+    output = interpreter.get_output_details()[0]["index"]
+    (array,) = inputs.values()
+
+    def call() -> None:
+        interpreter.set_tensor(index, array)
+        interpreter.invoke()
+        interpreter.get_tensor(output)
+
+    call()
+    return timed(call, time.monotonic() + seconds)
+
+
+def timed(call: Callable[[], object], end: float) -> list[float]:
+    """What calls take, in seconds, until that time (time.monotonic)."""
+    found = []
+    while time.monotonic() < end:
+        begun = time.perf_counter()
+        call()
+        found.append(time.perf_counter() - begun)
+    return found
+
+
+def served(
+    client: Client, inputs: Mapping[str, Array], clients: int, seconds: float
+) -> list[float]:
+    """What requests take, in seconds, from that many threads."""
+    found: list[float] = []
+    end = time.monotonic() + seconds
+
+    def work() -> None:
+        found.extend(timed(lambda: client.predict(inputs, CALL_SECONDS), end))
+
+    threads = [threading.Thread(target=work) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+def row(
+    clients: int, times: Sequence[float], alone: Sequence[float], seconds: float
+) -> dict[str, Any]:
+    """One line of the report; times in milliseconds."""
+    cuts = statistics.quantiles(times, n=100) if len(times) > 1 else [*times] * 99
+    p50 = statistics.median(alone)
+    return {
+        "clients": clients,
+        "requests": len(times),
+        "per_second": round(len(times) / seconds, 1),
+        **{f"p{part}_ms": round(1000 * cuts[part - 1], 3) for part in (50, 95, 99)},
+        "direct_p50_ms": round(1000 * p50, 3),
+        "ratio": round(cuts[49] / p50, 2),
+    }
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, and print what was found."""
+    server, name, model, text, *numbers = arguments
+    counts = [int(number) for number in numbers] or CLIENTS
+    seconds = float(text) / len(counts)
+    client = Client(server, name, retry_seconds=CALL_SECONDS)
+    described = client.describe(CALL_SECONDS)
+    shape = (1, *described.input.shape[1:])
+    random = np.random.default_rng(1).random(shape)
+    scaled = random if described.input.dtype.kind == "f" else random * 100
+    inputs = {described.input_name: scaled.astype(described.input.dtype)}
+    served(client, inputs, 1, min(1.0, seconds / 4))
+    rows = []
+    for count in counts:
+        alone = direct(model, inputs, DIRECT_SHARE * seconds / 2)
+        times = served(client, inputs, count, (1 - DIRECT_SHARE) * seconds)
+        alone += direct(model, inputs, DIRECT_SHARE * seconds / 2)
+        rows.append(row(count, times, alone, (1 - DIRECT_SHARE) * seconds))
+    print(json.dumps(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""The messages of TensorFlow Serving's interface; see generate.py."""

@@ -1,0 +1,149 @@
+"""The handler of the Lambda function, with its model on a server.
+
+The handler (smoke_lambda/app.py) downloads, decodes, preprocesses and labels as it does in Lambda:
+it is loaded with an interpreter that asks a server instead of one that computes.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import grpc
+import numpy as np
+
+from smoke_lambda.serving.client import Client, Described
+from smoke_lambda.serving.codec import Array
+from smoke_lambda.serving.errors import Code
+
+APP = Path(__file__).parents[1] / "app.py"
+RUNTIME = "tflite_runtime"
+_numbers = itertools.count()
+
+
+class ChangedError(Exception):
+    """The server has another model than the one that the request was made for."""
+
+
+class Remote:
+    """What the handler uses of an Interpreter; each thread has its own tensors.
+
+    Args:
+        described: the model that the handler makes requests for.
+    """
+
+    def __init__(self, client: Client, described: Described) -> None:
+        self.described = described
+        self._client = client
+        self._local = threading.local()
+
+    def until(self, end: float) -> None:
+        """Give this thread's next inference until then (time.monotonic)."""
+        self._local.end = end
+
+    def allocate_tensors(self) -> None:
+        """See Interpreter; there is nothing to allocate."""
+
+    def get_input_details(self) -> list[dict[str, Any]]:
+        """See Interpreter: of one row."""
+        tensor = self.described.input
+        shape = np.array([1, *tensor.shape[1:]], np.int32)
+        if len(shape) != 4 or shape.min() < 1 or shape[3] not in (1, 3):
+            raise ValueError(f"the model's input of shape {list(tensor.shape)} is no picture")
+        return [{"index": 0, "shape": shape, **_kind(tensor.dtype, tensor.quantization)}]
+
+    def get_output_details(self) -> list[dict[str, Any]]:
+        """See Interpreter."""
+        tensor = self.described.output
+        return [{"index": 1, **_kind(tensor.dtype, tensor.quantization)}]
+
+    def set_tensor(self, _index: int, tensor: Array) -> None:
+        """See Interpreter."""
+        self._local.input = tensor
+
+    def invoke(self) -> None:
+        """Ask the server.
+
+        Raises:
+            grpc.RpcError: it does not answer, or with an error.
+            ChangedError: it has a model of other inputs, outputs or scales by now.
+        """
+        inputs = {self.described.input_name: self._local.input}
+        try:
+            version, outputs = self._client.predict(inputs, self._left())
+        except grpc.RpcError as error:
+            if error.code() is Code.INVALID_ARGUMENT:
+                self._check()
+            raise
+        if version != self.described.version:
+            self._check()
+        self._local.output = outputs[self.described.output_name]
+
+    def _check(self) -> None:
+        """Ask whether the model is still the same, but for its version."""
+        now = self._client.describe(self._left())
+        if replace(now, version=0) != replace(self.described, version=0):
+            raise ChangedError
+        self.described = now
+
+    def get_tensor(self, _index: int) -> Array:
+        """See Interpreter."""
+        output: Array = self._local.output
+        return output
+
+    def _left(self) -> float:
+        left: float = self._local.end - time.monotonic()
+        return left
+
+
+def _kind(dtype: np.dtype[Any], quantization: tuple[float, int]) -> dict[str, Any]:
+    return {"dtype": dtype.type, "quantization": quantization}
+
+
+def load_handler(remote: Remote, model: str, decodes: threading.Semaphore) -> ModuleType:
+    """The handler's module, loaded anew with that interpreter.
+
+    Args:
+        model: the name that its answers have.
+        decodes: bounds how many pictures are decoded at once.
+
+    Raises:
+        ValueError: the model is none of pictures.
+    """
+    spec = importlib.util.spec_from_file_location(f"{__package__}.handler{next(_numbers)}", APP)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    names = (RUNTIME, f"{RUNTIME}.interpreter")
+    before = {name: sys.modules.get(name) for name in names}
+    runtime: Any = ModuleType(names[1])
+    runtime.Interpreter = lambda model_path: remote  # noqa: ARG005 - the file is the server's
+    sys.modules |= {names[0]: ModuleType(names[0]), names[1]: runtime}
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        for name, found in before.items():
+            if found is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = found
+    handler: Any = module
+    handler.MODEL_PATH = Path(f"{model}.tflite")
+    handler.decode = _bounded(handler.decode, decodes)
+    return module
+
+
+def _bounded(decode: Callable[[bytes], Any], most: threading.Semaphore) -> Callable[[bytes], Any]:
+    def bounded(data: bytes) -> Any:  # noqa: ANN401 - a picture
+        with most:
+            return decode(data)
+
+    return bounded
