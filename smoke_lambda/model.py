@@ -209,7 +209,7 @@ def _lack(name: str, version: int, tensorflow: str, table: OpsTable) -> Lack:
 
 def advised(least_mb: int, resident_bytes: int) -> int:
     """The memory to give a function with that model, in MB."""
-    # The least that there is says nothing of what is needed.
+    # Lambda's minimum is a floor, not a measurement.
     measured = least_mb if least_mb > LEAST_MB else 0
     needed = max(measured, resident_bytes / MEGABYTE) * HEADROOM
     steps = math.ceil(needed / ADVISED_STEP_MB) * ADVISED_STEP_MB

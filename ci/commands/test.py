@@ -71,7 +71,7 @@ def check(argv: Sequence[str] | None = None) -> int:
         if status := run(name, [str(PROGRAMS / command[0]), *command[1:]]):
             return status
     pytest = [sys.executable, "-m", "pytest", *options.pytest]
-    if status := run("unit tests", [*pytest, "tests/unit"]):
+    if status := run("unit tests", [*pytest, *SIDE_BY_SIDE, "tests/unit"]):
         return status
     if options.unit:
         return 0

@@ -11,8 +11,9 @@ from imports import PACKAGES, ROOT, folder_of, imported_by, imports, may_import,
 SMOKE = ROOT / "smoke_lambda"
 
 # The folder without a name is smoke_lambda/ itself: it drives what runs inside, and conform/
-# drives with it. What makes the models is started as a process of TensorFlow's environment.
-ORDER = (("train",), ("conform",), ("",), ("inside",))
+# drives with it. What makes the models is started as a process of TensorFlow's environment; a
+# model server, as one of its image's.
+ORDER = (("train",), ("conform", "serving"), ("",), ("inside",))
 
 # What an environment beside a wheel has, besides Python's own modules.
 INSIDE_HAS = {"numpy", "tflite_runtime", *sys.stdlib_module_names}
@@ -53,7 +54,7 @@ def test_what_needs_tensorflow_is_started_and_not_imported(package: str) -> None
 
 
 def test_a_module_that_is_started_by_its_name_is_there() -> None:
-    known = {name for package in PACKAGES for name in modules(package)}
+    known = {name.removesuffix(".__main__") for package in PACKAGES for name in modules(package)}
     sources = [path for package in PACKAGES for path in modules(package).values()]
     texts = [*sources, *(ROOT / "docs").glob("*.md"), *(ROOT / "tests").rglob("*.py")]
     found = {(path, name) for path in texts for name in STARTED.findall(path.read_text())}
