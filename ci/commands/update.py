@@ -9,7 +9,12 @@ from collections.abc import Sequence
 from builders.cli import command_parser, main_of
 from builders.matrix import load_matrix
 from ci.pages.generated import write_generated
-from ci.pages.pins import REQUIREMENTS, lock_requirements, write_headers_lock
+from ci.pages.pins import (
+    REQUIREMENTS,
+    lock_requirements,
+    write_emulator_lock,
+    write_headers_lock,
+)
 from smoke_lambda.lock import main as lock_smoke_requirements
 from smoke_lambda.serving.lock import main as lock_serving_requirements
 
@@ -33,6 +38,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         for source in REQUIREMENTS:
             lock_requirements(source)
         write_headers_lock(matrix)
+        write_emulator_lock()
         lock_smoke_requirements()
         lock_serving_requirements()
     write_generated(matrix)

@@ -1,27 +1,37 @@
 """The files of pins: what people wrote, resolved once and locked by hash.
 
-From the *.in files and matrix.toml to what machines check: the hash-locked requirements, and
-the wheels whose headers extensions are compiled with.
+From the *.in files and matrix.toml to what machines check: the hash-locked requirements, the
+wheels whose headers extensions are compiled with, and the emulator of Lambda's runtime.
 """
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from builders.architecture import ARCHITECTURES
 from builders.cache import sha256_of, write_atomically
 from builders.errors import FetchError
 from builders.headers import LOCK_FILE
 from builders.matrix import Matrix
+from builders.tables import read_toml
+from builders.wheelname import parse_name
 
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = tuple(
     ROOT / folder / "requirements.in" for folder in ("builders", "tests", "tests/clients")
 )
 GENERATED = "# Written by ./scripts/update; not to be edited.\n"
+EMULATOR = ROOT / "smoke_lambda" / "rie.toml"
+EMULATOR_WORDS = """\
+# The Lambda Runtime Interface Emulator, as a package of the AWS SAM CLI carries it.
+"""
 # The oldest Python that the scripts promise to run on.
 DRIVER_PYTHON = "3.11"
 
@@ -53,14 +63,46 @@ def write_headers_lock(matrix: Matrix) -> None:
     """
     lines = [GENERATED]
     for requirement, options in _header_wheels(matrix):
-        with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *options]
-            command += ["--only-binary", ":all:", "--dest", folder, requirement]
-            if subprocess.run(command, check=False).returncode:
-                raise FetchError(f"pip cannot download {requirement} with {' '.join(options)}")
-            (wheel,) = Path(folder).iterdir()
+        with _downloaded(requirement, *options) as wheel:
             lines.append(f'[[wheel]]\nfile = "{wheel.name}"\nsha256 = "{sha256_of(wheel)}"\n')
     write_atomically(LOCK_FILE, "\n".join(lines).encode())
+
+
+def write_emulator_lock(path: Path = EMULATOR) -> None:
+    """Pin the newest AWS SAM CLI, and the emulators of Lambda's runtime that it carries.
+
+    Raises:
+        FetchError: it cannot be had, or carries none. The file stays as it is.
+    """
+    old = read_toml(path)
+    project = old["project"]
+    with _downloaded(project) as wheel, zipfile.ZipFile(wheel) as members:
+        lines = [GENERATED + EMULATOR_WORDS, f'project = "{project}"']
+        lines += [f'version = "{parse_name(wheel.name).version}"', f'file = "{wheel.name}"']
+        lines += [f'sha256 = "{sha256_of(wheel)}"']
+        for arch in ARCHITECTURES:
+            member = old[arch]["member"]
+            try:
+                content = members.read(member)
+            except KeyError:
+                raise FetchError(
+                    f"{wheel.name} has no {member}", remedy=f"look where it is now; see {path.name}"
+                ) from None
+            digest = hashlib.sha256(content).hexdigest()
+            lines += [f'\n[{arch}]\nmember = "{member}"\nsha256 = "{digest}"']
+    write_atomically(path, ("\n".join(lines) + "\n").encode())
+
+
+@contextmanager
+def _downloaded(requirement: str, *options: str) -> Iterator[Path]:
+    """The wheel that pip chooses for a requirement; it goes when the block ends."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *options]
+        command += ["--only-binary", ":all:", "--dest", folder, requirement]
+        if subprocess.run(command, check=False).returncode:
+            raise FetchError(f"pip cannot download {' '.join([requirement, *options])}")
+        (wheel,) = Path(folder).iterdir()
+        yield wheel
 
 
 def _header_wheels(matrix: Matrix) -> Iterator[tuple[str, list[str]]]:

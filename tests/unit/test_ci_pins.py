@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
+import tomllib
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -49,3 +53,47 @@ def test_the_command_ends_with_one_line(
     monkeypatch.setattr(subprocess, "run", answering(1, b"", b"error: no network\n"))
     assert update.main([]) == FetchError.exit_code
     assert capsys.readouterr().err.startswith("error: uv cannot lock requirements.in: error: no")
+
+
+def packed(members: dict[str, bytes]) -> Callable[..., object]:
+    """A pip whose download is a wheel of these members."""
+
+    def run(command: list[str], **_options: object) -> subprocess.CompletedProcess[bytes]:
+        wheel = Path(command[command.index("--dest") + 1]) / "aws_sam_cli-2.0.0-py3-none-any.whl"
+        with zipfile.ZipFile(wheel, "w") as file:
+            for name, content in members.items():
+                file.writestr(name, content)
+        return subprocess.CompletedProcess(command, 0)
+
+    return run
+
+
+EMULATORS = {
+    "samcli/local/rapid/aws-lambda-rie-x86_64": b"new x86",
+    "samcli/local/rapid/aws-lambda-rie-arm64": b"new arm",
+}
+
+
+def test_the_emulator_is_pinned_with_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rie.toml"
+    path.write_text(pins.EMULATOR.read_text())
+    monkeypatch.setattr(subprocess, "run", packed(EMULATORS))
+    pins.write_emulator_lock(path)
+    found = tomllib.loads(path.read_text())
+    assert (found["version"], found["file"]) == ("2.0.0", "aws_sam_cli-2.0.0-py3-none-any.whl")
+    for arch, content in (("x86_64", b"new x86"), ("aarch64", b"new arm")):
+        assert found[arch]["sha256"] == hashlib.sha256(content).hexdigest()
+    assert path.read_text().startswith(pins.GENERATED + pins.EMULATOR_WORDS)
+
+
+def test_a_package_without_the_emulator_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rie.toml"
+    path.write_text(pins.EMULATOR.read_text())
+    monkeypatch.setattr(subprocess, "run", packed({"samcli/__init__.py": b""}))
+    with pytest.raises(FetchError, match="has no samcli/local/rapid/aws-lambda-rie-x86_64"):
+        pins.write_emulator_lock(path)
+    assert path.read_text() == pins.EMULATOR.read_text()
