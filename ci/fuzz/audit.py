@@ -26,7 +26,7 @@ from builders.matrix import load_matrix
 from builders.wheelname import PACKAGE
 from ci.fuzz.campaign import Case, Target
 from ci.fuzz.edits import edited, edits
-from ci.fuzz.worker import Worker
+from ci.fuzz.worker import apart
 
 SECONDS = 60.0  # for a case: an audit takes one or two, on a machine that does nothing else
 MEMORY = 2 << 30
@@ -138,24 +138,6 @@ def tried(case: Case, folder: Path) -> str:
     return f"a wheel passes with another {', '.join(sorted(other))}" if other else ""
 
 
-class Audit:
-    """The audit, in a process of its own."""
-
-    told = ""
-
-    def __init__(self) -> None:
-        self.worker = Worker(__name__, seconds=SECONDS, memory=MEMORY)
-
-    @property
-    def cases(self) -> SearchStrategy[Case]:
-        """See Target."""
-        return cases()
-
-    def fault(self, case: Case) -> str:
-        """See Target."""
-        return self.worker.judge(case)
-
-
 def recommended() -> Path | None:
     """A published wheel of the recommended TensorFlow, the newest build, if there is one."""
     version = load_matrix().recommended.version
@@ -177,8 +159,5 @@ def target(wheel: Path | None) -> Iterator[Target]:
     if not report.ok:
         raise UsageError(f"{wheel.name} fails {', '.join(report.failed)} as it is")
     os.environ[WHEEL] = str(wheel.absolute())
-    subject = Audit()
-    try:
-        yield subject
-    finally:
-        subject.worker.close()
+    with apart(__name__, cases(), seconds=SECONDS, memory=MEMORY) as worker:
+        yield worker

@@ -26,7 +26,7 @@ from builders.errors import ArchiveError
 from builders.unpack import UNPACKED_FLOOR, unpack
 from ci.fuzz.campaign import Case, Target
 from ci.fuzz.edits import edited, edits
-from ci.fuzz.worker import Worker
+from ci.fuzz.worker import apart
 
 SECONDS = 30.0
 MEMORY = 1 << 30
@@ -169,29 +169,8 @@ def tried(case: Case, folder: Path) -> str:
     return "more is written than may be" if written > UNPACKED_FLOOR else ""
 
 
-class Unpack:
-    """builders.unpack, in a process of its own."""
-
-    told = ""
-
-    def __init__(self) -> None:
-        self.worker = Worker(__name__, seconds=SECONDS, memory=MEMORY)
-
-    @property
-    def cases(self) -> SearchStrategy[Case]:
-        """See Target."""
-        return cases()
-
-    def fault(self, case: Case) -> str:
-        """See Target."""
-        return self.worker.judge(case)
-
-
 @contextmanager
 def target() -> Iterator[Target]:
     """The unpacking, until the block ends."""
-    subject = Unpack()
-    try:
-        yield subject
-    finally:
-        subject.worker.close()
+    with apart(__name__, cases(), seconds=SECONDS, memory=MEMORY) as worker:
+        yield worker

@@ -13,7 +13,11 @@ import select
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from hypothesis.strategies import SearchStrategy
 
 from builders.process import die_with_parent
 from ci.fuzz.campaign import Case
@@ -23,20 +27,26 @@ START_SECONDS = 120.0  # its imports, on a busy machine
 
 
 class Worker:
-    """Tries cases in a process of its own, which is started again when it ends.
+    """A target whose cases are tried in a process of its own; it is started again when it ends.
 
     Attributes:
         module: the target's.
+        cases: see Target.
         seconds: for a case.
         memory: of the process, in bytes of address space.
+        told: see Target.
     """
 
-    def __init__(self, module: str, *, seconds: float, memory: int) -> None:
-        self.module, self.seconds, self.memory = module, seconds, memory
+    told = ""
+
+    def __init__(
+        self, module: str, cases: SearchStrategy[Case], *, seconds: float, memory: int
+    ) -> None:
+        self.module, self.cases, self.seconds, self.memory = module, cases, seconds, memory
         self._process: subprocess.Popen[bytes] | None = None
 
-    def judge(self, case: Case) -> str:
-        """Try one case; gives what is wrong, in one sentence, or nothing."""
+    def fault(self, case: Case) -> str:
+        """See Target."""
         process = self._running()
         assert process.stdin is not None
         process.stdin.write(json.dumps(case).encode() + b"\n")
@@ -75,6 +85,18 @@ class Worker:
             if not self._line(self._process, START_SECONDS):
                 raise RuntimeError(f"{self.module} does not start: status {self.close()}")
         return self._process
+
+
+@contextmanager
+def apart(
+    module: str, cases: SearchStrategy[Case], *, seconds: float, memory: int
+) -> Iterator[Worker]:
+    """A target in a process of its own, until the block ends."""
+    worker = Worker(module, cases, seconds=seconds, memory=memory)
+    try:
+        yield worker
+    finally:
+        worker.close()
 
 
 def main() -> None:

@@ -175,24 +175,24 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
         "    return 'no memory' if 'take' in case and not bytes(case['take']) else case['says']\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    made = Worker("tried_module", seconds=3.0, memory=1 << 30)
+    made = Worker("tried_module", st.nothing(), seconds=3.0, memory=1 << 30)
     yield made
     made.close()
 
 
 @pytest.mark.usefixtures("allow_subprocess")
 def test_a_process_that_ends_or_hangs_is_a_fault(worker: Worker) -> None:
-    assert worker.judge({"says": ""}) == ""
-    assert worker.judge({"says": "é is wrong"}) == "é is wrong"
-    assert worker.judge({"end": 7}) == "the process ends with the status 7"
-    assert worker.judge({"sleep": 30}) == "it takes more than 3 s"
-    assert worker.judge({"take": 2 << 30}).startswith("the process ends with the status")
-    assert worker.judge({"says": "again"}) == "again"
+    assert worker.fault({"says": ""}) == ""
+    assert worker.fault({"says": "é is wrong"}) == "é is wrong"
+    assert worker.fault({"end": 7}) == "the process ends with the status 7"
+    assert worker.fault({"sleep": 30}) == "it takes more than 3 s"
+    assert worker.fault({"take": 2 << 30}).startswith("the process ends with the status")
+    assert worker.fault({"says": "again"}) == "again"
 
 
 @pytest.mark.usefixtures("allow_subprocess")
 def test_a_target_that_does_not_start_is_no_fault() -> None:
     assert (ROOT / "ci/fuzz").is_dir()
     with pytest.raises(RuntimeError, match="does not start"):
-        Worker("no_such_module", seconds=3.0, memory=1 << 30).judge({})
+        Worker("no_such_module", st.nothing(), seconds=3.0, memory=1 << 30).fault({})
     assert sys.executable
