@@ -16,6 +16,11 @@ CUSTOM = 32  # BuiltinOperator.CUSTOM
 MOST_IN_A_BYTE = 127  # BuiltinOperator.PLACEHOLDER_FOR_GREATER_OP_CODES
 PLAIN = 0  # BuiltinOperator.ADD, which every runtime has
 
+# A file can name one table many times, and so a long text: what is read of it is bounded. No
+# converter writes a kind twice, and there are some 200 builtin ones.
+MOST_KINDS = 5000
+LONGEST_NAME = 1000
+
 # Fields by their number in the schema.
 MODEL_OPERATOR_CODES = 1
 CODE_DEPRECATED, CODE_CUSTOM, CODE_VERSION, CODE_BUILTIN = range(4)
@@ -51,6 +56,8 @@ def operator_codes(data: bytes | bytearray) -> list[OperatorCode]:
             return []
         vector = _follow(data, field)
         (length,) = struct.unpack_from("<I", data, vector)
+        if length > MOST_KINDS:
+            raise NotAModelError(f"it names {length} kinds of operators, more than {MOST_KINDS}")
         return [_code(data, _follow(data, vector + 4 + 4 * index)) for index in range(length)]
     except (struct.error, UnicodeDecodeError) as error:
         raise NotAModelError(f"it is truncated or damaged: {error}") from error
@@ -96,6 +103,8 @@ def _code(data: bytes | bytearray, table: int) -> OperatorCode:
     if builtin == CUSTOM and field:
         text = _follow(data, field)
         (length,) = struct.unpack_from("<I", data, text)
+        if length > LONGEST_NAME:
+            raise NotAModelError(f"an operator's name has {length} bytes")
         custom = bytes(data[text + 4 : text + 4 + length]).decode()
     version = _number(data, table, CODE_VERSION, "<i", 1)
     return OperatorCode(builtin=builtin, version=version, custom=custom, position=table)

@@ -94,6 +94,33 @@ def test_no_model(data: bytes) -> None:
         operator_codes(data)
 
 
+def custom_operator(kinds: int, name: bytes) -> bytes:
+    """A model whose list of kinds names one custom operator so many times."""
+    vector = 32  # after the root, the identifier, the model's vtable, and the model
+    code = vector + 4 + 4 * kinds + 12
+    offsets = [code - (vector + 4 + 4 * number) for number in range(kinds)]
+    return b"".join(
+        (
+            struct.pack("<I4s", 20, b"TFL3"),
+            struct.pack("<4H4x", 8, 12, 4, 8),  # the vtable: version and kinds
+            struct.pack("<iiI", 12, 3, vector - 28),
+            struct.pack(f"<I{kinds}I", kinds, *offsets),
+            struct.pack("<6H", 12, 16, 4, 8, 12, 0),  # the kind's vtable: byte, name, version
+            struct.pack("<ib3xIi", 12, 32, 8, 1),
+            struct.pack("<I", len(name)) + name,
+        )
+    )
+
+
+def test_what_a_file_claims_is_bounded() -> None:
+    (found,) = operator_codes(custom_operator(1, b"Mine"))
+    assert (found.builtin, found.custom, found.version) == (32, "Mine", 1)
+    with pytest.raises(NotAModelError, match="1001 bytes"):
+        operator_codes(custom_operator(1, b"x" * 1001))
+    with pytest.raises(NotAModelError, match="5001 kinds"):
+        operator_codes(custom_operator(5001, b"Mine"))
+
+
 def test_a_file_is_checked_before_anything_is_made(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.tflite"
     with pytest.raises(UsageError, match="there is no file"):
