@@ -209,6 +209,8 @@ def test_the_wheel_on_pypi(tmp_path: Path) -> None:
     verdict = next(v for v in report.runtimes if v.runtime == "python3.11")
     assert not verdict.ok
     assert verdict.reason.startswith("needs GLIBC_2.29 > 2.26")
+    # It binds lazily, so that the table of what it calls stays writable.
+    assert report.check("elf").detail == "read-only relocations (RELRO) leave out DT_PLTGOT"
     # What is right in it must not be called wrong.
-    for name in ("archive", "record", "elf", "python", "stack", "baseline", "xnnpack"):
+    for name in ("archive", "record", "python", "stack", "baseline", "xnnpack"):
         assert report.check(name).ok, report.check(name)
