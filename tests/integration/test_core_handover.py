@@ -41,7 +41,8 @@ def test_a_machine_that_was_handed_the_core_compiles_none(tmp_path: Path) -> Non
     assert first.read_bytes() == again.read_bytes()
 
     target = f"tf{name.tensorflow}-{load_matrix().runtimes[-1].tag}-{name.arch}"
-    plan = script("build", "--only", target, "--plan", TFLITE_WHEELS_CACHE=str(other.root))
+    only = ("build", "--runner", "native", "--only", target, "--plan")
+    plan = script(*only, TFLITE_WHEELS_CACHE=str(other.root))
     steps = [tuple(line.split(maxsplit=1)) for line in plan.stdout.splitlines()]
     assert steps[:4] == [
         ("done", f"fetch tf{name.tensorflow}"),

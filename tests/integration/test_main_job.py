@@ -64,7 +64,7 @@ def test_the_wheels_are_the_published_ones() -> None:
 
 def test_a_repeat_does_nothing_and_is_quick(tmp_path: Path) -> None:
     started = time.monotonic()
-    done = script("build", "--json", "--out", tmp_path)
+    done = script("build", "--runner", "native", "--json", "--out", tmp_path)
     seconds = time.monotonic() - started
     assert done.returncode == 0, done.stderr
     again = {record["target"]: record["sha256"] for record in json.loads(done.stdout)}
@@ -74,7 +74,7 @@ def test_a_repeat_does_nothing_and_is_quick(tmp_path: Path) -> None:
 
 
 def test_the_plan_of_what_was_done_is_all_done() -> None:
-    plan = script("build", "--plan")
+    plan = script("build", "--runner", "native", "--plan")
     steps = plan.stdout.splitlines()
     assert steps
     assert [step for step in steps if not step.startswith("done ")] == []
@@ -94,7 +94,7 @@ def test_the_plan_of_what_was_done_is_all_done() -> None:
 def test_bad_input_is_one_line_and_changes_nothing(
     arguments: list[str], code: int, words: str, tmp_path: Path
 ) -> None:
-    done = script("build", *arguments, "--out", tmp_path / "out")
+    done = script("build", "--runner", "native", *arguments, "--out", tmp_path / "out")
     assert done.returncode == code
     assert words in done.stderr
     assert "Traceback" not in done.stderr
@@ -110,6 +110,8 @@ def test_without_a_network_it_says_so(tmp_path: Path) -> None:
         *unshare,
         sys.executable,
         ROOT / "scripts/build",
+        "--runner",
+        "native",
         "--out",
         tmp_path / "out",
     ]
