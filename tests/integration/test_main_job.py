@@ -134,6 +134,8 @@ def test_two_builds_at_once_share_the_work(tmp_path: Path) -> None:
     command: list[str | Path] = [
         sys.executable,
         ROOT / "scripts/build",
+        "--runner",
+        "native",
         "--python",
         python,
         "--json",
