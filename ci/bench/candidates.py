@@ -22,11 +22,10 @@ from builders.wheelname import parse_name
 from ci.proof.conformer import Subject, numpy_of, subject_of
 from smoke_lambda import native
 from smoke_lambda.conform.settings import OWN
-from smoke_lambda.inside.probing import named
+from smoke_lambda.inside.probing import TIMING_MARK, named
 
 ROOT = Path(__file__).parents[2]
 TIMING = "smoke_lambda.inside.timing"
-MARK = "timing: "
 ANSWER_SECONDS = 120.0
 """No network takes so long for one inference."""
 DYING_SECONDS = 5.0
@@ -128,8 +127,8 @@ class Worker:
             line = process.stdout.readline()
             if not line:
                 return self._ended()
-            if line.startswith(MARK):
-                answer: dict[str, Any] = json.loads(line[len(MARK) :])
+            if line.startswith(TIMING_MARK):
+                answer: dict[str, Any] = json.loads(line[len(TIMING_MARK) :])
                 return answer
         return self._ended()
 

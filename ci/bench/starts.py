@@ -12,8 +12,9 @@ from statistics import median
 from typing import Any
 
 from builders.errors import SmokeError
-from ci.bench.candidates import ANSWER_SECONDS, MARK, Candidate, started
+from ci.bench.candidates import ANSWER_SECONDS, Candidate, started
 from ci.bench.measure import Network
+from smoke_lambda.inside.probing import TIMING_MARK
 
 STARTING = "smoke_lambda.inside.starting"
 PARTS = ("start", "numpy", "import", "create", "allocate", "first")
@@ -87,8 +88,8 @@ def _start(candidate: Candidate, network: Network, log: Path) -> dict[str, Any]:
             output, _ = process.communicate(timeout=ANSWER_SECONDS)
         finally:
             process.kill()
-    line = next((line for line in output.splitlines() if line.startswith(MARK)), "")
+    line = next((line for line in output.splitlines() if line.startswith(TIMING_MARK)), "")
     if not line:
         raise SmokeError(f"{candidate.name} does not start {network.name}", remedy=f"see {log}")
-    said: dict[str, Any] = json.loads(line[len(MARK) :])
+    said: dict[str, Any] = json.loads(line[len(TIMING_MARK) :])
     return said

@@ -15,6 +15,9 @@ NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 MARK = "found: "
 """Begins a probe's last line, which is JSON; see smoke_lambda/inside/probe.py."""
 
+TIMING_MARK = "timing: "
+"""Begins the lines of timing.py and starting.py that are JSON."""
+
 # lite/core/api/op_resolver.cc says so of a builtin operator.
 LACKS_VERSION = re.compile(r"Didn't find op for builtin opcode '(\w+)' version '(-?\d+)'")
 LACKS_CODE = re.compile(r"Op builtin_code out of range: (\d+)\.")

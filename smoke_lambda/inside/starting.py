@@ -41,6 +41,7 @@ def main(module: str, model: str, cases: str, started: str) -> None:
     import resource
     from pathlib import Path
 
+    from smoke_lambda.inside.probing import TIMING_MARK
     from smoke_lambda.inside.timing import set_inputs
 
     # A shape that is told at run time is allocated once more: that is no part of it.
@@ -55,7 +56,7 @@ def main(module: str, model: str, cases: str, started: str) -> None:
         "peak_bytes": used.ru_maxrss * 1024,
         "cpu_ms": (used.ru_utime + used.ru_stime) * 1000,
     }
-    print("\ntiming: " + json.dumps(found))
+    print("\n" + TIMING_MARK + json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -29,11 +29,11 @@ import numpy as np
 
 from smoke_lambda.inside.conform.corpus import read_arrays
 from smoke_lambda.inside.probe import operators
+from smoke_lambda.inside.probing import TIMING_MARK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MARK = "timing: "
 SAMPLE_SECONDS = 0.002
 """What a sample takes at least: much more than to read a clock."""
 
@@ -122,7 +122,7 @@ def main(module: str) -> None:
             answer = do[request.pop("do")](**request)
         except (RuntimeError, ValueError, MemoryError) as error:
             answer = {"error": " ".join(str(error).split())}
-        print("\n" + MARK + json.dumps(answer), flush=True)
+        print("\n" + TIMING_MARK + json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":
