@@ -47,7 +47,7 @@ PUBLIC_DEFINITIONS = (
     "-DTFL_STATIC_LIBRARY_BUILD",
 )
 
-# What any version of the runtime may refer to of abseil, for those of which it is not known.
+# Abseil targets to link when the matrix row lists none.
 ABSL_TARGETS = (
     "flat_hash_map",
     "hash",
@@ -312,7 +312,7 @@ class _Compilation:
 
 
 def check_no_leaked_instructions(build: Path) -> None:
-    """No object compiled for more than the baseline may offer code to those that are not.
+    """Fail if a baseline object could link a function compiled for newer CPUs.
 
     An inline function is a weak symbol in every object that uses it, and the linker
     keeps any one of them: the one compiled for AVX, and callers that run on every
@@ -336,7 +336,10 @@ def check_no_leaked_instructions(build: Path) -> None:
         for name, source in special.items():
             # A name may be stored as the end of a longer one: then the table decides.
             if b"%b\0" % name.encode() in strings and name in _names(compiled):
-                raise CompileError(f"{source.name} offers {name} to {compiled.name}, any CPU's")
+                raise CompileError(
+                    f"{compiled.name}, for any CPU, could link {name} of {source.name}, "
+                    "which is compiled for newer CPUs"
+                )
 
 
 def _names(path: Path) -> set[str]:
