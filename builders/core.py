@@ -47,6 +47,8 @@ PUBLIC_DEFINITIONS = (
     "-DTFL_STATIC_LIBRARY_BUILD",
 )
 
+LANGUAGES = ("ASM", "C", "CXX")
+
 # Abseil targets to link when the matrix row lists none.
 ABSL_TARGETS = (
     "flat_hash_map",
@@ -244,8 +246,8 @@ class _Compilation:
             "CORE_ABSL_ALONE": "ON" if absl else "OFF",
             "CORE_DEFINITIONS": ";".join(definitions_of(self.tensorflow.version)),
             "CORE_HOST_FLATC": "ON" if needs_host_flatc(self.tensorflow.version) else "OFF",
-            "CMAKE_C_FLAGS": flags,
-            "CMAKE_CXX_FLAGS": flags,
+            # Of assembly, too: its objects name their sources, which zig's -g0 does not prevent.
+            **dict.fromkeys((f"CMAKE_{language}_FLAGS" for language in LANGUAGES), flags),
             "CMAKE_CXX_STANDARD": self.tensorflow.cxx_standard,
             "CMAKE_BUILD_TYPE": "Release",
             "CMAKE_EXPORT_COMPILE_COMMANDS": "ON",
