@@ -16,6 +16,8 @@ class Architecture:
         elf: the machine in the header of an ELF file, as pyelftools spells it.
         glibc: the oldest that a wheel of ours runs on: manylinux2014's, below every Lambda
             runtime's.
+        cpu: the oldest processor, by zig's name: x86-64-v2 (SSE4.2) is every server's since
+            2009 and every one of Lambda's, and TensorFlow Lite's kernels for int8 need it.
     """
 
     name: str
@@ -23,13 +25,28 @@ class Architecture:
     aws: str
     elf: str
     glibc: str
+    cpu: str
 
 
 ARCHITECTURES = {
     each.name: each
     for each in (
-        Architecture(name="x86_64", debian="amd64", aws="x86_64", elf="EM_X86_64", glibc="2.17"),
-        Architecture(name="aarch64", debian="arm64", aws="arm64", elf="EM_AARCH64", glibc="2.17"),
+        Architecture(
+            name="x86_64",
+            debian="amd64",
+            aws="x86_64",
+            elf="EM_X86_64",
+            glibc="2.17",
+            cpu="x86_64_v2",
+        ),
+        Architecture(
+            name="aarch64",
+            debian="arm64",
+            aws="arm64",
+            elf="EM_AARCH64",
+            glibc="2.17",
+            cpu="generic",
+        ),
     )
 }
 """By our names."""

@@ -87,7 +87,8 @@ HEADERS = {
 # Without these the product is not what its users need.
 REQUIRED_SYMBOLS = frozenset({"TfLiteXNNPackDelegateCreate", "xnn_initialize", "TfLiteVersion"})
 
-_SPECIAL_INSTRUCTIONS = re.compile(r" -m(?:arch|cpu|avx|sse|ssse|fma|f16c|amx|gfni)")
+# SSE up to SSE4.2 is in the level that all is compiled for.
+_SPECIAL_INSTRUCTIONS = re.compile(r" -m(?:arch|cpu|avx|fma|f16c|amx|gfni)")
 _PROGRESS = re.compile(r"\[(\d+)/(\d+)\]")
 
 Progress = Callable[[int, int | None], None]
@@ -113,6 +114,7 @@ def core_inputs(
     return {
         "tensorflow": tensorflow.version,
         "target": toolchain.target(arch),
+        "cpu": toolchain.cpu(arch),
         "cxx_standard": tensorflow.cxx_standard,
         "absl": tensorflow.absl or ABSL_TARGETS,
         "trees": trees_inputs(tensorflow.version, sources),
@@ -229,7 +231,7 @@ class _Compilation:
             ["ninja", "-j", str(jobs), "tensorflow-lite"],
             lambda line: _report(line, progress),
         )
-        check_no_leaked_instructions(self.build)
+        check_no_leaked_instructions(self.build, f"-mcpu={self.toolchain.cpu(self.arch)}")
         (product / "lib").mkdir()
         self._merge(product / ARCHIVE)
         self._check(product / ARCHIVE)
@@ -241,6 +243,7 @@ class _Compilation:
         settings = {
             "ZIG": self.toolchain.zig,
             "ZIG_TARGET": self.toolchain.target(self.arch),
+            "ZIG_CPU": self.toolchain.cpu(self.arch),
             "CORE_TREES": self.trees,
             "CORE_ABSL": ";".join(f"absl::{name}" for name in absl or ABSL_TARGETS),
             "CORE_ABSL_ALONE": "ON" if absl else "OFF",
@@ -313,12 +316,16 @@ class _Compilation:
         )
 
 
-def check_no_leaked_instructions(build: Path) -> None:
+def check_no_leaked_instructions(build: Path, baseline_flag: str) -> None:
     """Fail if a baseline object could link a function compiled for newer CPUs.
 
     An inline function is a weak symbol in every object that uses it, and the linker
     keeps any one of them: the one compiled for AVX, and callers that run on every
     CPU die of an illegal instruction.
+
+    Args:
+        build: the folder that has `compile_commands.json`.
+        baseline_flag: what every object is compiled with.
 
     Raises:
         CompileError: naming the function and the objects.
@@ -326,13 +333,15 @@ def check_no_leaked_instructions(build: Path) -> None:
     special: dict[str, Path] = {}
     baseline = []
     for command in json.loads((build / "compile_commands.json").read_text()):
-        compiled = build / command["output"]
-        if not compiled.is_file():
+        output = build / command["output"]
+        # A precompiled header is not linked.
+        if output.suffix != ".o" or not output.is_file():
             continue
-        if _SPECIAL_INSTRUCTIONS.search(command["command"]):
-            special |= {name: compiled for name, weak in _defined(compiled, ".symtab") if weak}
+        # The flag stands in each command; a newer one comes after it.
+        if _SPECIAL_INSTRUCTIONS.search(command["command"].replace(f" {baseline_flag}", "", 1)):
+            special |= {name: output for name, weak in _defined(output, ".symtab") if weak}
         else:
-            baseline.append(compiled)
+            baseline.append(output)
     for compiled in baseline:
         strings = compiled.read_bytes()
         for name, source in special.items():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,28 @@ EXPORTS = "{ global: PyInit_*; local: *; };\n"
 
 # Nothing else refers to it; kept for the version that it holds.
 KEPT = ("-Wl,-u,TfLiteVersion",)
+
+# What zig's own command line does not take, and its linker does: functions of the same code are
+# one, unless their addresses are compared, and those that are alike lie side by side, where
+# a wheel's compression finds them (https://lld.llvm.org/ELF/index.html).
+LINKER_FLAGS = ("--icf=safe", "--bp-compression-sort=function")
+
+# Where not every processor has the level that all is compiled for, a source of ours asks first.
+LEVEL = Path(__file__).with_name("level")
+LEVELS = {"x86_64": LEVEL / "level.c"}
+MODULE = "interpreter_wrapper_pybind11.cc"
+INITIALIZER = "PyInit__pywrap_tensorflow_interpreter_wrapper"
+RUNTIME_INITIALIZER = "tflite_runtime_init"
+
+# Upstream's exceptions have messages of their own; C++'s names are demangled for the last words
+# of a process alone, by code that is a fiftieth of the wheel.
+DEMANGLER = """\
+#include <stddef.h>
+char *__cxa_demangle(const char *name, char *buffer, size_t *length, int *status) {
+  if (status != NULL) *status = -1;
+  return NULL;
+}
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +71,9 @@ def extension_inputs(
         "numpy": headers.numpy_sha256,
         "pybind11": headers.pybind11_sha256,
         "toolchain": toolchain.versions,
-        "flags": (FLAGS, LINK_FLAGS, KEPT, EXPORTS),
+        "flags": (FLAGS, LINK_FLAGS, KEPT, EXPORTS, LINKER_FLAGS),
         "definitions": definitions_of(target.tensorflow.version),
-        "recipe": recipe(Path(__file__), SHIM),
+        "recipe": recipe(Path(__file__), SHIM, LEVEL),
     }
 
 
@@ -100,16 +123,29 @@ def make_extension(
             *(f"-I{folder}" for folder in includes),
             f"-idirafter{SHIM}",
         ]
-        total = len(WRAPPER_SOURCES) + 1
+        own: list[tuple[Path, list[str]]] = [(work / "demangler.c", [])]
+        own[0][0].write_text(DEMANGLER)
+        if target.arch in LEVELS:
+            # For every processor of the architecture, so that it can ask.
+            flags = [f"-mcpu={target.arch}", f"-DRUNTIME_INIT={RUNTIME_INITIALIZER}"]
+            flags += [f"-I{folder}" for folder in headers.python.folders]
+            own.append((LEVELS[target.arch], [*flags, f"-idirafter{SHIM}"]))
+        total = len(WRAPPER_SOURCES) + len(own) + 2
         done: list[str] = []
 
-        def tool(what: str, command: list[str]) -> None:
+        def tool(
+            what: str,
+            command: Sequence[str],
+            on_line: Callable[[str], None] | None = None,
+            env: Mapping[str, str] | None = None,
+        ) -> None:
             run(
                 command,
                 log=log,
                 failure=CompileError,
                 what=what,
-                env=toolchain.environment,
+                env={**toolchain.environment, **(env or {})},
+                on_line=on_line,
                 keep_open=cache.held_locks,
             )
             done.append(what)
@@ -118,21 +154,47 @@ def make_extension(
         def compile_one(name: str) -> Path:
             compiled = work / f"{name}.o"
             source = core.path / "wrapper" / name
-            tool(f"compiling {name}", [*common, "-c", str(source), "-o", str(compiled)])
+            renamed = [f"-D{INITIALIZER}={RUNTIME_INITIALIZER}"] if target.arch in LEVELS else []
+            command = [*common, *(renamed if name == MODULE else [])]
+            tool(f"compiling {name}", [*command, "-c", str(source), "-o", str(compiled)])
+            return compiled
+
+        def compile_own(source: Path, flags: list[str]) -> Path:
+            compiled = work / f"{source.name}.o"
+            command = [*toolchain.compiler("c", target.arch), *FLAGS, *maps, *flags]
+            command += [f"-ffile-prefix-map={LEVEL}=level", "-c", str(source), "-o", str(compiled)]
+            tool(f"compiling {source.name}", command)
             return compiled
 
         progress(0, total)
         with ThreadPoolExecutor(jobs) as pool:
             objects = list(pool.map(compile_one, WRAPPER_SOURCES))
+            objects += list(pool.map(lambda each: compile_own(*each), own))
         exports = work / "exports.map"
         exports.write_text(EXPORTS)
         library = product / extension_name(target.runtime, target.arch)
         link = [*toolchain.compiler("c++", target.arch), *LINK_FLAGS, *KEPT]
         link += [f"-Wl,--version-script={exports}", "-o", str(library)]
         link += [*map(str, objects), str(core.archive), *LIBRARIES]
-        tool("linking the extension", link)
+        lines: list[str] = []
+        tool("linking the extension", link, lines.append, {"ZIG_VERBOSE_LINK": "1"})
+        linker = [*_linker(lines, toolchain), *LINKER_FLAGS]
+        tool("linking the extension for size", linker)
         shutil.rmtree(work)
 
     key = extension_key(target, core.path.name, headers, toolchain)
     folder = cache.product("extension", key, make)
     return folder / extension_name(target.runtime, target.arch)
+
+
+def _linker(lines: Sequence[str], toolchain: Toolchain) -> list[str]:
+    """The linker's command that zig printed when it linked.
+
+    Raises:
+        CompileError: it printed none.
+    """
+    for line in lines:
+        words = shlex.split(line)
+        if words[:1] == ["ld.lld"]:
+            return [str(toolchain.zig), *words]
+    raise CompileError(f"zig {toolchain.versions['ziglang']} does not say how it links")

@@ -23,7 +23,17 @@ GLIBC_FLOOR = {arch: each.glibc for arch, each in ARCHITECTURES.items()}
 PACKAGES = ("ziglang", "cmake", "ninja")
 
 # Code and data that nothing refers to are dropped by the linker, section by section.
-FLAGS = ("-g0", "-O3", "-DNDEBUG", "-fPIC", "-ffunction-sections", "-fdata-sections")
+FLAGS = (
+    "-g0",
+    "-O3",
+    "-DNDEBUG",
+    "-fPIC",
+    "-ffunction-sections",
+    "-fdata-sections",
+    # An array that is written beyond its end ends the process rather than running what was written.
+    "-fstack-protector-strong",
+    "-D_FORTIFY_SOURCE=2",
+)
 
 # -O3 here is of the libc++ that zig compiles for the link and keeps for the next one.
 LINK_FLAGS = (
@@ -97,7 +107,11 @@ class Toolchain:
     def compiler(self, language: str, arch: str) -> list[str]:
         """The command that compiles `c` or `c++` for an architecture."""
         driver = {"c": "cc", "c++": "c++"}[language]
-        return [str(self.zig), driver, "-target", self.target(arch)]
+        return [str(self.zig), driver, "-target", self.target(arch), f"-mcpu={self.cpu(arch)}"]
+
+    def cpu(self, arch: str) -> str:
+        """The oldest processor that compiled code runs on, by zig's name."""
+        return ARCHITECTURES[arch].cpu
 
     def prefix_maps(self, **folders: Path) -> list[str]:
         """Flags that keep our folders' names out of the objects: the same bytes anywhere."""

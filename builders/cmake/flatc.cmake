@@ -18,6 +18,7 @@ macro(core_add_host_flatc)
       "-DCMAKE_TOOLCHAIN_FILE=${CMAKE_TOOLCHAIN_FILE}"
       "-DZIG=${ZIG}"
       "-DZIG_TARGET=${CMAKE_HOST_SYSTEM_PROCESSOR}-linux-gnu.2.17"
+      -DZIG_CPU=baseline
       "-DCMAKE_CXX_FLAGS=-O0 -g0 -w"
       -DFLATBUFFERS_BUILD_TESTS=OFF
       -DFLATBUFFERS_BUILD_FLATLIB=OFF
