@@ -9,7 +9,7 @@ from pathlib import Path
 
 from builders.cache import Cache
 from builders.docker import DockerRunner, Images
-from builders.engine import Engine, find_engine
+from builders.docker_engine import Engine, find_engine
 from builders.errors import EngineError
 from builders.fetch import Fetcher
 from builders.matrix import Matrix, Runtime, Target
