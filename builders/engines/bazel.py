@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,12 +55,14 @@ class Bazel:
         executor: what runs the commands (grpc); empty for this machine.
         jobs: commands at once; None takes the job's, or many with an executor.
         most_seconds: how long a command may take.
+        say: prints a line that is no error.
     """
 
     cache: str = ""
     executor: str = ""
     jobs: int | None = None
     most_seconds: int = MOST_SECONDS
+    say: Callable[[str], None] = lambda _line: None
 
     @property
     def identity(self) -> str:
@@ -79,7 +81,7 @@ class Bazel:
             UsageError: the executor does not answer, or this Bazel cannot speak to one.
         """
         program = find_bazel()
-        job.say(f"engine: {program.name}" + "".join(f", {what}" for what in self._where()))
+        self.say(f"engine: {program.name}" + "".join(f", {what}" for what in self._where()))
         graph = read_graph(job)
         if graph.generated:
             ninja(job, *graph.generated, what="generating sources")
@@ -112,7 +114,7 @@ class Bazel:
                 remedy="install bazelisk, or Bazel 7 or newer",
             )
         while True:
-            messages = Messages(job.progress, job.say, is_cache_alone=not self.executor)
+            messages = Messages(job.progress, self.say, is_cache_alone=not self.executor)
             command = bazel_command(
                 program,
                 root / "output",
@@ -134,7 +136,7 @@ class Bazel:
                 )
             except CompileError as error:
                 if cache and not self.executor and messages.trouble is Trouble.UNREACHABLE:
-                    job.say(f"the cache {cache} does not answer; compiling without it")
+                    self.say(f"the cache {cache} does not answer; compiling without it")
                     cache = ""
                     continue
                 raise messages.explained(error, self.executor or cache, job.log) from error
@@ -192,7 +194,8 @@ def bazel_command(
     Args:
         known: the options that this Bazel knows.
     """
-    command = [program, *_startup(output_base), "build", "--curses=no", "--color=no"]
+    command: list[str | Path] = [program, *_startup(output_base), "build"]
+    command += ["--curses=no", "--color=no"]
     command += ["--show_result=0", "--show_progress_rate_limit=1", "--nosandbox_debug"]
     # Never without a sandbox: there a command would see files that it does not say it reads.
     command += [f"--spawn_strategy={'remote' if executor else 'sandboxed'}", f"--jobs={jobs}"]

@@ -31,7 +31,6 @@ class Job:
         jobs: compilers at once.
         log: the file that commands and their output are appended to.
         progress: is called with the number of finished steps, and of all.
-        say: prints a line that is no error.
         keep_open: descriptors of locks, which what is started inherits.
     """
 
@@ -43,7 +42,6 @@ class Job:
     jobs: int
     log: Path
     progress: Callable[[int, int | None], None]
-    say: Callable[[str], None] = lambda _line: None
     keep_open: Sequence[int] = ()
 
 
@@ -75,7 +73,7 @@ def compile_with(engine: Engine, job: Job) -> None:
     """
     engine.compile(job)
     graph = read_graph(job)
-    wanted = [made.output for made in (*graph.objects, *graph.archives)]
+    wanted = [made.output for made in graph.objects] + [made.output for made in graph.archives]
     missing = [name for name in wanted if not (job.build / name).is_file()]
     if missing or not graph.archives:
         listed = ", ".join(missing[:MOST_NAMED]) or "any archive"

@@ -92,7 +92,7 @@ def parse_graph(edges: Iterable[Mapping[str, str]], compiler: Path) -> Graph:
     for edge in edges:
         words = _compiling(edge["command"], compiler)
         if "-c" in words:
-            source = os.path.join(edge["directory"], edge["file"])
+            source = str(Path(edge["directory"]) / edge["file"])
             compilations.append(
                 Compilation(output=edge["output"], source=source, words=tuple(words))
             )

@@ -5,6 +5,9 @@ folders have a file of that name, all of them do. So a compiler that sees these 
 finds what it would find among all of them, and the answer of `__has_include` is the same.
 """
 
+# Paths are strings here, since there are a million of them.
+# ruff: noqa: PTH113, PTH118, PTH120, PTH123, PTH208
+
 from __future__ import annotations
 
 import os

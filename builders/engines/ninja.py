@@ -31,6 +31,9 @@ class Ninja:
         """It keeps nothing but in the build folder."""
 
 
+NINJA = Ninja()
+
+
 def ninja(job: Job, *targets: str, what: str) -> None:
     """Have Ninja make targets of the build folder.
 

@@ -159,7 +159,7 @@ class Translation:
 
     def output(self, path: str) -> str:
         """Where Bazel makes what CMake puts at a path from the build folder."""
-        return f"{CORE}{os.path.join('/', self.folders.without(path))}"
+        return f"{CORE}/{self.folders.without(path)}"
 
     def _compilation(self, each: Compilation) -> Action:
         read = [self._headers[word] for word in each.words if word in self._headers]
@@ -210,7 +210,7 @@ class Translation:
         return found.union(filter(None, map(any_file, system[:1])))
 
     def _searched_anyway(self, words: Sequence[str]) -> tuple[str, ...]:
-        # zig's cc is for C and assembly, c++ for C++; which folders there are depends on the target.
+        # Which folders there are depends on the language and the target.
         target = words.index("-target") + 2 if "-target" in words else 2
         compiler = tuple(words[:target])
         if compiler not in self._system_folders:
@@ -225,7 +225,7 @@ class Translation:
         """
         found = self.folders.translated(word)
         match = re.search(r"(?:^|=|-I|-L)(/(?!proc/self/cwd/).+)", found)
-        if match and match[1] != os.devnull and os.path.exists(match[1]):
+        if match and match[1] != os.devnull and Path(match[1]).exists():
             listed = ", ".join(map(str, self.folders.folders.values()))
             raise CompileError(f"a command names {match[1]}, which is in none of {listed}")
         return found

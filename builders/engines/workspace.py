@@ -118,7 +118,7 @@ def groups_of(
 
 
 def _starlark(value: object) -> str:
-    """A value as Starlark writes it: as JSON does, for strings, numbers, lists and dicts of them."""
+    """Strings, numbers, and lists and dicts of them: Starlark writes them as JSON does."""
     return json.dumps(value, ensure_ascii=False)
 
 
