@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from builders.engines.engine import Job
 from builders.engines.graph import read_graph
@@ -100,9 +101,9 @@ class Bazel:
 
     def _where(self) -> Iterator[str]:
         if self.executor:
-            yield f"on the workers of {self.executor}"
+            yield f"on the workers of {without_password(self.executor)}"
         if self.cache:
-            yield f"with the cache {self.cache}"
+            yield f"with the cache {without_password(self.cache)}"
 
     def _run(self, job: Job, program: Path, root: Path) -> None:
         """Have Bazel make everything; once more without a cache that does not answer."""
@@ -136,10 +137,14 @@ class Bazel:
                 )
             except CompileError as error:
                 if cache and not self.executor and messages.trouble is Trouble.UNREACHABLE:
-                    self.say(f"the cache {cache} does not answer; compiling without it")
+                    self.say(
+                        f"the cache {without_password(cache)} does not answer; compiling without it"
+                    )
                     cache = ""
                     continue
-                raise messages.explained(error, self.executor or cache, job.log) from error
+                raise messages.explained(
+                    error, without_password(self.executor or cache), job.log
+                ) from error
             return
 
 
@@ -205,6 +210,12 @@ def bazel_command(
     command += [f"--remote_cache={cache}"] if cache else []
     command += [f"--remote_executor={executor}"] if executor else []
     return [*command, TARGET]
+
+
+def without_password(url: str) -> str:
+    """A URL for others to see: without the name and the password that may be in it."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _startup(output_base: Path) -> Sequence[str]:

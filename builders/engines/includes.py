@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 _CONTINUED = re.compile(rb"\\\r?\n")
 _INCLUDE = re.compile(
-    rb"""^[ \t]*\#[ \t]*(?:include|include_next|import|embed)[ \t]*
+    rb"""^[ \t]*\#[ \t]*(?:include|include_next|import|embed)\b[ \t]*
          (?:"([^"\n]+)"|<([^>\n]+)>|([A-Za-z_]))""",
     re.MULTILINE | re.VERBOSE,
 )
