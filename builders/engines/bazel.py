@@ -107,7 +107,7 @@ class Bazel:
 
     def _run(self, job: Job, program: Path, root: Path) -> None:
         """Have Bazel make everything; once more without a cache that does not answer."""
-        cache = self.cache
+        cache, server = self.cache, without_password(self.executor or self.cache)
         known = known_options(program, root, job.log)
         if self.executor and EXECUTES not in known:
             raise UsageError(
@@ -115,7 +115,7 @@ class Bazel:
                 remedy="install bazelisk, or Bazel 7 or newer",
             )
         while True:
-            messages = Messages(job.progress, self.say, is_cache_alone=not self.executor)
+            messages = Messages(job.progress, self.say)
             command = bazel_command(
                 program,
                 root / "output",
@@ -137,14 +137,10 @@ class Bazel:
                 )
             except CompileError as error:
                 if cache and not self.executor and messages.trouble is Trouble.UNREACHABLE:
-                    self.say(
-                        f"the cache {without_password(cache)} does not answer; compiling without it"
-                    )
+                    self.say(f"the cache {server} does not answer; compiling without it")
                     cache = ""
                     continue
-                raise messages.explained(
-                    error, without_password(self.executor or cache), job.log
-                ) from error
+                raise messages.explained(error, server, job.log) from error
             return
 
 
@@ -205,7 +201,8 @@ def bazel_command(
     # Never without a sandbox: there a command would see files that it does not say it reads.
     command += [f"--spawn_strategy={'remote' if executor else 'sandboxed'}", f"--jobs={jobs}"]
     command += [option for name, options in IF_KNOWN.items() if name in known for option in options]
-    if executor or cache:
+    if (executor or cache) and EXECUTES in known:
+        # Precompiled headers are large, and of no use here.
         command += ["--remote_download_outputs=toplevel"]
     command += [f"--remote_cache={cache}"] if cache else []
     command += [f"--remote_executor={executor}"] if executor else []

@@ -11,7 +11,6 @@ from builders.errors import CompileError, FetchError, ToolchainError, UserError
 
 _PROGRESS = re.compile(r"\[([\d,]+) / ([\d,]+)\]")
 _CACHE_WARNING = re.compile(r"WARNING: (?:(?:Reading from|Writing to) )?Remote Cache:?\s*(.*)")
-_TIMED_OUT = re.compile(r"(?i)(?:deadline_?exceeded|timed out after|\(Timeout\)|Timeout\b.*failed)")
 
 
 class Trouble(enum.Enum):
@@ -48,22 +47,22 @@ class Messages:
     Args:
         progress: is called with finished actions, and all that are known.
         say: prints a line that is no error.
-        is_cache_alone: a cache that fails is no failure.
+
+    Attributes:
+        trouble: why it fails, where a line said so that is not a compiler's.
+        line: that line.
     """
 
     def __init__(
         self,
         progress: Callable[[int, int | None], None],
         say: Callable[[str], None],
-        *,
-        is_cache_alone: bool,
     ) -> None:
         self.trouble: Trouble | None = None
         self.line = ""
         self._progress = progress
         self._say = say
-        self._is_cache_alone = is_cache_alone
-        self._warned = False
+        self._reason: str | None = None
 
     def read(self, line: str) -> None:
         """Take one line."""
@@ -71,14 +70,21 @@ class Messages:
             done, total = (int(number.replace(",", "")) for number in match.groups())
             self._progress(done, total)
         elif match := _CACHE_WARNING.search(line):
-            if not self._warned:
-                self._warned = True
-                self._say(f"the cache does not take part: {match[1]}; compiling here")
+            # Some versions tell the reason in the next line.
+            self._warn(match[1])
+        elif self._reason == "":
+            self._warn(line.strip())
         elif self.trouble is None:
             for trouble, sign in SIGNS:
                 if sign.search(line):
                     self.trouble, self.line = trouble, line.removeprefix("ERROR: ").strip()
                     return
+
+    def _warn(self, reason: str) -> None:
+        """Say once why the cache takes no part."""
+        if not self._reason and reason:
+            self._say(f"the cache does not take part: {reason}; compiling here")
+        self._reason = self._reason or reason
 
     def explained(self, error: CompileError, server: str, log: Path) -> UserError:
         """The error to raise for one of a failed Bazel.

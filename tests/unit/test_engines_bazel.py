@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from builders.engines import bazel as module
-from builders.engines.bazel import Bazel, bazel_command, find_bazel, without_password
+from builders.engines.bazel import EXECUTES, Bazel, bazel_command, find_bazel, without_password
 from builders.engines.graph import Graph, parse_graph
 from builders.engines.messages import Messages, Trouble
 from builders.engines.ninja import NINJA
 from builders.engines.options import CACHE_VARIABLE, add_options, chosen
 from builders.engines.translate import Action, Folders, Translation, listed_folders
-from builders.engines.workspace import ROOTS, build_file, groups_of, write_workspace
+from builders.engines.workspace import ROOTS, RULE, build_file, groups_of, write_workspace
 from builders.errors import CompileError, FetchError, ToolchainError, UsageError, UserError
 
 
@@ -223,7 +223,7 @@ def test_the_build_file_is_the_same_in_another_folder(tmp_path: Path) -> None:
         "core/libx.a": ["core/x.dir/trees/ruy/a.cc.o", "core/b.S.o"],
     }
     # Every attribute is one of the rule's, which Bazel alone would tell otherwise.
-    rule = (module.HERE / "core.bzl").read_text()
+    rule = RULE.read_text()
     assert all(f'"{name}": attr.' in rule for name in made if name != "name")
 
 
@@ -246,20 +246,17 @@ def test_files_that_go_together_are_named_once() -> None:
     }
 
 
-def command(**settings: str | int) -> list[str]:
-    known = frozenset(str(settings.pop("known", "")).split())
-    values = {"cache": "", "executor": "", "jobs": 2} | settings
-    return [
-        str(word)
-        for word in bazel_command(
-            Path("/bin/bazel"),
-            Path("/base"),
-            known,
-            cache=str(values["cache"]),
-            executor=str(values["executor"]),
-            jobs=int(values["jobs"]),
-        )
-    ]
+def command(known: str = "", *, cache: str = "", executor: str = "", jobs: int = 2) -> list[str]:
+    """The command of a Bazel that knows these options."""
+    words = bazel_command(
+        Path("/bin/bazel"),
+        Path("/base"),
+        frozenset(known.split()),
+        cache=cache,
+        executor=executor,
+        jobs=jobs,
+    )
+    return [str(word) for word in words]
 
 
 def test_a_bazel_is_told_only_what_it_knows() -> None:
@@ -267,9 +264,10 @@ def test_a_bazel_is_told_only_what_it_knows() -> None:
     assert old[:2] == ["/bin/bazel", "--batch"]
     assert "--spawn_strategy=sandboxed" in old
     assert not [word for word in old if "bzlmod" in word or "remote" in word]
-    new = command(known="enable_bzlmod enable_workspace", cache="http://c:1", jobs=7)
+    new = command(f"{EXECUTES} enable_bzlmod enable_workspace", cache="http://c:1", jobs=7)
     assert {"--noenable_bzlmod", "--enable_workspace", "--jobs=7"} <= set(new)
     assert {"--remote_cache=http://c:1", "--remote_download_outputs=toplevel"} <= set(new)
+    assert "--remote_download_outputs=toplevel" not in command(cache="http://c:1")
     far = command(executor="grpc://e:1")
     assert {"--spawn_strategy=remote", "--remote_executor=grpc://e:1"} <= set(far)
     assert not [word for word in far if "nosystem_rc" in word or "nohome_rc" in word]
@@ -289,12 +287,10 @@ def test_names_and_passwords_are_not_shown() -> None:
     assert without_password("grpc://cache:1") == "grpc://cache:1"
 
 
-def read(*lines: str, is_cache_alone: bool = True) -> tuple[Messages, list[str], list[object]]:
+def read(*lines: str) -> tuple[Messages, list[str], list[object]]:
     said: list[str] = []
     steps: list[object] = []
-    messages = Messages(
-        lambda done, total: steps.append((done, total)), said.append, is_cache_alone=is_cache_alone
-    )
+    messages = Messages(lambda done, total: steps.append((done, total)), said.append)
     for line in lines:
         messages.read(line)
     return messages, said, steps
@@ -305,11 +301,18 @@ def test_bazel_tells_how_far_it_is() -> None:
     assert steps == [(1024, 1587), (7, 8)]
 
 
-def test_a_cache_that_fails_is_said_once() -> None:
-    warning = "WARNING: Remote Cache: Connection refused: localhost/127.0.0.1:9"
-    messages, said, _ = read(warning, warning.replace("Remote", "Reading from Remote"))
-    assert len(said) == 1
-    assert "Connection refused" in said[0]
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["WARNING: Remote Cache: Connection refused: /127.0.0.1:9"] * 2,
+        ["WARNING: Reading from Remote Cache:", "Connection refused: /127.0.0.1:9"] * 2,
+        ["WARNING: Writing to Remote Cache:", "Connection refused: /127.0.0.1:9", "[1 / 2] x"],
+    ],
+)
+def test_a_cache_that_fails_is_said_once(lines: list[str]) -> None:
+    messages, said, _ = read(*lines)
+    why = "Connection refused: /127.0.0.1:9"
+    assert said == [f"the cache does not take part: {why}; compiling here"]
     assert messages.trouble is None
 
 
@@ -346,7 +349,7 @@ def test_a_cache_that_fails_is_said_once() -> None:
 def test_a_failure_names_its_remedy(
     line: str, trouble: Trouble | None, kind: type[UserError], words: str
 ) -> None:
-    messages, _, _ = read(line, is_cache_alone=False)
+    messages, _, _ = read(line)
     assert messages.trouble is trouble
     error = messages.explained(CompileError("compiling failed"), "grpc://e", Path("log"))
     assert type(error) is kind
