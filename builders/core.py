@@ -28,6 +28,8 @@ from elftools.elf.sections import SymbolTableSection
 
 from builders.breakages import definitions_of, needs_host_flatc
 from builders.cache import Cache, key_of, recipe, write_atomically
+from builders.engines.engine import Engine, Job, compile_with
+from builders.engines.ninja import NINJA
 from builders.errors import ArchiveError, CompileError
 from builders.locking.coherence import told
 from builders.matrix import TensorFlow
@@ -89,7 +91,6 @@ REQUIRED_SYMBOLS = frozenset({"TfLiteXNNPackDelegateCreate", "xnn_initialize", "
 
 # SSE up to SSE4.2 is in the level that all is compiled for.
 _SPECIAL_INSTRUCTIONS = re.compile(r" -m(?:arch|cpu|avx|fma|f16c|amx|gfni)")
-_PROGRESS = re.compile(r"\[(\d+)/(\d+)\]")
 
 Progress = Callable[[int, int | None], None]
 
@@ -145,8 +146,11 @@ def make_core(
     jobs: int,
     log: Path,
     progress: Progress,
+    engine: Engine = NINJA,
 ) -> Core:
     """The core, compiled now if the cache does not have it.
+
+    Which engine compiles it is in no key, since it changes no byte.
 
     Args:
         trees: gives the folder of trees; not called when nothing is to be compiled.
@@ -164,18 +168,21 @@ def make_core(
         build = cache.root / "work" / f"core-{key}-{key_of(str(CMAKE))}"
         build.mkdir(parents=True, exist_ok=True)
         _Compilation(tensorflow, arch, trees(), build, cache, toolchain, log).run(
-            product, jobs, progress
+            product, jobs, progress, engine
         )
-        _write_record(product, core_inputs(tensorflow, arch, sources, toolchain), sources)
+        inputs = core_inputs(tensorflow, arch, sources, toolchain)
+        _write_record(product, inputs, sources, engine.identity)
         for source in sources:
             _copy_licences(source, trees(), product / "licences")
+        engine.forget(build)
         shutil.rmtree(build)
 
     core = load_core(cache.product("core", key, make))
     # How a component belongs to its TensorFlow is in no key, since it changes no byte of the
     # archive: the record follows the lock.
     if core.record["components"] != _components(sources):
-        _write_record(core.path, core.record["inputs"], sources)
+        made_by = core.record.get("engine", NINJA.identity)
+        _write_record(core.path, core.record["inputs"], sources, made_by)
         core = load_core(core.path)
     return core
 
@@ -185,8 +192,10 @@ def load_core(path: Path) -> Core:
     return Core(path=path, record=json.loads((path / "core.json").read_text()))
 
 
-def _write_record(folder: Path, inputs: Mapping[str, Any], sources: Sequence[Source]) -> None:
-    record = {"inputs": inputs, "components": _components(sources)}
+def _write_record(
+    folder: Path, inputs: Mapping[str, Any], sources: Sequence[Source], engine: str
+) -> None:
+    record = {"inputs": inputs, "components": _components(sources), "engine": engine}
     write_atomically(folder / "core.json", json.dumps(record, indent=1).encode())
 
 
@@ -224,13 +233,20 @@ class _Compilation:
     toolchain: Toolchain
     log: Path
 
-    def run(self, product: Path, jobs: int, progress: Progress) -> None:
+    def run(self, product: Path, jobs: int, progress: Progress, engine: Engine) -> None:
         self._tool("configuring the core", self._configure())
-        self._tool(
-            "compiling the core",
-            ["ninja", "-j", str(jobs), "tensorflow-lite"],
-            lambda line: _report(line, progress),
+        job = Job(
+            build=self.build,
+            target="tensorflow-lite",
+            folders={"trees": self.trees, "core": self.build, "zig": self.toolchain.zig.parent},
+            compiler=self.toolchain.zig,
+            environment=self.toolchain.environment,
+            jobs=jobs,
+            log=self.log,
+            progress=progress,
+            keep_open=self.cache.held_locks,
         )
+        compile_with(engine, job)
         check_no_leaked_instructions(self.build, f"-mcpu={self.toolchain.cpu(self.arch)}")
         (product / "lib").mkdir()
         self._merge(product / ARCHIVE)
@@ -298,12 +314,7 @@ class _Compilation:
                     self.trees / "tensorflow" / name, product / folder / Path(name).name
                 )
 
-    def _tool(
-        self,
-        what: str,
-        command: Sequence[str | Path],
-        on_line: Callable[[str], None] | None = None,
-    ) -> None:
+    def _tool(self, what: str, command: Sequence[str | Path]) -> None:
         run(
             command,
             cwd=self.build,
@@ -311,7 +322,6 @@ class _Compilation:
             failure=CompileError,
             what=what,
             env=self.toolchain.environment,
-            on_line=on_line,
             keep_open=self.cache.held_locks,
         )
 
@@ -371,9 +381,3 @@ def _defined(path: Path, table: str) -> Iterator[tuple[str, bool]]:
             defined = symbol["st_shndx"] != "SHN_UNDEF" and info["type"] == "STT_FUNC"
             if defined and info["bind"] in ("STB_GLOBAL", "STB_WEAK"):
                 yield symbol.name, info["bind"] == "STB_WEAK"
-
-
-def _report(line: str, progress: Progress) -> None:
-    match = _PROGRESS.match(line)
-    if match:
-        progress(int(match[1]), int(match[2]))

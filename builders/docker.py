@@ -12,7 +12,7 @@ from pathlib import Path
 from builders import errors
 from builders.architecture import docker_platform
 from builders.cache import Cache, key_of, recipe
-from builders.engine import Engine, pip_secrets
+from builders.docker_engine import Engine, pip_secrets
 from builders.errors import CompileError, EngineError, FetchError, UserError
 from builders.fetch import MIRRORS_VARIABLE, UPSTREAM_VARIABLE, Fetcher, debian_mirrors
 from builders.matrix import Runtime, Target, TensorFlow

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 from builders.cache import Cache
 from builders.core import Core, core_key, make_core
+from builders.engines.engine import Engine
+from builders.engines.ninja import NINJA
 from builders.errors import UsageError
 from builders.extension import Headers, extension_key, make_extension
 from builders.fetch import Fetcher, Progress
@@ -42,6 +44,7 @@ class NativeRunner:
         offline: use no network; what is not in the cache is an error.
         shelf: a folder of earlier downloads.
         upstream_warnings: leave alone what upstream's files print (see breakages.toml).
+        engine: what compiles the core.
     """
 
     cache: Cache
@@ -53,6 +56,7 @@ class NativeRunner:
     offline: bool = False
     shelf: Path | None = None
     upstream_warnings: bool = False
+    engine: Engine = NINJA
     toolchain: Toolchain = field(init=False)
     fetcher: Fetcher = field(init=False)
     _sources: dict[str, tuple[Source, ...]] = field(default_factory=dict)
@@ -127,6 +131,7 @@ class NativeRunner:
                 jobs=self.jobs,
                 log=self.log(name),
                 progress=progress,
+                engine=self.engine,
             ),
         )
 

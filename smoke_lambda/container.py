@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
 
-from builders.engine import Engine
+from builders.docker_engine import Engine
 from builders.errors import EngineError, SmokeError
 from builders.process import die_with_parent
 from smoke_lambda import events

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from builders.architecture import docker_platform
-from builders.engine import Engine, pip_secrets
+from builders.docker_engine import Engine, pip_secrets
 from builders.errors import EngineError
 from builders.matrix import Runtime
 from builders.wheelname import parse_name

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import os
 import platform
 import sys
 import time
@@ -16,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from builders.cache import CACHE_VARIABLE
-from builders.cli import EXIT_CODES, Session, command_parser, fail, main_of, positive
+from builders.cli import EXIT_CODES, Session, command_parser, fail, main_of
+from builders.engines.options import add_options, chosen, processors
 from builders.headers import runs_here
 from builders.matrix import Matrix, load_matrix
 from builders.plan import Selection, plan, select
@@ -39,6 +39,8 @@ examples:
   build --tensorflow 2.14.1               another TensorFlow version
   build --arch arm64 --python 3.12        cross-compiled; audited, not smoke-tested here
   build --runner docker                   in images: every Python that has, or may have, one
+  build --engine bazel --remote-cache http://cache:8080
+                                          what any machine compiled before comes from there
   build --plan                            what would run, and what is there already
   build --json > build.json               the results as data; progress goes to stderr
 
@@ -72,7 +74,8 @@ def run(argv: Sequence[str] | None = None) -> int:
         runner=options.runner,
         base=options.base,
         origin=options.origin,
-        jobs=options.jobs,
+        jobs=options.jobs or processors(),
+        compiler=chosen(options, reporter.say),
         offline=options.offline,
         upstream_warnings=options.upstream_warnings,
     )
@@ -196,13 +199,7 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="where sources come from; auto: upstream, else Debian (default)",
     )
-    how.add_argument(
-        "--jobs",
-        metavar="N",
-        type=positive,
-        default=len(os.sched_getaffinity(0)),
-        help="compilers at once (default: the cores, %(default)s)",
-    )
+    add_options(how)
     how.add_argument(
         "--upstream-warnings",
         action="store_true",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from builders.cli import EXIT_CODES, Session, command_parser, main_of
 from builders.core import load_core
+from builders.engines.options import add_options, chosen, processors
 from builders.errors import UsageError
 from builders.handover import CoreName, digest_of, known_cores, pack_core, unpack_core
 from builders.matrix import load_matrix
@@ -24,6 +24,8 @@ EXAMPLES = f"""\
 examples:
   core build {RECOMMENDED} x86_64
                                               compile it, if the cache does not have it
+  core build {RECOMMENDED} x86_64 --engine bazel --remote-cache http://cache:8080
+                                              the same, from what any machine compiled before
   core pack {RECOMMENDED} x86_64 --out core.tar
                                               on the machine that has it
   core unpack core.tar --digest 5f1c…         on the machine that is to build wheels with it
@@ -56,7 +58,8 @@ def run(argv: Sequence[str] | None = None) -> int:
             reporter,
             session.own_logs(),
             origin=options.origin,
-            jobs=options.jobs,
+            jobs=options.jobs or processors(),
+            engine=chosen(options, reporter.say),
         )
         with reporter.showing():
             print(runner.core(tensorflow, arch).path.name)
@@ -115,8 +118,7 @@ def _parser() -> argparse.ArgumentParser:
         if verb == "pack":
             sub.add_argument("--out", metavar="FILE", type=Path, required=True, help="a tar file")
         if verb == "build":
-            cores = len(os.sched_getaffinity(0))
-            sub.add_argument("--jobs", metavar="N", type=int, default=cores, help="compilers")
+            add_options(sub)
     what = "verify a packed core, and put it into the cache"
     sub = verbs.add_parser("unpack", help=what, description=f"{what.capitalize()}.")
     sub.add_argument("file", metavar="FILE", type=Path, help="what pack wrote")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from builders.cli import EXIT_CODES, Session, command_parser, main_of
-from builders.engine import find_engine
+from builders.docker_engine import find_engine
 from builders.matrix import load_matrix
 from builders.plan import architecture
 from ci.images.standin.make import DIFFERS, Maker

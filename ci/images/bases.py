@@ -9,7 +9,7 @@ from pathlib import Path
 
 from builders.architecture import docker_platform
 from builders.cache import Cache
-from builders.engine import Engine
+from builders.docker_engine import Engine
 from builders.errors import EngineError, UserError
 from builders.fetch import Fetcher
 from builders.matrix import Runtime

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from builders.cache import Cache
 from builders.docker import DockerRunner, Images
-from builders.engine import Engine, find_engine
-from builders.errors import EngineError
+from builders.docker_engine import Engine, find_engine
+from builders.engines.engine import Engine as CoreEngine
+from builders.engines.ninja import NINJA
+from builders.errors import EngineError, UsageError
 from builders.fetch import Fetcher
 from builders.matrix import Matrix, Runtime, Target
 from builders.native import NativeRunner
@@ -34,6 +36,7 @@ class Wanted:
         base: an image instead of AWS's, or nothing.
         jobs: compilers at once.
         upstream_warnings: see NativeRunner.
+        compiler: the engine that compiles the core, on this machine; in images it is CMake's own.
     """
 
     runner: str
@@ -42,6 +45,7 @@ class Wanted:
     jobs: int = 1
     offline: bool = False
     upstream_warnings: bool = False
+    compiler: CoreEngine = NINJA
 
     @property
     def asks_for_docker(self) -> bool:
@@ -93,6 +97,7 @@ def choose(
         jobs=wanted.jobs,
         offline=wanted.offline,
         upstream_warnings=wanted.upstream_warnings,
+        engine=wanted.compiler,
     )
     return native, NativeSmoker(cache, native.fetcher)
 
@@ -126,9 +131,17 @@ def base_images(
 
     Raises:
         EngineError: Docker was asked for, and there is no engine or no base image.
+        UsageError: Docker and an engine other than CMake's own were asked for.
     """
     why = "it was asked for"
-    if wanted.runner != "native":
+    if wanted.compiler is not NINJA:
+        if wanted.asks_for_docker:
+            raise UsageError(
+                "images compile their core with CMake alone",
+                remedy="leave out --engine bazel, or choose --runner native",
+            )
+        why = "Bazel compiles on this machine"
+    elif wanted.runner != "native":
         try:
             engine = find_engine()
             images = needed(engine)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from builders.cache import Cache, key_of, sha256_of
-from builders.engine import Engine
+from builders.docker_engine import Engine
 from builders.errors import SmokeError
 from builders.fetch import Fetcher
 from builders.headers import runs_here

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from builders.cache import sha256_of
-from builders.engine import find_engine, pip_secrets
+from builders.docker_engine import find_engine, pip_secrets
 from builders.errors import EngineError
 from builders.process import run
 

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from builders.breakages import patches_of
 from builders.cache import Cache, default_root
-from builders.engine import Engine, find_engine
+from builders.docker_engine import Engine, find_engine
 from builders.errors import EngineError, FetchError
 from builders.fetch import Fetcher
 from builders.matrix import TensorFlow, load_matrix

@@ -26,7 +26,7 @@ from support import engine as find_engine
 from builders.audit import audit
 from builders.cache import Cache, default_root
 from builders.core import Core
-from builders.engine import Engine
+from builders.docker_engine import Engine
 from builders.errors import EngineError, FetchError
 from builders.fetch import Fetcher
 from builders.matrix import load_matrix

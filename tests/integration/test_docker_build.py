@@ -16,7 +16,7 @@ from support import RECOMMENDED, ROOT, copy_tracked_files, engine, records, scri
 
 from builders.cache import default_root, sha256_of
 from builders.docker import DOCKERFILE
-from builders.engine import pip_secrets
+from builders.docker_engine import pip_secrets
 from builders.fetch import MIRRORS_VARIABLE, debian_mirrors
 from builders.matrix import load_matrix
 from ci.images.standin.make import NAME

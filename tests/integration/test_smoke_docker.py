@@ -15,7 +15,7 @@ from rich.console import Console
 from support import engine, script, wheels_folder
 
 from builders.cache import Cache, default_root
-from builders.engine import Engine
+from builders.docker_engine import Engine
 from builders.errors import EngineError
 from builders.matrix import Runtime, load_matrix
 from builders.progress import Reporter

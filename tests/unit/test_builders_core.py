@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import shutil
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,8 @@ from builders.core import (
     load_core,
     make_core,
 )
+from builders.engines.engine import Engine, Job
+from builders.engines.ninja import NINJA as NINJA_ENGINE
 from builders.errors import ArchiveError, CompileError
 from builders.matrix import load_matrix
 from builders.sbom import parts_of
@@ -229,12 +232,16 @@ while [ $# -gt 0 ]; do
 done
 echo '[]' > "$build/compile_commands.json"
 """
-NINJA = """echo "ninja $*" >> "$LOG"
+GRAPH = """[{"directory": ".", "file": "x.o", "output": "a.a", "command": "$ZIG ar qcD a.a x.o"}]"""
+NINJA = f"""if [ "$1" = -t ]; then cat <<END; exit; fi
+{GRAPH}
+END
+echo "ninja $*" >> "$LOG"
 [ -e half ] && echo "ninja: resumed"
 touch half
 if [ -n "$FAIL" ]; then echo "x.cc:1:1: error: $FAIL"; exit 1; fi
 echo '[1/2] one'; echo '[2/2] two'
-touch b.a a.a
+[ -n "$FORGET" ] || touch b.a a.a
 """
 ZIG = """if [ "$1" = ar ]; then cat > "$LOG.mri"; echo archive > merged; exit; fi
 echo "zig $*" >> "$LOG"
@@ -253,6 +260,7 @@ class World:
     steps: list[tuple[int, int | None]] = field(default_factory=list)
     licence: str = "ruy/LICENSE"
     relation: str = ""
+    engine: Engine = NINJA_ENGINE
 
     @property
     def trees(self) -> Path:
@@ -291,6 +299,7 @@ class World:
             jobs=3,
             log=self.folder / "log",
             progress=lambda done, total: self.steps.append((done, total)),
+            engine=self.engine,
         )
 
 
@@ -306,6 +315,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allow_subprocess: Non
     monkeypatch.setenv("LOG", str(tmp_path / "asked"))
     monkeypatch.setenv("ELF", str(tmp_path / "library.so"))
     world = World(tmp_path, fake_toolchain(tmp_path, ZIG), monkeypatch)
+    monkeypatch.setenv("ZIG", str(world.toolchain.zig))
     files = [f"tensorflow/{WRAPPER}/{name}" for name in WRAPPER_SOURCES]
     files += [f"tensorflow/{name}" for name in PYTHON_FILES]
     files += ["ruy/LICENSE", "tensorflow/tensorflow/lite/core/c/common.h", "absl/absl/base/x.inc"]
@@ -386,6 +396,44 @@ def test_a_failed_compile_is_resumed(world: World) -> None:
     assert list((world.toolchain.cache.root / "core").iterdir()) == []
     world.make()
     assert "ninja: resumed" in (world.folder / "log").read_text()
+
+
+def test_an_engine_that_forgets_an_archive_made_no_core(world: World) -> None:
+    world.monkeypatch.setenv("FORGET", "1")
+    with pytest.raises(CompileError, match=r"ninja [\d.]+ did not make a\.a"):
+        world.make()
+
+
+@dataclass
+class Other:
+    """An engine that makes what Ninja does, and keeps something beside the build folder."""
+
+    identity: str = "other 1"
+
+    def compile(self, job: Job) -> None:
+        NINJA_ENGINE.compile(job)
+        self._kept(job.build).touch()
+
+    def forget(self, build: Path) -> None:
+        self._kept(build).unlink()
+
+    @staticmethod
+    def _kept(build: Path) -> Path:
+        return build.with_name(f"other-{build.name}")
+
+
+def test_the_engine_is_recorded_and_in_no_key(world: World) -> None:
+    first = world.make()
+    assert first.record["engine"] == NINJA_ENGINE.identity
+    shutil.rmtree(first.path)
+    world.engine = Other()
+    other = world.make()
+    assert other.path == first.path
+    assert other.record == {**first.record, "engine": "other 1"}
+    assert list((world.toolchain.cache.root / "work").iterdir()) == []
+    # A record that follows the lock still says which engine it was.
+    world.relation = "substituted"
+    assert world.make().record["engine"] == "other 1"
 
 
 @pytest.mark.parametrize("missing", sorted(REQUIRED_SYMBOLS))

@@ -73,7 +73,7 @@ def runner(tmp_path: Path, engine: FakeEngine, **options: Any) -> DockerRunner: 
 @pytest.fixture(autouse=True)
 def no_pip(monkeypatch: pytest.MonkeyPatch) -> None:
     """What pip is configured with here is no matter of these tests."""
-    monkeypatch.setattr("builders.engine._pip_settings", dict)
+    monkeypatch.setattr("builders.docker_engine._pip_settings", dict)
     monkeypatch.setattr(docker, "debian_mirrors", lambda: ("http://mirror/one", "http://two"))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,8 @@ from rich.console import Console
 
 from builders.cache import Cache
 from builders.docker import DockerRunner
-from builders.errors import EngineError
+from builders.engines.bazel import Bazel
+from builders.errors import EngineError, UsageError
 from builders.matrix import Runtime, load_matrix
 from builders.native import NativeRunner
 from builders.progress import Reporter
@@ -144,3 +145,22 @@ def test_stand_ins_that_are_there_are_taken_if_they_are_all_that_is_needed(
     runner, _, said = chosen("auto", tmp_path)
     assert isinstance(runner, kind)
     assert ("standin:3.13, standin:3.12" in said) == (kind is DockerRunner)
+
+
+def test_bazel_compiles_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(runners, "find_engine", lambda: asked.append("asked"))
+    text = io.StringIO()
+    reporter = Reporter(Console(file=text, width=200))
+
+    def choose_with(runner: str) -> object:
+        with_bazel = replace(wanted(runner), compiler=Bazel())
+        return choose(with_bazel, MATRIX, [TARGET], Cache(tmp_path), reporter, tmp_path)[0]
+
+    runner = choose_with("auto")
+    assert isinstance(runner, NativeRunner)
+    assert runner.engine == Bazel()
+    assert text.getvalue() == "runner: native (Bazel compiles on this machine)\n"
+    with pytest.raises(UsageError, match="with CMake alone; leave out --engine bazel"):
+        choose_with("docker")
+    assert asked == []

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from builders.cache import Cache
-from builders.engine import Engine
+from builders.docker_engine import Engine
 from builders.errors import EngineError
 from builders.matrix import Runtime, load_matrix
 from builders.progress import Reporter

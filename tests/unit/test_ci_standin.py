@@ -10,7 +10,7 @@ import pytest
 from test_smoke_container import FakeEngine, as_engine
 
 from builders.cache import Cache
-from builders.engine import Engine
+from builders.docker_engine import Engine
 from builders.errors import EngineError
 from builders.fetch import Fetcher
 from builders.interpreters import Interpreter
@@ -148,7 +148,7 @@ def maker(
     tmp_path: Path, machine: dict[str, Any], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> Maker:
     machine["pythons"]["3.12"] = installed(cpython(tmp_path / "prefix"))
-    monkeypatch.setattr("builders.engine._pip_settings", dict)
+    monkeypatch.setattr("builders.docker_engine._pip_settings", dict)
     monkeypatch.setattr(make, "debian_mirrors", lambda: ("http://mirror.example/debian",))
     monkeypatch.setattr("shutil.which", lambda _name: "/usr/bin/mmdebstrap")
     monkeypatch.setattr(make, "run", lambda *_a, **_o: None)

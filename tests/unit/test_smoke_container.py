@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import pytest
 
-from builders.engine import Engine
+from builders.docker_engine import Engine
 from builders.errors import EngineError
 from builders.matrix import Runtime, load_matrix
 from smoke_lambda import container, docker, events
@@ -195,7 +195,7 @@ def image(
 
 @pytest.fixture
 def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("builders.engine._pip_settings", dict)
+    monkeypatch.setattr("builders.docker_engine._pip_settings", dict)
     path = tmp_path / WHEEL
     path.write_bytes(b"wheel")
     return path

@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from builders.cache import Cache, key_of, recipe
-from builders.engine import Engine, pip_secrets
+from builders.docker_engine import Engine, pip_secrets
 from builders.errors import EngineError
 from builders.fetch import Fetcher, debian_mirrors
 from builders.headers import DEBIAN_ARCH

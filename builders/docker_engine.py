@@ -25,7 +25,6 @@ from builders.process import run
 # The first whose own Dockerfile frontend knows `RUN --mount` without a download.
 OLDEST = "20.10"
 QUESTION_SECONDS = 30.0
-"""Architectures as wheels name them, by Docker's names."""
 
 NO_SPACE = "no space left on device"
 FAILED_STEP = re.compile(r"exit code: (\d+)")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from builders import engine as module
-from builders.engine import Engine, find_engine, pip_secrets, proxies
+from builders import docker_engine as module
+from builders.docker_engine import Engine, find_engine, pip_secrets, proxies
 from builders.errors import DiskFullError, EngineError
 
 pytestmark = pytest.mark.usefixtures("allow_subprocess")

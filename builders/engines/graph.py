@@ -1,0 +1,120 @@
+"""The build graph that CMake wrote for Ninja, as commands that another engine can run.
+
+Source: https://ninja-build.org/manual.html#_extra_tools (compdb-targets, since Ninja 1.13)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builders.errors import CompileError
+
+if TYPE_CHECKING:
+    from builders.engines.engine import Job
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compilation:
+    """A command that makes an object, or a precompiled header, of one source.
+
+    Attributes:
+        output: what it makes, as a path from the build folder.
+        source: an absolute path.
+        words: the command; its first word is the compiler.
+    """
+
+    output: str
+    source: str
+    words: tuple[str, ...]
+
+    @property
+    def is_header(self) -> bool:
+        """Whether it makes a precompiled header."""
+        return "-emit-pch" in self.words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Archive:
+    """A command that puts objects into an archive; the attributes are those of Compilation."""
+
+    output: str
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """All that a target needs.
+
+    Attributes:
+        headers: precompiled headers.
+        generated: outputs of all other commands, as paths from the build folder: files that
+            are not compiled but written, and stamps of such commands.
+    """
+
+    objects: tuple[Compilation, ...]
+    headers: tuple[Compilation, ...]
+    archives: tuple[Archive, ...]
+    generated: tuple[str, ...]
+
+
+def read_graph(job: Job) -> Graph:
+    """The graph of a job's target.
+
+    Raises:
+        CompileError: Ninja cannot read it.
+    """
+    command = ["ninja", "-t", "compdb-targets", "-x", job.target]
+    environment = {**os.environ, **job.environment}
+    done = subprocess.run(
+        command, cwd=job.build, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise CompileError(
+            f"Ninja cannot read the build files in {job.build}: {done.stderr.strip()}",
+            remedy="delete that folder and run the same command",
+        )
+    return parse_graph(json.loads(done.stdout), job.compiler)
+
+
+def parse_graph(edges: Iterable[Mapping[str, str]], compiler: Path) -> Graph:
+    """The graph of the commands that Ninja lists."""
+    compilations: list[Compilation] = []
+    archives: list[Archive] = []
+    generated: list[str] = []
+    for edge in edges:
+        words = _compiling(edge["command"], compiler)
+        if "-c" in words:
+            source = str(Path(edge["directory"]) / edge["file"])
+            compilations.append(
+                Compilation(output=edge["output"], source=source, words=tuple(words))
+            )
+        elif words[1:2] == ["ar"]:
+            archives.append(Archive(output=edge["output"], words=tuple(words)))
+        else:
+            generated.append(edge["output"])
+    return Graph(
+        objects=tuple(each for each in compilations if not each.is_header),
+        headers=tuple(each for each in compilations if each.is_header),
+        archives=tuple(archives),
+        generated=tuple(generated),
+    )
+
+
+def _compiling(command: str, compiler: Path) -> list[str]:
+    """The words of the compiler's own command in a line of shell; empty where it has none.
+
+    CMake writes an archive's as `: && cmake -E rm -f FILE && COMPILER ar … && :`.
+    """
+    words = iter(shlex.split(command))
+    while part := list(takewhile(lambda word: word != "&&", words)):
+        if part[0] == str(compiler):
+            return part
+    return []

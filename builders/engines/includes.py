@@ -1,0 +1,212 @@
+"""Which files a compiler may read of a source: every candidate of every `#include`.
+
+Nothing is preprocessed: an include in a branch that is not taken counts too, and where several
+folders have a file of that name, all of them do. So a compiler that sees these files alone
+finds what it would find among all of them, and the answer of `__has_include` is the same.
+"""
+
+# Paths are strings here, since there are a million of them.
+# ruff: noqa: PTH113, PTH118, PTH120, PTH123, PTH208
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+_CONTINUED = re.compile(rb"\\\r?\n")
+_INCLUDE = re.compile(
+    rb"""^[ \t]*\#[ \t]*(?:include|include_next|import|embed)\b[ \t]*
+         (?:"([^"\n]+)"|<([^>\n]+)>|([A-Za-z_]))""",
+    re.MULTILINE | re.VERBOSE,
+)
+_HAS_INCLUDE = re.compile(
+    rb"""__has_(?:include|include_next|embed)[ \t]*\([ \t]*(?:"([^"\n]+)"|<([^>\n]+)>)"""
+)
+# What `#include NAME` may mean, and what an assembler includes.
+_MACRO = re.compile(rb"""^[ \t]*#[ \t]*define[ \t]+\w+[ \t]+["<]([^">\n]+)[">]""", re.MULTILINE)
+_ASSEMBLED = re.compile(rb"""^[ \t]*\.(?:include|incbin)[ \t]+"([^"\n]+)\"""", re.MULTILINE)
+
+# Options of a compiler with a folder to search, or with a file that it includes first.
+SEARCHED = ("-iquote", "-isystem", "-idirafter", "-I")
+INCLUDED = ("-include", "-imacros")
+
+# A folder with one of these would be a package of Bazel's, or a repository, of its own.
+BAZELS = frozenset(
+    ("BUILD", "BUILD.bazel", "WORKSPACE", "WORKSPACE.bazel", "MODULE.bazel", "REPO.bazel")
+)
+_DEFINED = re.compile(r"""-D\w+=["<]([^"<>]+)[">]$""")
+
+
+@dataclass(frozen=True)
+class Names:
+    """What one file says of others.
+
+    Attributes:
+        included: names of files, as they are written.
+        macros: names that a macro stands for, which `#include` may use.
+        computed: whether it includes what a macro stands for.
+    """
+
+    included: tuple[str, ...]
+    macros: tuple[str, ...]
+    computed: bool
+
+
+def names_in(text: bytes) -> Names:
+    """What a file says of others."""
+    if b"\\" in text:
+        text = _CONTINUED.sub(b"", text)
+    included: dict[str, None] = {}
+    computed = False
+    for match in _INCLUDE.finditer(text):
+        if match[3]:
+            computed = True
+        else:
+            included[os.fsdecode(match[1] or match[2])] = None
+    for pattern in (_HAS_INCLUDE, _ASSEMBLED):
+        for match in pattern.finditer(text):
+            included[os.fsdecode(next(filter(None, match.groups())))] = None
+    macros = (os.fsdecode(match[1]) for match in _MACRO.finditer(text))
+    return Names(tuple(included), tuple(dict.fromkeys(macros)), computed)
+
+
+def first_files(words: Sequence[str]) -> list[str]:
+    """The files that a command's options include before its source."""
+    return list(_values(words, INCLUDED))
+
+
+def searched_folders(words: Sequence[str]) -> tuple[str, ...]:
+    """The folders that a command's options have searched."""
+    return tuple(dict.fromkeys(_values(words, SEARCHED)))
+
+
+def defined_names(words: Sequence[str]) -> list[str]:
+    """The names of files that a command's `-D` options may define macros as."""
+    return [match[1] for word in words if (match := _DEFINED.match(word))]
+
+
+def _values(words: Sequence[str], options: Sequence[str]) -> Iterator[str]:
+    """The values of options, written together with them, after them, or behind -Xclang."""
+    plain = iter([word for word in words if word != "-Xclang"])
+    for word in plain:
+        if word in options:
+            yield next(plain, "")
+        elif word == "-include-pch":
+            next(plain, "")
+        else:
+            option = next((each for each in options if word.startswith(each)), None)
+            if option is not None:
+                yield word.removeprefix(option)
+
+
+@dataclass
+class Scanner:
+    """Finds the files of many sources; each is read once.
+
+    Attributes:
+        roots: the folders that files may be in.
+    """
+
+    roots: tuple[str, ...] = ("/",)
+    _names: dict[str, Names] = field(default_factory=dict)
+    _searches: dict[tuple[str, ...], _Search] = field(default_factory=dict)
+    _own: _Search = field(default_factory=lambda: _Search(()))
+
+    def files(
+        self, first: Iterable[str], folders: tuple[str, ...], macros: Iterable[str] = ()
+    ) -> set[str]:
+        """All files that a compiler may read, as normal absolute paths.
+
+        Args:
+            first: source, and what options include before it.
+            folders: those that are searched; a file's own is searched besides.
+            macros: names of files that macros of the command line stand for.
+        """
+        search = self._searches.setdefault(folders, _Search(folders))
+        reached: set[str] = set()
+        new = {os.path.normpath(path) for path in first}
+        meant = set(macros)
+        computing: set[str] = set()
+        while new:
+            while new:
+                reached |= new
+                for path in new:
+                    names = self._read(path)
+                    meant.update(names.macros)
+                    if names.computed:
+                        computing.add(path)
+                new = set().union(*(self._included(path, search) for path in new)) - reached
+            # What a macro stands for may be a path of the running system's.
+            possible = [name for name in meant if name[0] != "/" or name.startswith(self.roots)]
+            for path in computing:
+                own = os.path.dirname(path)
+                for name in possible:
+                    new |= {*self._own.beside(own, name), *search.candidates(name)}
+            new -= reached
+        return reached
+
+    def _read(self, path: str) -> Names:
+        if path not in self._names:
+            with open(path, "rb") as file:
+                self._names[path] = names_in(file.read())
+        return self._names[path]
+
+    def _included(self, path: str, search: _Search) -> set[str]:
+        if path not in search.included:
+            own = os.path.dirname(path)
+            search.included[path] = {
+                found
+                for name in self._read(path).included
+                for found in (*self._own.beside(own, name), *search.candidates(name))
+            }
+        return search.included[path]
+
+
+class _Search:
+    """Looks for names of files in the same folders."""
+
+    def __init__(self, folders: tuple[str, ...]) -> None:
+        self.folders = folders
+        self.included: dict[str, set[str]] = {}
+        self._found: dict[str, tuple[str, ...]] = {}
+
+    def candidates(self, name: str) -> tuple[str, ...]:
+        """All files that a name may mean, each as a normal path.
+
+        With a file itself come files that keep the folders alive through which its name leads: a
+        path such as `a/../b.h` needs a folder `a`, which a tree of these files may lack.
+        """
+        if name not in self._found:
+            self._found[name] = tuple(
+                found for folder in self.folders for found in _at(os.path.join(folder, name))
+            )
+        return self._found[name]
+
+    def beside(self, own: str, name: str) -> tuple[str, ...]:
+        """As `candidates`, in the folder of the file that has the name."""
+        path = f"{own}/{name}"
+        if path not in self._found:
+            self._found[path] = tuple(_at(os.path.join(own, name)))
+        return self._found[path]
+
+
+def _at(path: str) -> Iterator[str]:
+    """A file, where there is one at a path, and one for each folder that the path leaves."""
+    if not os.path.isfile(path):
+        return
+    yield os.path.normpath(path)
+    parts = path.split("/")
+    for number, part in enumerate(parts):
+        if part == "..":
+            folder = os.path.normpath("/".join(parts[:number]) or "/")
+            if witness := any_file(folder):
+                yield witness
+
+
+def any_file(folder: str) -> str | None:
+    """The first file of a folder, or None if it has none of its own."""
+    names = (name for name in sorted(os.listdir(folder)) if name not in BAZELS)
+    paths = (os.path.join(folder, name) for name in names)
+    return next(filter(os.path.isfile, paths), None)

@@ -1,0 +1,126 @@
+"""What Bazel says while it works: how far it is, and what a failure means."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from builders.errors import CompileError, FetchError, ToolchainError, UserError
+
+_PROGRESS = re.compile(r"\[([\d,]+) / ([\d,]+)\]")
+_CACHE_WARNING = re.compile(r"WARNING: (?:(?:Reading from|Writing to) )?Remote Cache:?\s*(.*)")
+
+
+class Trouble(enum.Enum):
+    """Why Bazel fails, where it is not a compiler that does."""
+
+    UNREACHABLE = enum.auto()
+    REFUSED = enum.auto()
+    REGISTRY = enum.auto()
+    NO_SANDBOX = enum.auto()
+    HUNG = enum.auto()
+    EVICTED = enum.auto()
+
+
+# The first that a line matches is the trouble.
+SIGNS = (
+    (Trouble.REFUSED, re.compile(r"ERROR:.*(?:UNAUTHENTICATED|PERMISSION_DENIED|\b40[13]\b)")),
+    (
+        Trouble.UNREACHABLE,
+        re.compile(
+            r"ERROR:.*(?:remote execution capabilities|UNAVAILABLE|Unable to resolve host|"
+            r"Connection refused|Remote Execution Failure|Failed to init)"
+        ),
+    ),
+    (Trouble.EVICTED, re.compile(r"ERROR:.*(?:Lost inputs|Missing digest|evicted)")),
+    (Trouble.REGISTRY, re.compile(r"ERROR:.*(?:registry|registries|module extension|bcr\.)")),
+    (Trouble.NO_SANDBOX, re.compile(r"ERROR:.*no usable spawn strategy|sandboxed.*was requested")),
+    (Trouble.HUNG, re.compile(r"ERROR:.*(?:Timeout|DEADLINE_EXCEEDED|timed out)")),
+)
+
+
+class Messages:
+    """Reads Bazel's output, line by line.
+
+    Args:
+        progress: is called with finished actions, and all that are known.
+        say: prints a line that is no error.
+
+    Attributes:
+        trouble: why it fails, where a line said so that is not a compiler's.
+        line: that line.
+    """
+
+    def __init__(
+        self,
+        progress: Callable[[int, int | None], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self.trouble: Trouble | None = None
+        self.line = ""
+        self._progress = progress
+        self._say = say
+        self._reason: str | None = None
+
+    def read(self, line: str) -> None:
+        """Take one line."""
+        if match := _PROGRESS.match(line):
+            done, total = (int(number.replace(",", "")) for number in match.groups())
+            self._progress(done, total)
+        elif match := _CACHE_WARNING.search(line):
+            # Some versions tell the reason in the next line.
+            self._warn(match[1])
+        elif self._reason == "":
+            self._warn(line.strip())
+        elif self.trouble is None:
+            for trouble, sign in SIGNS:
+                if sign.search(line):
+                    self.trouble, self.line = trouble, line.removeprefix("ERROR: ").strip()
+                    return
+
+    def _warn(self, reason: str) -> None:
+        """Say once why the cache takes no part."""
+        if not self._reason and reason:
+            self._say(f"the cache does not take part: {reason}; compiling here")
+        self._reason = self._reason or reason
+
+    def explained(self, error: CompileError, server: str, log: Path) -> UserError:
+        """The error to raise for one of a failed Bazel.
+
+        Args:
+            server: the URL of the executor or the cache.
+        """
+        whole = f"the whole log is {log}"
+        match self.trouble:
+            case Trouble.UNREACHABLE if server:
+                return FetchError(
+                    f"{server} does not answer: {self.line}",
+                    remedy=f"check the URL, and what runs there; {whole}",
+                )
+            case Trouble.REFUSED if server:
+                return FetchError(
+                    f"{server} refuses us: {self.line}",
+                    remedy="put what it asks for into ~/.bazelrc (build --google_credentials, "
+                    "--remote_header, --tls_client_certificate)",
+                )
+            case Trouble.EVICTED:
+                return FetchError(
+                    f"{server} lost what it had: {self.line}", remedy="run the same command again"
+                )
+            case Trouble.REGISTRY:
+                return ToolchainError(
+                    f"this Bazel asks a registry of modules that it cannot reach: {self.line}",
+                    remedy="take Bazel 8 or older, or name a registry in ~/.bazelrc "
+                    "(common --registry=URL)",
+                )
+            case Trouble.NO_SANDBOX:
+                return ToolchainError(
+                    f"Bazel has no sandbox here: {self.line}",
+                    remedy="allow user namespaces (sysctl kernel.unprivileged_userns_clone=1), or "
+                    "leave out --engine bazel",
+                )
+            case Trouble.HUNG:
+                return CompileError(f"a compiler did not end: {self.line}", remedy=whole)
+        return error

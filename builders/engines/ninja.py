@@ -1,0 +1,57 @@
+"""CMake's own engine: Ninja, on this machine."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from builders.engines.engine import Job
+from builders.errors import CompileError
+from builders.process import run
+
+_PROGRESS = re.compile(r"\[(\d+)/(\d+)\]")
+
+
+@dataclass(frozen=True)
+class Ninja:
+    """See Engine."""
+
+    @property
+    def identity(self) -> str:
+        """Such as `ninja 1.13.2`."""
+        return f"ninja {metadata.version('ninja')}"
+
+    def compile(self, job: Job) -> None:
+        """See Engine; Ninja knows itself what is done."""
+        ninja(job, job.target, what="compiling the core")
+
+    def forget(self, build: Path) -> None:
+        """It keeps nothing but in the build folder."""
+
+
+NINJA = Ninja()
+
+
+def ninja(job: Job, *targets: str, what: str) -> None:
+    """Have Ninja make targets of the build folder.
+
+    Raises:
+        CompileError: one of its commands failed.
+    """
+
+    def on_line(line: str) -> None:
+        if match := _PROGRESS.match(line):
+            job.progress(int(match[1]), int(match[2]))
+
+    run(
+        ["ninja", "-j", str(job.jobs), *targets],
+        cwd=job.build,
+        log=job.log,
+        failure=CompileError,
+        what=what,
+        env=job.environment,
+        on_line=on_line,
+        keep_open=job.keep_open,
+    )

@@ -1,0 +1,143 @@
+"""A folder in which Bazel runs the actions of a build graph: the files they read, and BUILD.bazel.
+
+The files are hard links to those of this machine, so that it costs nothing to make one. Upstream's
+own BUILD files are not among them: each would be a package of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from builders.engines.translate import CORE, CWD, Action, Folders
+
+HERE = Path(__file__).parent
+RULE = HERE / "core.bzl"
+TARGET = "//:core"
+MOST_SECONDS = 900
+"""How long a command may take: ten times what the longest does on one slow processor."""
+
+# Either is the root of a repository for some Bazel; neither asks for another repository.
+ROOTS = {
+    "WORKSPACE": 'workspace(name = "tflite_core")\n',
+    "MODULE.bazel": 'module(name = "tflite_core")\n',
+}
+
+
+def write_workspace(
+    root: Path,
+    actions: Sequence[Action],
+    program: Path,
+    folders: Folders,
+    *,
+    most_seconds: int = MOST_SECONDS,
+) -> None:
+    """Make the folder anew.
+
+    Args:
+        program: the compiler, which is in one of the folders.
+
+    Raises:
+        CompileError: an action reads what is in none of the folders.
+    """
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
+    files = {path: folders.place(path) for action in actions for path in action.files}
+    compiler = folders.place(str(program))
+    for path, place in {**files, str(program): compiler}.items():
+        _put(Path(path), root / place, folders)
+    for name, text in ROOTS.items():
+        (root / name).write_text(text)
+    shutil.copyfile(RULE, root / RULE.name)
+    (root / "BUILD.bazel").write_text(build_file(actions, files, compiler, most_seconds))
+
+
+def build_file(
+    actions: Sequence[Action], places: Mapping[str, str], program: str, most_seconds: int
+) -> str:
+    """The text of BUILD.bazel; the same actions give the same text.
+
+    Args:
+        places: where files of this machine are in the workspace.
+        program: where the compiler is in the workspace.
+    """
+    zig = program.partition("/")[0]
+    groups = groups_of({action.output: action.files for action in actions})
+    read: dict[str, list[str]] = defaultdict(list)
+    for name, (_, outputs) in groups.items():
+        for output in outputs:
+            read[output].append(name)
+    attributes = {
+        "name": CORE,
+        "program": program,
+        "env": {
+            "ZIG_LIB_DIR": f"{CWD}/{zig}/lib",
+            # In the folder of the action alone: zig waits for ever for one that it cannot make.
+            "ZIG_GLOBAL_CACHE_DIR": "zig-cache",
+            "ZIG_LOCAL_CACHE_DIR": "zig-cache",
+        },
+        "most_seconds": most_seconds,
+        "files": sorted(set(places.values())),
+        "groups": {
+            name: sorted({places[path] for path in paths}) for name, (paths, _) in groups.items()
+        },
+        "commands": {action.output: list(action.words) for action in actions},
+        "inputs": {action.output: read[action.output] for action in actions},
+        "parts": {action.output: list(action.parts) for action in actions if action.parts},
+        "results": [action.output for action in actions if action.place is not None],
+    }
+    lines = [f"    {name} = {_starlark(value)}," for name, value in attributes.items()]
+    return "\n".join(['load(":core.bzl", "core")', "", "core(", *lines, ")", ""])
+
+
+def groups_of(
+    read: Mapping[str, Iterable[str]],
+) -> dict[str, tuple[list[str], tuple[str, ...]]]:
+    """Files that the same readers read, together, since a list for each would be very long.
+
+    Args:
+        read: the files of each reader.
+
+    Returns:
+        By name, the files of a group and its readers.
+    """
+    readers: dict[str, list[str]] = defaultdict(list)
+    for reader, files in read.items():
+        for file in files:
+            readers[file].append(reader)
+    members: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for file in sorted(readers):
+        members[tuple(readers[file])].append(file)
+    return {
+        str(number): (files, together) for number, (together, files) in enumerate(members.items())
+    }
+
+
+def _starlark(value: object) -> str:
+    """Strings, numbers, and lists and dicts of them: Starlark writes them as JSON does."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _put(source: Path, destination: Path, folders: Folders) -> None:
+    """Link a file to its place; one that names folders of this machine is written anew."""
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    if _is_generated(source, folders):
+        text = source.read_bytes().decode("utf-8", "surrogateescape")
+        translated = folders.translated(text)
+        if translated != text:
+            destination.write_bytes(translated.encode("utf-8", "surrogateescape"))
+            return
+    try:
+        os.link(source, destination)
+    except OSError:
+        # Another file system, or a file of another user's.
+        shutil.copy2(source, destination)
+
+
+def _is_generated(source: Path, folders: Folders) -> bool:
+    """Whether CMake or a command of the build may have written a file."""
+    return source.is_relative_to(folders.folders[CORE])

@@ -1,0 +1,3 @@
+#include "small/base.h"
+
+int First(int value) { return base(Twice(value)); }

@@ -1,0 +1,3 @@
+#include <vector>
+
+std::vector<const char*> Second() { return {Here(), __FILE__}; }

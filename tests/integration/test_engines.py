@@ -1,0 +1,271 @@
+"""Both engines make the same bytes, and what one machine compiled serves another.
+
+With a small project of all that a core's build files have, and a real web server as the cache.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from builders.cache import Cache, default_root, sha256_of
+from builders.core import CMAKE
+from builders.engines.bazel import Bazel, find_bazel
+from builders.engines.engine import Engine, Job, compile_with
+from builders.engines.graph import read_graph
+from builders.engines.includes import Scanner
+from builders.engines.ninja import NINJA
+from builders.engines.translate import Folders, Translation
+from builders.errors import CompileError, ToolchainError
+from builders.toolchain import FLAGS, Toolchain
+
+pytestmark = pytest.mark.integration
+
+PROJECT = Path(__file__).with_name("small_project")
+CONFIGURATION = Path(__file__).parents[2] / "ci/remote/nginx.conf"
+TOOLCHAIN = Toolchain(Cache(default_root()))
+LANGUAGES = ("ASM", "C", "CXX")
+
+
+@dataclass
+class Build:
+    """A copy of the project in a folder of its own, configured."""
+
+    folder: Path
+    said: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        shutil.copytree(PROJECT, self.sources)
+        self.build.mkdir(parents=True)
+        maps = TOOLCHAIN.prefix_maps(trees=self.sources, core=self.build)
+        flags = shlex.join((*FLAGS, *maps))
+        command = ["cmake", "-S", self.sources, "-B", self.build, "-G", "Ninja"]
+        command += ["--toolchain", CMAKE / "zig.cmake", f"-DZIG={TOOLCHAIN.zig}"]
+        command += [f"-DZIG_TARGET={TOOLCHAIN.target('x86_64')}", "-DCMAKE_BUILD_TYPE=Release"]
+        command += [f"-DCMAKE_{language}_FLAGS={flags}" for language in LANGUAGES]
+        environment = {**os.environ, **TOOLCHAIN.environment}
+        subprocess.run(command, check=True, env=environment, capture_output=True)
+
+    @property
+    def sources(self) -> Path:
+        return self.folder / "sources"
+
+    @property
+    def build(self) -> Path:
+        return self.folder / "work/core"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    @property
+    def job(self) -> Job:
+        return Job(
+            build=self.build,
+            target="small",
+            folders={"trees": self.sources, "core": self.build, "zig": TOOLCHAIN.zig.parent},
+            compiler=TOOLCHAIN.zig,
+            environment=TOOLCHAIN.environment,
+            jobs=2,
+            log=self.folder / "log",
+            progress=lambda _done, _total: None,
+        )
+
+    def make(self, engine: Engine) -> dict[str, str]:
+        """Have all made anew; gives the digests of the objects and archives, by their places."""
+        engine.forget(self.build)
+        (self.folder / "log").unlink(missing_ok=True)
+        for made in self.digests():
+            (self.build / made).unlink()
+        compile_with(engine, self.job)
+        return self.digests()
+
+    def digests(self) -> dict[str, str]:
+        graph = read_graph(self.job)
+        names = [made.output for made in graph.objects] + [made.output for made in graph.archives]
+        paths = {name: self.build / name for name in names}
+        return {name: sha256_of(path) for name, path in paths.items() if path.is_file()}
+
+    def bazel(self, cache: str = "", **settings: int) -> Bazel:
+        return Bazel(cache=cache, say=self.said.append, **settings)
+
+
+@dataclass
+class WebServer:
+    """A cache that runs."""
+
+    url: str
+    folder: Path
+
+    def blob(self, digest: str) -> Path:
+        """The file of a digest."""
+        (found,) = self.folder.glob(f"cache/**/cas/{digest}")
+        return found
+
+
+@pytest.fixture(scope="module")
+def builds(tmp_path_factory: pytest.TempPathFactory) -> list[Build]:
+    """Two folders, whose paths have different lengths."""
+    try:
+        find_bazel()
+    except ToolchainError as error:
+        pytest.skip(str(error))
+    root = tmp_path_factory.mktemp("engines")
+    return [Build(root / "one"), Build(root / "another/and deeper")]
+
+
+@pytest.fixture(scope="module")
+def by_ninja(builds: list[Build]) -> dict[str, str]:
+    return builds[0].make(NINJA)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        pytest.skip("no nginx: install it (Debian: apt install nginx-light)")
+    folder = tmp_path_factory.mktemp("nginx")
+    (folder / "cache").mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    configuration = folder / "nginx.conf"
+    configuration.write_text(CONFIGURATION.read_text().replace("127.0.0.1:8080", address))
+    command = [program, "-p", str(folder), "-c", str(configuration), "-e", "error.log"]
+    # Its workers are of another user where we are root, and the folder is ours alone.
+    command += ["-g", "user root;"] if os.geteuid() == 0 else []
+    with subprocess.Popen(command) as process:
+        try:
+            _wait_for(address, process)
+            yield WebServer(f"http://{address}", folder)
+        finally:
+            process.terminate()
+
+
+def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
+    host, _, port = address.partition(":")
+    for _ in range(100):
+        assert process.poll() is None, "nginx ended"
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail("nginx does not answer")
+
+
+@pytest.fixture(scope="module")
+def filled(builds: list[Build], server: WebServer) -> dict[str, str]:
+    """What Bazel makes, which then is in the cache."""
+    return builds[1].make(builds[1].bazel(server.url))
+
+
+def processes(log: str) -> str:
+    """What Bazel says in its log of the actions that it ran."""
+    found: list[str] = re.findall(r"INFO: (\d+ process(?:es)?: .*)", log)
+    return found[-1]
+
+
+def test_both_engines_make_the_same_bytes_in_two_folders(
+    by_ninja: dict[str, str], filled: dict[str, str]
+) -> None:
+    assert len(by_ninja) == 7
+    assert filled == by_ninja
+
+
+def test_an_empty_machine_has_all_from_the_cache(
+    builds: list[Build], server: WebServer, filled: dict[str, str]
+) -> None:
+    assert "sandbox" in processes(builds[1].log)
+    found = builds[0].make(builds[0].bazel(server.url))
+    assert found == filled
+    # Five objects, the precompiled header and two archives.
+    assert "8 remote cache hit" in processes(builds[0].log)
+    assert "sandbox" not in processes(builds[0].log)
+
+
+def test_a_flipped_byte_in_the_cache_is_repaired(
+    builds: list[Build], server: WebServer, filled: dict[str, str]
+) -> None:
+    digest = filled["CMakeFiles/small.dir/src/first.cc.o"]
+    blob = server.blob(digest)
+    damaged = bytearray(blob.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    blob.write_bytes(damaged)
+    assert builds[0].make(builds[0].bazel(server.url)) == filled
+    assert "7 remote cache hit" in processes(builds[0].log)
+    assert sha256_of(server.blob(digest)) == digest
+
+
+def test_all_that_a_compiler_reads_is_known_before(
+    builds: list[Build], by_ninja: dict[str, str]
+) -> None:
+    del by_ninja
+    job = builds[0].job
+    listed = subprocess.run(
+        ["ninja", "-t", "deps"],
+        cwd=job.build,
+        env={**os.environ, **job.environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    folders = Folders(job.folders)
+    actions = Translation(job.build, folders).actions(read_graph(job))
+    known = {action.output: action.files for action in actions}
+    outputs = 0
+    for block in listed.strip().split("\n\n"):
+        head, *read = block.splitlines()
+        output = f"core/{head.partition(':')[0]}"
+        files = {os.path.normpath(job.build / line.strip()) for line in read}
+        files -= {str(job.build / "CMakeFiles/small.dir/cmake_pch.hxx.pch")}
+        assert files
+        assert files <= known[output], output
+        outputs += 1
+    # Ninja is told by none of assembly what it read.
+    assert outputs == 5
+
+
+def test_a_header_that_is_not_known_is_not_there(
+    builds: list[Build], by_ninja: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del by_ninja
+    files = Scanner.files
+
+    def overlooking(self: Scanner, *arguments: object) -> set[str]:
+        found: set[str] = files(self, *arguments)  # type: ignore[arg-type]
+        return {path for path in found if not path.endswith("small/option.h")}
+
+    monkeypatch.setattr(Scanner, "files", overlooking)
+    with pytest.raises(CompileError, match=r"small/option\.h' file not found"):
+        builds[0].make(builds[0].bazel())
+
+
+def test_a_compiler_that_does_not_end_is_ended(builds: list[Build]) -> None:
+    # Each level doubles what the next has to parse: years, if nobody ended it.
+    levels = [f"#define L{n} L{n - 1} L{n - 1}" for n in range(1, 64)]
+    source = builds[0].sources / "src/merged.c"
+    text = source.read_text()
+    source.write_text("\n".join([text, "#define L0", *levels, "L63", ""]))
+    with pytest.raises(CompileError, match="a compiler did not end"):
+        builds[0].make(builds[0].bazel(most_seconds=20))
+    source.write_text(text)
+
+
+def test_a_cache_that_does_not_answer_is_done_without(
+    builds: list[Build], by_ninja: dict[str, str]
+) -> None:
+    builds[1].said.clear()
+    assert builds[1].make(builds[1].bazel("grpc://127.0.0.1:1")) == by_ninja
+    assert "the cache grpc://127.0.0.1:1 does not answer; compiling without it" in builds[1].said

@@ -1,0 +1,409 @@
+"""The build graph as Bazel's: its commands, its workspace, and what Bazel says."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from builders.engines import bazel as module
+from builders.engines.bazel import EXECUTES, Bazel, bazel_command, find_bazel, without_password
+from builders.engines.graph import Graph, parse_graph
+from builders.engines.messages import Messages, Trouble
+from builders.engines.ninja import NINJA
+from builders.engines.options import CACHE_VARIABLE, add_options, chosen
+from builders.engines.translate import Action, Folders, Translation, listed_folders
+from builders.engines.workspace import ROOTS, RULE, build_file, groups_of, write_workspace
+from builders.errors import CompileError, FetchError, ToolchainError, UsageError, UserError
+
+
+class World:
+    """A configured build of one C++ file with a precompiled header, one of assembly, an archive."""
+
+    def __init__(self, root: Path) -> None:
+        self.trees, self.core, self.zig = root / "some/trees", root / "work/core", root / "env/zig"
+        for path, text in {
+            self.trees / "ruy/a.cc": '#include "a.h"\n',
+            self.trees / "ruy/a.h": "",
+            self.trees / "ruy/b.S": "",
+            self.trees / "ruy/BUILD": "",
+            self.trees / "ruy/unread.h": "",
+            self.core / "pch.hxx": f'#include "{self.trees}/ruy/common.h"\n',
+            self.core / "pch.hxx.cxx": "",
+            self.trees / "ruy/common.h": "",
+            self.zig / "zig": "",
+            self.zig / "lib/include/stddef.h": "",
+        }.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        self.folders = Folders({"trees": self.trees, "core": self.core, "zig": self.zig})
+        self.object = f"x.dir{self.trees}/ruy/a.cc.o"
+
+    @property
+    def compiler(self) -> Path:
+        return self.zig / "zig"
+
+    def edges(self) -> list[Mapping[str, str]]:
+        """What Ninja lists."""
+        flags = f"-I{self.trees} -ffile-prefix-map={self.trees}=trees"
+        pch = f"{self.core}/pch.hxx"
+        use = f"-Xclang -include-pch -Xclang {pch}.pch -Xclang -include -Xclang {pch}"
+        source = f"{self.trees}/ruy/a.cc"
+        commands = {
+            "pch.hxx.pch": (
+                f"{self.compiler} c++ -target x {flags} -Xclang -emit-pch -Xclang -include "
+                f"-Xclang {pch} -x c++-header -MD -MT p -MF p.d -o pch.hxx.pch -c {pch}.cxx",
+                f"{pch}.cxx",
+            ),
+            self.object: (
+                f'{self.compiler} c++ -target x {flags} -DV=\\"1\\" {use} -MD -MT {self.object} '
+                f"-MF {self.object}.d -o {self.object} -c {source}",
+                source,
+            ),
+            "b.S.o": (
+                f"{self.compiler} cc -target x {flags} -o b.S.o -c {self.trees}/ruy/b.S",
+                f"{self.trees}/ruy/b.S",
+            ),
+            "libx.a": (
+                f': && /bin/cmake -E rm -f libx.a && "{self.compiler}" ar qcD libx.a  '
+                f"{self.object} b.S.o && :",
+                self.object,
+            ),
+            "made.h": ("cd /x && flatc -c -o made.h made.fbs && cmake -E touch made", "made.fbs"),
+        }
+        return [
+            {"directory": str(self.core), "command": command, "file": file, "output": output}
+            for output, (command, file) in commands.items()
+        ]
+
+    def graph(self) -> Graph:
+        return parse_graph(self.edges(), self.compiler)
+
+    def actions(self) -> dict[str, Action]:
+        system = (str(self.zig / "lib/include"),)
+        translation = Translation(self.core, self.folders, lambda _words: system)
+        return {action.output: action for action in translation.actions(self.graph())}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_the_graph_has_each_command_by_its_kind(world: World) -> None:
+    graph = world.graph()
+    assert [each.output for each in graph.headers] == ["pch.hxx.pch"]
+    assert [each.output for each in graph.objects] == [world.object, "b.S.o"]
+    assert graph.archives[0].words == (
+        *(str(world.compiler), "ar", "qcD", "libx.a"),
+        *(world.object, "b.S.o"),
+    )
+    assert graph.generated == ("made.h",)
+
+
+def test_commands_name_no_folder_of_this_machine(world: World) -> None:
+    actions = world.actions()
+    for action in actions.values():
+        assert not [word for word in action.words if "/some/" in word or "/work/" in word]
+    assert list(actions) == [
+        "core/pch.hxx.pch",
+        "core/x.dir/trees/ruy/a.cc.o",
+        "core/b.S.o",
+        "core/libx.a",
+    ]
+    cwd = "/proc/self/cwd"
+    assert actions["core/x.dir/trees/ruy/a.cc.o"].words == (
+        *("c++", "-target", "x", f"-I{cwd}/trees", f"-ffile-prefix-map={cwd}/trees=trees"),
+        '-DV="1"',
+        *("-Xclang", "-include-pch", "-Xclang", "@BIN@/core/pch.hxx.pch"),
+        *("-Xclang", "-include", "-Xclang", f"{cwd}/core/pch.hxx"),
+        *("-MD", "-MF", "/dev/null", "-o", "@BIN@/core/x.dir/trees/ruy/a.cc.o"),
+        *("-c", f"{cwd}/trees/ruy/a.cc"),
+    )
+    # Where CMake asks for no list of headers, neither do we: with one, zig makes other bytes.
+    assert "-MD" not in actions["core/b.S.o"].words
+    assert actions["core/libx.a"].words == (
+        *("ar", "qcD", "@BIN@/core/libx.a"),
+        *("@BIN@/core/x.dir/trees/ruy/a.cc.o", "@BIN@/core/b.S.o"),
+    )
+
+
+def test_a_precompiled_header_has_no_times_and_is_no_result(world: World) -> None:
+    actions = world.actions()
+    words = actions["core/pch.hxx.pch"].words
+    assert words[words.index("-fno-pch-timestamp") - 1] == "-Xclang"
+    assert actions["core/pch.hxx.pch"].place is None
+    assert actions["core/x.dir/trees/ruy/a.cc.o"].place == world.object
+
+
+def test_who_reads_a_precompiled_header_needs_what_it_was_made_of(world: World) -> None:
+    actions = world.actions()
+    action = actions["core/x.dir/trees/ruy/a.cc.o"]
+    assert action.parts == ("core/pch.hxx.pch",)
+    read = {str(world.folders.place(file)) for file in action.files}
+    assert {"trees/ruy/a.cc", "trees/ruy/a.h", "trees/ruy/common.h", "core/pch.hxx"} <= read
+    assert "trees/ruy/unread.h" not in read
+    # zig asks for its folder even where nothing of it is included.
+    assert str(world.zig / "lib/include/stddef.h") in actions["core/b.S.o"].files
+
+
+def test_a_folder_that_nobody_named_is_an_error(world: World) -> None:
+    (other := world.trees.parent / "other").mkdir()
+    edges = [dict(edge) for edge in world.edges()]
+    edges[2]["command"] = edges[2]["command"].replace("-o ", f"-I{other} -o ")
+    translation = Translation(world.core, world.folders, lambda _words: ())
+    with pytest.raises(CompileError, match=r"names .*/other, which is in none of"):
+        translation.actions(parse_graph(edges, world.compiler))
+    with pytest.raises(CompileError, match=r"may read /etc/passwd, which is in none of"):
+        world.folders.place("/etc/passwd")
+
+
+def test_a_folder_is_no_prefix_of_anothers_name(tmp_path: Path) -> None:
+    folders = Folders({"a": tmp_path / "x", "b": tmp_path / "x/y"})
+    assert folders.translated(f"-I{tmp_path}/x/y/z") == "-I/proc/self/cwd/b/z"
+    assert (
+        folders.translated(f"-I{tmp_path}/x-1 {tmp_path}/xy") == f"-I{tmp_path}/x-1 {tmp_path}/xy"
+    )
+
+
+def test_where_a_compiler_looks() -> None:
+    text = 'x\n#include "..." search starts here:\n#include <...> search starts here:\n'
+    assert listed_folders(f"{text} /a/b\n /c\nEnd of search list.\n") == ("/a/b", "/c")
+    with pytest.raises(CompileError, match="does not tell where it looks"):
+        listed_folders("error: unknown option\n")
+
+
+def test_the_workspace_has_what_is_read_and_no_more(world: World, tmp_path: Path) -> None:
+    root = tmp_path / "workspace"
+    for _ in range(2):
+        write_workspace(root, list(world.actions().values()), world.compiler, world.folders)
+    files = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    assert files == {
+        *ROOTS,
+        *("BUILD.bazel", "core.bzl", "zig/zig", "zig/lib/include/stddef.h"),
+        *("core/pch.hxx", "core/pch.hxx.cxx"),
+        *("trees/ruy/a.cc", "trees/ruy/a.h", "trees/ruy/b.S", "trees/ruy/common.h"),
+    }
+    assert (root / "trees/ruy/a.h").samefile(world.trees / "ruy/a.h")
+    # What CMake wrote names the folders as commands do, and its own file is left alone.
+    assert (root / "core/pch.hxx").read_text() == '#include "/proc/self/cwd/trees/ruy/common.h"\n'
+    assert str(world.trees) in (world.core / "pch.hxx").read_text()
+
+
+def called(text: str) -> dict[str, object]:
+    """The arguments of the one call in a BUILD file."""
+    load, _, call = text.partition("\n\n")
+    assert load == 'load(":core.bzl", "core")'
+    expression = ast.parse(call.strip(), mode="eval").body
+    assert isinstance(expression, ast.Call)
+    return {word.arg or "": ast.literal_eval(word.value) for word in expression.keywords}
+
+
+def test_the_build_file_is_the_same_in_another_folder(tmp_path: Path) -> None:
+    texts = []
+    for name in ("one", "another/longer"):
+        world = World(tmp_path / name)
+        root = tmp_path / name / "workspace"
+        write_workspace(root, list(world.actions().values()), world.compiler, world.folders)
+        texts.append((root / "BUILD.bazel").read_text())
+    assert texts[0] == texts[1]
+    made = called(texts[0])
+    assert made["program"] == "zig/zig"
+    assert made["env"] == {
+        "ZIG_LIB_DIR": "/proc/self/cwd/zig/lib",
+        "ZIG_GLOBAL_CACHE_DIR": "zig-cache",
+        "ZIG_LOCAL_CACHE_DIR": "zig-cache",
+    }
+    assert made["results"] == ["core/x.dir/trees/ruy/a.cc.o", "core/b.S.o", "core/libx.a"]
+    assert made["parts"] == {
+        "core/x.dir/trees/ruy/a.cc.o": ["core/pch.hxx.pch"],
+        "core/libx.a": ["core/x.dir/trees/ruy/a.cc.o", "core/b.S.o"],
+    }
+    # Every attribute is one of the rule's, which Bazel alone would tell otherwise.
+    rule = RULE.read_text()
+    assert all(f'"{name}": attr.' in rule for name in made if name != "name")
+
+
+def test_quotes_in_a_command_come_through() -> None:
+    action = Action(
+        output="core/a.o", words=('-DV="1"', "-DB=\\"), parts=(), files=frozenset(), place="a.o"
+    )
+    made = called(build_file([action], {}, "zig/zig", 1))
+    assert made["commands"] == {"core/a.o": ['-DV="1"', "-DB=\\"]}
+
+
+def test_files_that_go_together_are_named_once() -> None:
+    read = {"a.o": {"a.c", "x.h", "y.h"}, "b.o": {"b.c", "x.h", "y.h"}, "c.o": {"x.h"}}
+    groups = {tuple(files): outputs for files, outputs in groups_of(read).values()}
+    assert groups == {
+        ("a.c",): ("a.o",),
+        ("b.c",): ("b.o",),
+        ("x.h",): ("a.o", "b.o", "c.o"),
+        ("y.h",): ("a.o", "b.o"),
+    }
+
+
+def command(known: str = "", *, cache: str = "", executor: str = "", jobs: int = 2) -> list[str]:
+    """The command of a Bazel that knows these options."""
+    words = bazel_command(
+        Path("/bin/bazel"),
+        Path("/base"),
+        frozenset(known.split()),
+        cache=cache,
+        executor=executor,
+        jobs=jobs,
+    )
+    return [str(word) for word in words]
+
+
+def test_a_bazel_is_told_only_what_it_knows() -> None:
+    old = command()
+    assert old[:2] == ["/bin/bazel", "--batch"]
+    assert "--spawn_strategy=sandboxed" in old
+    assert not [word for word in old if "bzlmod" in word or "remote" in word]
+    new = command(f"{EXECUTES} enable_bzlmod enable_workspace", cache="http://c:1", jobs=7)
+    assert {"--noenable_bzlmod", "--enable_workspace", "--jobs=7"} <= set(new)
+    assert {"--remote_cache=http://c:1", "--remote_download_outputs=toplevel"} <= set(new)
+    assert "--remote_download_outputs=toplevel" not in command(cache="http://c:1")
+    far = command(executor="grpc://e:1")
+    assert {"--spawn_strategy=remote", "--remote_executor=grpc://e:1"} <= set(far)
+    assert not [word for word in far if "nosystem_rc" in word or "nohome_rc" in word]
+
+
+def test_bazelisk_is_found_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ToolchainError, match=r"no bazel or bazelisk .*; install Bazelisk"):
+        find_bazel()
+    for name in ("bazel", "bazelisk"):
+        (tmp_path / name).touch(mode=0o755)
+        assert find_bazel() == tmp_path / name
+
+
+def test_names_and_passwords_are_not_shown() -> None:
+    assert without_password("https://me:secret@cache:8080/x") == "https://cache:8080/x"
+    assert without_password("grpc://cache:1") == "grpc://cache:1"
+
+
+def read(*lines: str) -> tuple[Messages, list[str], list[object]]:
+    said: list[str] = []
+    steps: list[object] = []
+    messages = Messages(lambda done, total: steps.append((done, total)), said.append)
+    for line in lines:
+        messages.read(line)
+    return messages, said, steps
+
+
+def test_bazel_tells_how_far_it_is() -> None:
+    _, _, steps = read("[1,024 / 1,587] 2 actions running", "Analyzing: x", "[7 / 8] Making a.o")
+    assert steps == [(1024, 1587), (7, 8)]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["WARNING: Remote Cache: Connection refused: /127.0.0.1:9"] * 2,
+        ["WARNING: Reading from Remote Cache:", "Connection refused: /127.0.0.1:9"] * 2,
+        ["WARNING: Writing to Remote Cache:", "Connection refused: /127.0.0.1:9", "[1 / 2] x"],
+    ],
+)
+def test_a_cache_that_fails_is_said_once(lines: list[str]) -> None:
+    messages, said, _ = read(*lines)
+    why = "Connection refused: /127.0.0.1:9"
+    assert said == [f"the cache does not take part: {why}; compiling here"]
+    assert messages.trouble is None
+
+
+@pytest.mark.parametrize(
+    ("line", "trouble", "kind", "words"),
+    [
+        (
+            "ERROR: Failed to query remote execution capabilities: UNAVAILABLE: io exception",
+            Trouble.UNREACHABLE,
+            FetchError,
+            r"grpc://e does not answer: Failed.*; check the URL",
+        ),
+        (
+            "ERROR: Failed to query remote execution capabilities: UNAUTHENTICATED: no token",
+            Trouble.REFUSED,
+            FetchError,
+            r"refuses us.*~/\.bazelrc",
+        ),
+        (
+            "ERROR: Error accessing registry https://r/: Failed to fetch registry file",
+            Trouble.REGISTRY,
+            ToolchainError,
+            r"Bazel 8 or older",
+        ),
+        (
+            "ERROR: x/BUILD.bazel:3:5: Making a.o failed: (Timeout): zig failed",
+            Trouble.HUNG,
+            CompileError,
+            r"did not end.*the whole log is log",
+        ),
+        ("x.cc:1:1: error: wrong", None, CompileError, r"^compiling failed$"),
+    ],
+)
+def test_a_failure_names_its_remedy(
+    line: str, trouble: Trouble | None, kind: type[UserError], words: str
+) -> None:
+    messages, _, _ = read(line)
+    assert messages.trouble is trouble
+    error = messages.explained(CompileError("compiling failed"), "grpc://e", Path("log"))
+    assert type(error) is kind
+    with pytest.raises(kind, match=words):
+        raise error
+
+
+def options(*arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    return parser.parse_args(arguments)
+
+
+def nothing(_line: str) -> None:
+    """Say nothing."""
+
+
+def test_the_engine_is_cmakes_unless_asked_for() -> None:
+    assert chosen(options(), nothing) is NINJA
+    assert chosen(options("--engine", "cmake", "--jobs", "3"), nothing) is NINJA
+    made = chosen(options("--engine", "bazel", "--remote-cache", "http://c"), nothing)
+    assert made == Bazel(cache="http://c", say=nothing)
+    far = chosen(options("--engine", "bazel", "--remote-executor", "grpc://e:1"), nothing)
+    assert far == Bazel(executor="grpc://e:1", say=nothing)
+    few = chosen(options("--engine", "bazel", "--jobs", "5"), nothing)
+    assert few == Bazel(jobs=5, say=nothing)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--remote-cache http://c", "--remote-cache is for Bazel; add --engine bazel"),
+        (
+            "--engine cmake --remote-executor grpc://e",
+            "--remote-executor is for Bazel; add --engine bazel",
+        ),
+        ("--engine bazel --remote-cache c:80", "is not the URL of a server; begin it with http://"),
+        ("--engine bazel --remote-executor http://e", "begin it with grpc://, grpcs:// and a host"),
+    ],
+)
+def test_options_that_mean_nothing_are_errors(arguments: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        chosen(options(*arguments.split()), nothing)
+
+
+def test_a_ci_service_sets_the_cache_by_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, "")
+    assert chosen(options(), nothing) is NINJA
+    monkeypatch.setenv(CACHE_VARIABLE, "https://me:secret@cache")
+    assert chosen(options(), nothing) == Bazel(cache="https://me:secret@cache", say=nothing)
+    assert chosen(options("--engine", "cmake"), nothing) is NINJA
+
+
+def test_the_version_that_bazelisk_takes_is_one() -> None:
+    text = module.VERSION_FILE.read_text()
+    assert text == f"{text.strip()}\n"
+    assert [int(part) for part in text.split(".")] >= [7]
