@@ -16,7 +16,8 @@ class Architecture:
         elf: the machine in the header of an ELF file, as pyelftools spells it.
         glibc: the oldest that a wheel of ours runs on: manylinux2014's, below every Lambda
             runtime's.
-        cpu: the oldest processor, by zig's name: x86-64-v2 (SSE4.2) is every server's since
+        oldest_cpu: the oldest processor that there is, by zig's name.
+        cpu: the oldest that a wheel of ours runs on: x86-64-v2 (SSE4.2) is every server's since
             2009 and every one of Lambda's, and TensorFlow Lite's kernels for int8 need it.
     """
 
@@ -25,6 +26,7 @@ class Architecture:
     aws: str
     elf: str
     glibc: str
+    oldest_cpu: str
     cpu: str
 
 
@@ -37,6 +39,7 @@ ARCHITECTURES = {
             aws="x86_64",
             elf="EM_X86_64",
             glibc="2.17",
+            oldest_cpu="x86_64",
             cpu="x86_64_v2",
         ),
         Architecture(
@@ -45,6 +48,7 @@ ARCHITECTURES = {
             aws="arm64",
             elf="EM_AARCH64",
             glibc="2.17",
+            oldest_cpu="generic",
             cpu="generic",
         ),
     )

@@ -6,10 +6,11 @@ import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from builders.architecture import ARCHITECTURES
 from builders.audit import extension_name
 from builders.breakages import definitions_of
 from builders.cache import Cache, key_of, recipe
@@ -31,9 +32,9 @@ KEPT = ("-Wl,-u,TfLiteVersion",)
 # a wheel's compression finds them (https://lld.llvm.org/ELF/index.html).
 LINKER_FLAGS = ("--icf=safe", "--bp-compression-sort=function")
 
-# Where not every processor has the level that all is compiled for, a source of ours asks first.
+# Where not every processor has the level that all is compiled for, a source of ours, named by the
+# architecture, asks first.
 LEVEL = Path(__file__).with_name("level")
-LEVELS = {"x86_64": LEVEL / "level.c"}
 MODULE = "interpreter_wrapper_pybind11.cc"
 INITIALIZER = "PyInit__pywrap_tensorflow_interpreter_wrapper"
 RUNTIME_INITIALIZER = "tflite_runtime_init"
@@ -109,82 +110,115 @@ def make_extension(
         work = cache.root / "work" / product.name.strip(".")
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
-        maps = toolchain.prefix_maps(core=core.path, work=work, headers=cache.root)
-        maps += [f"-ffile-prefix-map={f}=python" for f in headers.python.folders]
-        includes = [core.path / "include", headers.pybind11, headers.numpy, *headers.python.folders]
-        common = [
-            *toolchain.compiler("c++", target.arch),
-            *FLAGS,
-            *maps,
-            f"-std=gnu++{target.tensorflow.cxx_standard}",
-            "-fvisibility=hidden",
-            *PUBLIC_DEFINITIONS,
-            *(f"-D{definition}" for definition in definitions_of(target.tensorflow.version)),
-            *(f"-I{folder}" for folder in includes),
-            f"-idirafter{SHIM}",
-        ]
-        own: list[tuple[Path, list[str]]] = [(work / "demangler.c", [])]
-        own[0][0].write_text(DEMANGLER)
-        if target.arch in LEVELS:
-            # For every processor of the architecture, so that it can ask.
-            flags = [f"-mcpu={target.arch}", f"-DRUNTIME_INIT={RUNTIME_INITIALIZER}"]
-            flags += [f"-I{folder}" for folder in headers.python.folders]
-            own.append((LEVELS[target.arch], [*flags, f"-idirafter{SHIM}"]))
-        total = len(WRAPPER_SOURCES) + len(own) + 2
-        done: list[str] = []
-
-        def tool(
-            what: str,
-            command: Sequence[str],
-            on_line: Callable[[str], None] | None = None,
-            env: Mapping[str, str] | None = None,
-        ) -> None:
-            run(
-                command,
-                log=log,
-                failure=CompileError,
-                what=what,
-                env={**toolchain.environment, **(env or {})},
-                on_line=on_line,
-                keep_open=cache.held_locks,
-            )
-            done.append(what)
-            progress(len(done), total)
-
-        def compile_one(name: str) -> Path:
-            compiled = work / f"{name}.o"
-            source = core.path / "wrapper" / name
-            renamed = [f"-D{INITIALIZER}={RUNTIME_INITIALIZER}"] if target.arch in LEVELS else []
-            command = [*common, *(renamed if name == MODULE else [])]
-            tool(f"compiling {name}", [*command, "-c", str(source), "-o", str(compiled)])
-            return compiled
-
-        def compile_own(source: Path, flags: list[str]) -> Path:
-            compiled = work / f"{source.name}.o"
-            command = [*toolchain.compiler("c", target.arch), *FLAGS, *maps, *flags]
-            command += [f"-ffile-prefix-map={LEVEL}=level", "-c", str(source), "-o", str(compiled)]
-            tool(f"compiling {source.name}", command)
-            return compiled
-
-        progress(0, total)
-        with ThreadPoolExecutor(jobs) as pool:
-            objects = list(pool.map(compile_one, WRAPPER_SOURCES))
-            objects += list(pool.map(lambda each: compile_own(*each), own))
-        exports = work / "exports.map"
-        exports.write_text(EXPORTS)
         library = product / extension_name(target.runtime, target.arch)
-        link = [*toolchain.compiler("c++", target.arch), *LINK_FLAGS, *KEPT]
-        link += [f"-Wl,--version-script={exports}", "-o", str(library)]
-        link += [*map(str, objects), str(core.archive), *LIBRARIES]
-        lines: list[str] = []
-        tool("linking the extension", link, lines.append, {"ZIG_VERBOSE_LINK": "1"})
-        linker = [*_linker(lines, toolchain), *LINKER_FLAGS]
-        tool("linking the extension for size", linker)
+        _Compilation(target, core, headers, work, cache, toolchain, log, progress).run(
+            library, jobs
+        )
         shutil.rmtree(work)
 
     key = extension_key(target, core.path.name, headers, toolchain)
     folder = cache.product("extension", key, make)
     return folder / extension_name(target.runtime, target.arch)
+
+
+@dataclass
+class _Compilation:
+    target: Target
+    core: Core
+    headers: Headers
+    work: Path
+    cache: Cache
+    toolchain: Toolchain
+    log: Path
+    progress: Callable[[int, int | None], None]
+    total: int = 0
+    # Appended to by several threads at once.
+    done: list[str] = field(default_factory=list)
+
+    def run(self, library: Path, jobs: int) -> None:
+        own = self._own_sources()
+        self.total = len(WRAPPER_SOURCES) + len(own) + 2
+        self.progress(0, self.total)
+        with ThreadPoolExecutor(jobs) as pool:
+            objects = list(pool.map(self._compile_upstreams, WRAPPER_SOURCES))
+            objects += list(pool.map(self._compile_own, own))
+        self._link(objects, library)
+
+    @property
+    def _has_level(self) -> bool:
+        arch = ARCHITECTURES[self.target.arch]
+        return arch.cpu != arch.oldest_cpu
+
+    def _own_sources(self) -> list[Path]:
+        demangler = self.work / "demangler.c"
+        demangler.write_text(DEMANGLER)
+        return [demangler, *([LEVEL / f"{self.target.arch}.c"] if self._has_level else [])]
+
+    def _compile_upstreams(self, name: str) -> Path:
+        tensorflow, python = self.target.tensorflow, self.headers.python.folders
+        includes = [self.core.path / "include", self.headers.pybind11, self.headers.numpy, *python]
+        command = [
+            *self._compiler("c++"),
+            f"-std=gnu++{tensorflow.cxx_standard}",
+            "-fvisibility=hidden",
+            *PUBLIC_DEFINITIONS,
+            *(f"-D{definition}" for definition in definitions_of(tensorflow.version)),
+            *(f"-I{folder}" for folder in includes),
+            f"-idirafter{SHIM}",
+        ]
+        if self._has_level and name == MODULE:
+            command.append(f"-D{INITIALIZER}={RUNTIME_INITIALIZER}")
+        return self._compile(command, self.core.path / "wrapper" / name)
+
+    def _compile_own(self, source: Path) -> Path:
+        # For every processor of the architecture: the level is asked for here.
+        command = [*self._compiler("c"), f"-mcpu={ARCHITECTURES[self.target.arch].oldest_cpu}"]
+        command += [f"-DRUNTIME_INIT={RUNTIME_INITIALIZER}"]
+        command += [f"-I{folder}" for folder in self.headers.python.folders]
+        return self._compile([*command, f"-idirafter{SHIM}"], source)
+
+    def _compiler(self, language: str) -> list[str]:
+        toolchain, python = self.toolchain, self.headers.python.folders
+        maps = toolchain.prefix_maps(
+            core=self.core.path, work=self.work, headers=self.cache.root, level=LEVEL
+        )
+        maps += [f"-ffile-prefix-map={folder}=python" for folder in python]
+        return [*toolchain.compiler(language, self.target.arch), *FLAGS, *maps]
+
+    def _compile(self, command: Sequence[str], source: Path) -> Path:
+        compiled = self.work / f"{source.name}.o"
+        self._tool(f"compiling {source.name}", [*command, "-c", str(source), "-o", str(compiled)])
+        return compiled
+
+    def _link(self, objects: Sequence[Path], library: Path) -> None:
+        exports = self.work / "exports.map"
+        exports.write_text(EXPORTS)
+        command = [*self.toolchain.compiler("c++", self.target.arch), *LINK_FLAGS, *KEPT]
+        command += [f"-Wl,--version-script={exports}", "-o", str(library)]
+        command += [*map(str, objects), str(self.core.archive), *LIBRARIES]
+        lines: list[str] = []
+        self._tool("linking the extension", command, lines.append, {"ZIG_VERBOSE_LINK": "1"})
+        linker = _linker(lines, self.toolchain)
+        self._tool("linking the extension for size", [*linker, *LINKER_FLAGS])
+
+    def _tool(
+        self,
+        what: str,
+        command: Sequence[str],
+        on_line: Callable[[str], None] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        run(
+            command,
+            log=self.log,
+            failure=CompileError,
+            what=what,
+            env={**self.toolchain.environment, **(env or {})},
+            on_line=on_line,
+            keep_open=self.cache.held_locks,
+        )
+        self.done.append(what)
+        self.progress(len(self.done), self.total)
 
 
 def _linker(lines: Sequence[str], toolchain: Toolchain) -> list[str]:

@@ -48,7 +48,8 @@ class Extension:
         sections: all section names.
         rodata: the read-only data.
         code: (address, bytes) of the executable segments.
-        constructors: how many functions the loader calls.
+        constructors: how many functions of DT_INIT_ARRAY the loader calls.
+        loading: addresses that loading and unloading call.
         entries: addresses that loading and importing call.
         functions: addresses where .eh_frame_hdr says that a function begins.
     """
@@ -68,6 +69,7 @@ class Extension:
     rodata: bytes
     code: tuple[tuple[int, bytes], ...]
     constructors: int
+    loading: tuple[int, ...]
     entries: tuple[int, ...]
     functions: frozenset[int]
 
@@ -116,7 +118,8 @@ def _read(image: Image) -> Extension:
             if load.flags & EXECUTABLE
         ),
         constructors=len(image.constructors),
-        entries=tuple(_entries(image, exports)),
+        loading=tuple(_loading(image)),
+        entries=(*_initializers(exports), *_loading(image)),
         functions=frozenset(_functions(image)),
     )
 
@@ -150,10 +153,13 @@ def _symbols(image: Image) -> tuple[list[Symbol], tuple[Undefined, ...]]:
     return exports, tuple(undefined)
 
 
-def _entries(image: Image, exports: list[Symbol]) -> Iterator[int]:
+def _initializers(exports: list[Symbol]) -> Iterator[int]:
     for symbol in exports:
         if symbol.type == 2 and symbol.name.startswith("PyInit_"):
             yield symbol.value
+
+
+def _loading(image: Image) -> Iterator[int]:
     for name, value in image.tags:
         if name in ("DT_INIT", "DT_FINI"):
             yield value

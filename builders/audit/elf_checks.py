@@ -288,15 +288,21 @@ def check_xnnpack(subject: Subject) -> Check:
 
 
 def check_baseline(subject: Subject) -> Check:
-    """What every machine runs at load and import needs no later instruction set."""
+    """What every machine runs at load and import needs no later instruction set.
+
+    Loading runs before the module can refuse the processor, and needs the oldest alone.
+    """
     if subject.elf.machine not in MACHINES.values():
         return Check.of("baseline", [f"unknown machine {subject.elf.machine}"], "")
     walk = scan(subject.elf)
     faults = []
     if not walk.entries:
         faults.append("no entry point to start from")
-    if walk.offence:
-        faults.append(f"{walk.offence} is beyond {walk.baseline}")
+    faults += [
+        f"{each.offence} is beyond {each.baseline}"
+        for each in (walk, scan(subject.elf, loading=True))
+        if each.offence
+    ]
     return Check.of(
         "baseline",
         faults,

@@ -1,6 +1,8 @@
 """Does code that runs on every machine use instructions that not every machine has?
 
-Followed from what loading and importing call, along direct calls and jumps only.
+Followed from what loading and importing call, along direct calls and jumps only. What the
+loader calls runs before the module can look at the processor and refuse it, and so is held
+to the oldest of the architecture (builders/level).
 Kernels that are chosen at run time are reached through pointers, so they are
 rightly left out; so is what follows an indirect jump (a switch's table).
 """
@@ -9,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import capstone
 
@@ -23,16 +25,30 @@ MOST_INSTRUCTIONS = 1_000_000
 
 # Intel SDM volume 2, instructions whose first byte says nothing; x86-64 psABI,
 # "Micro-Architecture Levels", says which level has them.
-BEYOND_SSE2 = {
+X86_64_V2 = {
     **dict.fromkeys(("movddup", "movshdup", "movsldup", "lddqu", "fisttp"), "SSE3"),
     **dict.fromkeys(("haddps", "haddpd", "hsubps", "hsubpd", "addsubps", "addsubpd"), "SSE3"),
     **dict.fromkeys(("monitor", "mwait"), "SSE3"),
     "popcnt": "POPCNT",
+    "cmpxchg16b": "CX16",
+}
+BEYOND_X86_64_V2 = {
     # tzcnt is not here: compilers write `rep bsf`, its encoding, for every x86-64.
     "lzcnt": "LZCNT",
-    "cmpxchg16b": "CX16",
     "rdrand": "RDRND",
     "rdseed": "RDSEED",
+}
+
+# Intel SDM volume 2, appendix A, tables A-4 and A-5: what SSSE3, SSE4.1 and SSE4.2 have of the
+# three-byte opcodes. MOVBE shares two with SSE4.2's CRC32, which has the prefix F2.
+CRC32_OR_MOVBE = (0xF0, 0xF1)
+_SSSE3 = {*range(0x0C), 0x1C, 0x1D, 0x1E}
+_SSE4_1 = {0x10, 0x14, 0x15, 0x17, *range(0x20, 0x26), *range(0x28, 0x2C), *range(0x30, 0x36)}
+_SSE4_2 = {*range(0x37, 0x42), *CRC32_OR_MOVBE}
+THREE_BYTE_V2 = {
+    b"\x0f\x38": _SSSE3 | _SSE4_1 | _SSE4_2,
+    b"\x0f\x3a": {*range(0x08, 0x10), *range(0x14, 0x18), *range(0x20, 0x23)}
+    | {*range(0x40, 0x43), *range(0x60, 0x64)},
 }
 
 # Arm ARM (DDI 0487), section C4.1: (mask, value, feature). capstone 5 puts most
@@ -84,14 +100,18 @@ class _Processor:
     beyond: Callable[[bytes, str, str], str | None]
 
 
-def scan(extension: Extension) -> Scan:
+def scan(extension: Extension, *, loading: bool = False) -> Scan:
     """Walk the code that loading and importing run.
+
+    Args:
+        loading: of that, only what the loader calls, on any processor of the architecture.
 
     Raises:
         KeyError: the machine is none that we know.
     """
-    processor = PROCESSORS[extension.machine]
-    starts = [a for a in extension.entries if _piece(extension, a)]
+    processor = (OLDEST if loading else PROCESSORS)[extension.machine]
+    entries = extension.loading if loading else extension.entries
+    starts = [a for a in entries if _piece(extension, a)]
     todo = list(starts)
     seen: set[int] = set()
     offences = []
@@ -151,20 +171,37 @@ def _piece(extension: Extension, address: int) -> bytes:
     return b""
 
 
-def _beyond_x86_64(code: bytes, mnemonic: str, _previous: str) -> str | None:
+def _beyond_x86_64(code: bytes, mnemonic: str, previous: str) -> str | None:
+    beyond = _beyond_x86_64_v2(code, mnemonic, previous)
+    if beyond:
+        return beyond
+    # Both three-byte maps came with SSSE3.
+    if _opcode(code)[:2] in THREE_BYTE_V2:
+        return "SSSE3 or SSE4"
+    return X86_64_V2.get(mnemonic)
+
+
+def _beyond_x86_64_v2(code: bytes, mnemonic: str, _previous: str) -> str | None:
     if mnemonic == "(unknown)":
-        return "no instruction of x86-64-v1"
+        return "no instruction of x86-64"
     # In 64-bit mode these bytes begin nothing else; no prefix may precede them.
     encoding = {0xC4: "VEX, AVX or BMI", 0xC5: "VEX, AVX", 0x62: "EVEX, AVX-512"}.get(code[0])
     if encoding:
         return encoding
     if code[0] == 0x8F and code[1] & 0x1F >= 8:
         return "XOP"
-    opcode = re.sub(rb"^[\x26\x2e\x36\x3e\x64-\x67\xf0\xf2\xf3]*[\x40-\x4f]?", b"", code)
-    # Both three-byte maps came with SSSE3.
-    if opcode[:2] in (b"\x0f\x38", b"\x0f\x3a"):
-        return "SSSE3, SSE4, AES, SHA or MOVBE"
-    return BEYOND_SSE2.get(mnemonic)
+    opcode = _opcode(code)
+    known = THREE_BYTE_V2.get(opcode[:2])
+    if known is not None:
+        is_movbe = opcode[2] in CRC32_OR_MOVBE and 0xF2 not in code[: len(code) - len(opcode)]
+        if opcode[2] not in known or is_movbe:
+            return "AES, CLMUL, SHA, MOVBE or ADX"
+    return BEYOND_X86_64_V2.get(mnemonic)
+
+
+def _opcode(code: bytes) -> bytes:
+    """An instruction without its prefixes."""
+    return re.sub(rb"^[\x26\x2e\x36\x3e\x64-\x67\xf0\xf2\xf3]*[\x40-\x4f]?", b"", code)
 
 
 def _beyond_armv8_0(code: bytes, mnemonic: str, previous: str) -> str | None:
@@ -184,12 +221,12 @@ def _beyond_armv8_0(code: bytes, mnemonic: str, previous: str) -> str | None:
 
 PROCESSORS = {
     "EM_X86_64": _Processor(
-        baseline="x86-64-v1",
+        baseline="x86-64-v2",
         arch=capstone.CS_ARCH_X86,
         mode=capstone.CS_MODE_64,
         ends=re.compile(r"(bnd |notrack )?jmp|(rep[a-z]* |bnd )?retf?|ud[012]|hlt|int3"),
         branches=re.compile(r"(bnd )?(call|j[a-z]+)|loop[a-z]*"),
-        beyond=_beyond_x86_64,
+        beyond=_beyond_x86_64_v2,
     ),
     "EM_AARCH64": _Processor(
         baseline="ARMv8.0",
@@ -200,3 +237,8 @@ PROCESSORS = {
         beyond=_beyond_armv8_0,
     ),
 }
+
+OLDEST = PROCESSORS | {
+    "EM_X86_64": replace(PROCESSORS["EM_X86_64"], baseline="x86-64-v1", beyond=_beyond_x86_64)
+}
+"""The oldest of each architecture."""

@@ -133,9 +133,9 @@ def test_a_glibc_newer_than_the_runtime(tmp_path: Path) -> None:
     assert "built for cp312" in next(v for v in report.runtimes if v.runtime == "python3.8").reason
 
 
-def offence(machine: int, code: str, **more: object) -> str | None:
+def offence(machine: int, code: str, *, loading: bool = False, **more: object) -> str | None:
     elf = Elf(machine=machine, text=bytes.fromhex(code), **more)  # type: ignore[arg-type]
-    return scan(read_elf(elf.build())).offence
+    return scan(read_elf(elf.build()), loading=loading).offence
 
 
 @pytest.mark.parametrize(
@@ -145,13 +145,12 @@ def offence(machine: int, code: str, **more: object) -> str | None:
         ("c4e2f9f7c0", "BMI"),  # shlx
         ("62f17c4858c0", "AVX-512"),  # vaddps zmm
         ("8fe878c0c000", "XOP"),  # vprotb
-        ("660f3800c1", "SSSE3"),  # pshufb
-        ("660f3a0bc000", "SSE4"),  # roundsd
-        ("f2440f38f1c0", "SSE4"),  # crc32, with a prefix between
-        ("f30f16c0", "SSE3"),  # movshdup
-        ("f3410fb8c0", "POPCNT"),
+        ("660f38dcc1", "AES"),  # aesenc
+        ("660f3a44c100", "CLMUL"),  # pclmulqdq
+        ("0f38c8c1", "SHA"),  # sha1nexte
+        ("0f38f007", "MOVBE"),
+        ("66480f38f6c1", "ADX"),  # adcx
         ("f30fbdc0", "LZCNT"),
-        ("480fc70f", "CX16"),
         ("c4", "no instruction"),
     ],
 )
@@ -159,6 +158,25 @@ def test_x86_64_instructions_beyond_the_baseline(code: str, feature: str) -> Non
     assert feature in str(offence(X86_64, code + RET))
     # In code that is never reached, it is a kernel's own business.
     assert offence(X86_64, RET + code + RET) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "feature"),
+    [
+        ("660f3800c1", "SSSE3"),  # pshufb
+        ("660f3a0bc000", "SSE4"),  # roundsd
+        ("f2440f38f1c0", "SSE4"),  # crc32, with a prefix between
+        ("f30f16c0", "SSE3"),  # movshdup
+        ("f3410fb8c0", "POPCNT"),
+        ("480fc70f", "CX16"),
+    ],
+)
+def test_what_loading_runs_is_for_every_x86_64_processor(code: str, feature: str) -> None:
+    assert offence(X86_64, code + RET) is None
+    assert offence(X86_64, RET + code + RET, constructors=(1,)) is None
+    assert feature in str(offence(X86_64, RET + code + RET, constructors=(1,), loading=True))
+    # The initializer of the module is no part of loading.
+    assert offence(X86_64, code + RET, loading=True) is None
 
 
 @pytest.mark.parametrize(
@@ -244,7 +262,7 @@ def test_the_first_offence_is_named_with_its_address(tmp_path: Path) -> None:
     report = report_of(tmp_path, text=bytes.fromhex("c5f877c5f877c3"))
     detail = report.check("baseline").detail
     assert detail.startswith("`vzeroupper` (VEX, AVX) at 0x")
-    assert detail.endswith("is beyond x86-64-v1")
+    assert detail.endswith("is beyond x86-64-v2")
     assert report.failed == ("baseline",)
 
 

@@ -100,6 +100,14 @@ def test_versions_that_were_built_keep_what_they_were_built_with() -> None:
         ("tensorflow/verify-a-model-from-file.patch",),
         ("tensorflow/verify-a-model-from-bytes.patch",),
         ("xnnpack/clamp-same-padding-2023.patch",),
+        ("tensorflow/refuse-a-model-without-subgraphs.patch",),
+        ("tensorflow/refuse-a-window-that-fits-nowhere.patch",),
+        ("tensorflow/refuse-to-set-a-constant.patch",),
+        ("pthreadpool/spin-briefly.patch",),
+        ("python/refuse-threads-after-a-fork.patch",),
+        ("xnnpack/ask-for-huge-pages.patch",),
+        ("tensorflow/collect-errors-in-a-string.patch",),
+        ("tensorflow/choose-avx2-for-int8.patch",),
     ]
     assert not needs_host_flatc("2.14.1")
     assert needs_host_flatc(DEV)

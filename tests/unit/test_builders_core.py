@@ -88,6 +88,13 @@ def relocatable(*symbols: Symbol, share_ends: bool = False) -> bytes:
     return b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + head + image[64:] + b"".join(sections)
 
 
+OLDEST = "-mcpu=x86_64_v2"
+
+
+def check_no_leak(build: Path) -> None:
+    check_no_leaked_instructions(build, OLDEST)
+
+
 def write_build(
     build: Path, special: Sequence[bytes], baseline: Sequence[bytes], flag: str = "-mavx2"
 ) -> Path:
@@ -98,7 +105,9 @@ def write_build(
             output = f"objects/{kind}{number}.o"
             (build / output).parent.mkdir(parents=True, exist_ok=True)
             (build / output).write_bytes(data)
-            commands.append({"command": f"cc -O3{option} -c x.c -o {output}", "output": output})
+            commands.append(
+                {"command": f"cc {OLDEST} -O3{option} -c x.c -o {output}", "output": output}
+            )
     (build / "compile_commands.json").write_text(json.dumps(commands))
     return build
 
@@ -109,54 +118,56 @@ def test_an_inline_function_for_some_cpus_that_others_use_is_found(
 ) -> None:
     special = relocatable(Symbol("_Z3maxii", WEAK), Symbol("kernel"))
     baseline = relocatable(Symbol("main"), Symbol("_Z3maxii", WEAK, defined=defined))
-    with pytest.raises(CompileError, match=r"special0\.o offers _Z3maxii to baseline0\.o"):
-        check_no_leaked_instructions(write_build(tmp_path, [special], [baseline]))
+    with pytest.raises(
+        CompileError, match=r"baseline0\.o, for any CPU, could link _Z3maxii of .*special0\.o"
+    ):
+        check_no_leak(write_build(tmp_path, [special], [baseline]))
 
 
 @pytest.mark.parametrize(
-    "flag", ["-mavx512f", "-march=armv8.2-a+fp16", "-mcpu=generic+dotprod", "-msse4.1", "-mfma"]
+    "flag", ["-mavx512f", "-march=armv8.2-a+fp16", "-mcpu=generic+dotprod", OLDEST, "-mfma"]
 )
 def test_each_way_to_ask_for_instructions_is_seen(tmp_path: Path, flag: str) -> None:
     leak = relocatable(Symbol("f", WEAK))
     with pytest.raises(CompileError):
-        check_no_leaked_instructions(write_build(tmp_path, [leak], [leak], flag))
+        check_no_leak(write_build(tmp_path, [leak], [leak], flag))
 
 
-@pytest.mark.parametrize("flag", ["-mno-red-zone", "-fPIC", "-DX=-mavx"])
+@pytest.mark.parametrize("flag", ["-mno-red-zone", "-fPIC", "-DX=-mavx", "-msse4.1"])
 def test_other_flags_are_any_cpus(tmp_path: Path, flag: str) -> None:
     leak = relocatable(Symbol("f", WEAK))
-    check_no_leaked_instructions(write_build(tmp_path, [leak], [leak], flag))
+    check_no_leak(write_build(tmp_path, [leak], [leak], flag))
 
 
 def test_kernels_are_no_leaks(tmp_path: Path) -> None:
     special = relocatable(Symbol("kernel"), Symbol("table", WEAK, DATA), Symbol("own", WEAK))
     uses = relocatable(Symbol("kernel", defined=False), Symbol("table", WEAK, DATA))
-    check_no_leaked_instructions(write_build(tmp_path, [special, special], [uses]))
+    check_no_leak(write_build(tmp_path, [special, special], [uses]))
 
 
 def test_a_function_that_is_only_used_is_offered_by_nobody(tmp_path: Path) -> None:
     special = relocatable(Symbol("f", WEAK, defined=False))
-    check_no_leaked_instructions(write_build(tmp_path, [special], [relocatable(Symbol("f"))]))
+    check_no_leak(write_build(tmp_path, [special], [relocatable(Symbol("f"))]))
 
 
 def test_a_name_stored_within_another_is_found_too(tmp_path: Path) -> None:
     special = relocatable(Symbol("max", WEAK))
     shared = relocatable(Symbol("xnn_max"), Symbol("max", defined=False), share_ends=True)
     assert b"\0max\0" not in shared
-    with pytest.raises(CompileError, match="offers max"):
-        check_no_leaked_instructions(write_build(tmp_path, [special], [shared]))
+    with pytest.raises(CompileError, match="could link max"):
+        check_no_leak(write_build(tmp_path, [special], [shared]))
 
 
 def test_the_end_of_another_name_is_no_leak(tmp_path: Path) -> None:
     special = relocatable(Symbol("max", WEAK))
-    check_no_leaked_instructions(write_build(tmp_path, [special], [relocatable(Symbol("xnn_max"))]))
+    check_no_leak(write_build(tmp_path, [special], [relocatable(Symbol("xnn_max"))]))
 
 
 def test_objects_that_were_not_needed_are_passed_over(tmp_path: Path) -> None:
     leak = relocatable(Symbol("f", WEAK))
     build = write_build(tmp_path, [leak], [leak])
     (build / "objects/special0.o").unlink()
-    check_no_leaked_instructions(build)
+    check_no_leak(build)
 
 
 def with_source(number: int, **changes: object) -> tuple[Source, ...]:

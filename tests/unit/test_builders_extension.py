@@ -12,7 +12,15 @@ from builders import extension
 from builders.audit import extension_name
 from builders.core import ARCHIVE, WRAPPER_SOURCES, Core
 from builders.errors import CompileError
-from builders.extension import Headers, extension_key, make_extension
+from builders.extension import (
+    INITIALIZER,
+    LINKER_FLAGS,
+    MODULE,
+    RUNTIME_INITIALIZER,
+    Headers,
+    extension_key,
+    make_extension,
+)
 from builders.headers import PythonHeaders
 from builders.matrix import Target, load_matrix
 from builders.toolchain import Toolchain
@@ -20,6 +28,7 @@ from builders.toolchain import Toolchain
 TARGET = load_matrix().target("tf2.14.1-cp312-aarch64")
 
 ZIG = """echo "$*" >> "$LOG"
+[ -z "$ZIG_VERBOSE_LINK" ] || echo "${SAYS-ld.lld $*}"
 [ -z "$FAIL" ] || case "$*" in *$FAIL*) echo "x.cc:1:1: error: wrong"; exit 1;; esac
 while [ "$1" != -o ]; do shift; done
 echo made > "$2"
@@ -80,7 +89,7 @@ def test_it_is_compiled_from_headers_and_linked_with_the_core(world: World) -> N
     made = world.make()
     assert made.name == extension_name(TARGET.runtime, "aarch64")
     assert made.read_text() == "made\n"
-    *compiles, link = world.commands
+    *compiles, demangler, link, linker = world.commands
     assert len(compiles) == len(WRAPPER_SOURCES)
     for command in compiles:
         assert command.startswith("c++ -target aarch64-linux-gnu.2.17 ")
@@ -96,6 +105,28 @@ def test_it_is_compiled_from_headers_and_linked_with_the_core(world: World) -> N
     )
     assert str(world.core.path / ARCHIVE) in link
     assert "-Wl,--version-script=" in link
+    assert demangler.startswith("cc -target aarch64-linux-gnu.2.17 ")
+    assert linker == f"ld.lld {link} {' '.join(LINKER_FLAGS)}"
+
+
+def test_a_processor_of_x86_64_is_asked_before_any_other_code_runs(world: World) -> None:
+    world.make(load_matrix().target("tf2.14.1-cp312-x86_64"))
+    asked = [command for command in world.commands if "level/x86_64.c" in command]
+    # The last -mcpu counts.
+    assert asked[0].split("-mcpu=")[-1].startswith("x86_64 ")
+    assert f"-DRUNTIME_INIT={RUNTIME_INITIALIZER} " in asked[0]
+    (module,) = (
+        command
+        for command in world.commands
+        if f"-c {world.core.path}" in command and MODULE in command
+    )
+    assert f"-D{INITIALIZER}={RUNTIME_INITIALIZER} " in module
+
+
+def test_a_zig_that_does_not_say_how_it_links(world: World) -> None:
+    world.monkeypatch.setenv("SAYS", "linked")
+    with pytest.raises(CompileError, match="does not say how it links"):
+        world.make()
 
 
 def test_only_the_initializer_is_exported(world: World) -> None:
@@ -110,7 +141,7 @@ def test_only_the_initializer_is_exported(world: World) -> None:
 
 def test_progress_counts_every_command(world: World) -> None:
     world.make()
-    total = len(WRAPPER_SOURCES) + 1
+    total = len(WRAPPER_SOURCES) + 3
     assert sorted(world.steps) == [(done, total) for done in range(total + 1)]
 
 
@@ -148,7 +179,7 @@ def test_an_extension_has_another_key_with_each_input(
         extension_key(matrix.target("tf2.14.1-cp311-aarch64"), "core", headers, toolchain),
         extension_key(TARGET, "core", headers, fake_toolchain(world.folder, ZIG, ziglang="9")),
     ]
-    for name in ("FLAGS", "LINK_FLAGS"):
+    for name in ("FLAGS", "LINK_FLAGS", "LINKER_FLAGS"):
         with monkeypatch.context() as patch:
             patch.setattr(extension, name, (*getattr(extension, name), "-x"))
             keys.append(extension_key(TARGET, "core", headers, toolchain))

@@ -85,8 +85,12 @@ def test_every_architecture_has_a_floor_below_all_its_runtimes() -> None:
 def test_the_compiler_is_told_architecture_and_floor(tmp_path: Path) -> None:
     toolchain = fake_toolchain(tmp_path)
     zig = str(toolchain.zig)
-    assert toolchain.compiler("c", "aarch64") == [zig, "cc", "-target", "aarch64-linux-gnu.2.17"]
-    assert toolchain.compiler("c++", "x86_64") == [zig, "c++", "-target", "x86_64-linux-gnu.2.17"]
+    assert toolchain.compiler("c", "aarch64") == [
+        *(zig, "cc", "-target", "aarch64-linux-gnu.2.17", "-mcpu=generic")
+    ]
+    assert toolchain.compiler("c++", "x86_64") == [
+        *(zig, "c++", "-target", "x86_64-linux-gnu.2.17", "-mcpu=x86_64_v2")
+    ]
 
 
 def test_our_tools_come_first_on_the_path(
