@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from builders.cache import CACHE_VARIABLE
 from builders.engines.engine import Job
 from builders.engines.graph import read_graph
 from builders.engines.messages import Messages, Trouble
@@ -79,9 +80,15 @@ class Bazel:
 
         Raises:
             ToolchainError: there is no Bazel.
-            UsageError: the executor does not answer, or this Bazel cannot speak to one.
+            UsageError: Bazel cannot work in this folder, or not with an executor.
+            FetchError: the executor does not answer, or refuses us.
         """
         program = find_bazel()
+        if " " in str(job.build):
+            raise UsageError(
+                f"Bazel does not work in a folder with a space in its path: {job.build.parent}",
+                remedy=f"set {CACHE_VARIABLE} to one without, or leave out --engine bazel",
+            )
         self.say(f"engine: {program.name}" + "".join(f", {what}" for what in self._where()))
         graph = read_graph(job)
         if graph.generated:

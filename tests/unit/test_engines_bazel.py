@@ -11,6 +11,7 @@ import pytest
 
 from builders.engines import bazel as module
 from builders.engines.bazel import EXECUTES, Bazel, bazel_command, find_bazel, without_password
+from builders.engines.engine import Job
 from builders.engines.graph import Graph, parse_graph
 from builders.engines.messages import Messages, Trouble
 from builders.engines.ninja import NINJA
@@ -280,6 +281,25 @@ def test_bazelisk_is_found_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for name in ("bazel", "bazelisk"):
         (tmp_path / name).touch(mode=0o755)
         assert find_bazel() == tmp_path / name
+
+
+def test_bazel_works_in_no_folder_with_a_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "bazel").touch(mode=0o755)
+    job = Job(
+        build=tmp_path / "a b/core-1",
+        target="x",
+        folders={},
+        compiler=tmp_path / "zig",
+        environment={},
+        jobs=1,
+        log=tmp_path / "log",
+        progress=lambda _done, _total: None,
+    )
+    with pytest.raises(UsageError, match=r"a space in its path: .*/a b; set TFLITE_WHEELS_CACHE"):
+        Bazel().compile(job)
 
 
 def test_names_and_passwords_are_not_shown() -> None:
