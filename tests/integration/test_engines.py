@@ -231,10 +231,9 @@ def test_all_that_a_compiler_reads_is_known_before(
         output = f"core/{head.partition(':')[0]}"
         files = {os.path.normpath(job.build / line.strip()) for line in read}
         files -= {str(job.build / "CMakeFiles/small.dir/cmake_pch.hxx.pch")}
-        assert files
         assert files <= known[output], output
-        outputs += 1
-    # Ninja is told by none of assembly what it read.
+        outputs += bool(files)
+    # Of assembly, Ninja is not told what was read.
     assert outputs == 5
 
 
