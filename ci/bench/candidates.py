@@ -7,9 +7,11 @@ import os
 import select
 import subprocess
 import time
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,6 +31,7 @@ TIMING = "smoke_lambda.inside.timing"
 ANSWER_SECONDS = 120.0
 """No network takes so long for one inference."""
 DYING_SECONDS = 5.0
+NOT_TOLD = "not told"
 # One thread of NumPy's, so that none is in the way; no user's settings.
 VARIABLES = {"OPENBLAS_NUM_THREADS": "1", "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -40,6 +43,7 @@ class Candidate:
     Attributes:
         name: its project where it is not ours, version and build, for people.
         python: of its environment.
+        xnnpack: the version of what runs most networks; NOT_TOLD where no SBOM says it.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Candidate:
     subject: Subject
     numpy: str
     python: Path
+    xnnpack: str = NOT_TOLD
 
 
 def name_of(wheel: Path, subject: Subject) -> str:
@@ -55,6 +60,18 @@ def name_of(wheel: Path, subject: Subject) -> str:
         case (number, _) if subject.project == OWN:
             return f"{subject.version} build {number}"
     return f"{subject.project} {subject.version}"
+
+
+def xnnpack_of(wheel: Path) -> str:
+    """The version of XNNPACK that a wheel's SBOM names, cut short; NOT_TOLD if it has none."""
+    with zipfile.ZipFile(wheel) as members:
+        for name in members.namelist():
+            if fnmatch(name, "*.dist-info/sboms/*.json"):
+                components = json.loads(members.read(name)).get("components", [])
+                for component in components:
+                    if component.get("name") == "xnnpack":
+                        return str(component["version"])[:7]
+    return NOT_TOLD
 
 
 def is_peer(subject: Subject, wheel: Path) -> bool:
@@ -99,7 +116,14 @@ def installed(
                 raise SmokeError(f"{wheel.name}: {fault}", remedy=f"see {log}")
             name = name_of(wheel, subject)
             found.append(
-                Candidate(name=name, wheel=wheel, subject=subject, numpy=numpy, python=here.python)
+                Candidate(
+                    name=name,
+                    wheel=wheel,
+                    subject=subject,
+                    numpy=numpy,
+                    python=here.python,
+                    xnnpack=xnnpack_of(wheel),
+                )
             )
         yield found
 

@@ -83,7 +83,8 @@ class Report:
         return {
             "machine": vars(self.machine),
             "runtimes": [
-                {"name": c.name, "wheel": c.wheel.name, "numpy": c.numpy} for c in self.candidates
+                {"name": c.name, "wheel": c.wheel.name, "numpy": c.numpy, "xnnpack": c.xnnpack}
+                for c in self.candidates
             ],
             "ok": self.ok,
             "comparisons": [
@@ -143,12 +144,19 @@ def _networks(report: Report, threads: int) -> Table:
     return table
 
 
-def cell(timing: Timing) -> str:
+def plain(timing: Timing) -> str:
     """A time with the share of nodes that XNNPACK took, and how far the answers are."""
     if timing.error:
-        return f"[red]{timing.error[:40]}[/]"
-    apart = f" [yellow]apart {timing.apart:.1g}[/]" if timing.apart > APART else ""
-    return f"{min(timing.cpu_ms):.3f} ({timing.share:.0%}){apart}"
+        return timing.error[:40]
+    apart = f", apart {timing.apart:.1g}" if timing.apart > APART else ""
+    return f"{min(timing.cpu_ms):.3f} ({timing.share:.0%}{apart})"
+
+
+def cell(timing: Timing) -> str:
+    """The same for a console."""
+    if timing.error:
+        return f"[red]{plain(timing)}[/]"
+    return f"[yellow]{plain(timing)}[/]" if timing.apart > APART else plain(timing)
 
 
 def _starts(report: Report, network: str, starts: Sequence[Start]) -> Table:
