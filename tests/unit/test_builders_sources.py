@@ -200,7 +200,7 @@ class World:
     )
     asked: list[str] = field(default_factory=list)
 
-    def transfer(self, url: str, part: Path, _progress: object, _most: int) -> None:
+    def transfer(self, url: str, part: Path, *_: object) -> None:
         host = urlsplit(url).netloc
         self.asked.append(host)
         if host not in self.up:
