@@ -8,7 +8,7 @@ import select
 import subprocess
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -81,9 +81,16 @@ def is_peer(subject: Subject, wheel: Path) -> bool:
 
 @contextmanager
 def installed(
-    wheels: Sequence[Path], runtime: Runtime, cache: Cache, log: Path
+    wheels: Sequence[Path],
+    runtime: Runtime,
+    cache: Cache,
+    log: Path,
+    numpys: Sequence[str] = (),
 ) -> Iterator[list[Candidate]]:
     """Wheels in environments, which go when the block ends.
+
+    Args:
+        numpys: of each environment; empty: those that conform runs the wheels with.
 
     Raises:
         SmokeError: this machine has no such Python, or a wheel does not install.
@@ -101,7 +108,7 @@ def installed(
         for number, wheel in enumerate(wheels):
             subject = subject_of(wheel)
             peer = is_peer(subject, wheel)
-            numpy = numpy_of(wheel, runtime, peer=peer)
+            numpy = numpys[number] if numpys else numpy_of(wheel, runtime, peer=peer)
             here = stack.enter_context(
                 native.environment(
                     runtime,
@@ -184,7 +191,12 @@ class Worker:
 
 
 def started(
-    candidate: Candidate, module: str, *arguments: str | Path, stdin: int, errors: IO[str]
+    candidate: Candidate,
+    module: str,
+    *arguments: str | Path,
+    stdin: int,
+    errors: IO[str],
+    variables: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[str]:
     """Start a module of this repository in a candidate's environment."""
     return subprocess.Popen(
@@ -195,7 +207,7 @@ def started(
         stderr=errors,
         text=True,
         bufsize=1,
-        env={**os.environ, **VARIABLES},
+        env={**os.environ, **VARIABLES, **(variables or {})},
         preexec_fn=die_with_parent,
     )
 

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from ci.bench import plot
 from ci.bench.judge import AT_THREADS, Pair, verdicts
 from ci.bench.measure import Measured
-from ci.bench.report import Report, plain
+from ci.bench.report import Report, plain, table
 from ci.bench.settings import GROUPS
 from ci.bench.starts import PARTS
 
@@ -122,14 +122,6 @@ def _document(report: Report, command: str) -> Iterator[str]:
                 for candidate, start in zip(report.candidates, found, strict=True)
             ],
         )
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """A table of Markdown, line by line."""
-    yield f"| {' | '.join(head)} |\n"
-    yield f"|{' --- |' * len(head)}\n"
-    for row in rows:
-        yield f"| {' | '.join(row)} |\n"
 
 
 def by_group(networks: Sequence[Measured]) -> list[Measured]:

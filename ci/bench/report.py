@@ -199,3 +199,11 @@ def held(ratio: float, bar: float | None) -> str:
     """A ratio, in red where it is above its bar."""
     text = f"{ratio:.3f}"
     return f"[red]{text}[/]" if bar is not None and ratio > bar else text
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A table of Markdown, line by line."""
+    yield f"| {' | '.join(head)} |\n"
+    yield f"|{' --- |' * len(head)}\n"
+    for row in rows:
+        yield f"| {' | '.join(row)} |\n"

@@ -19,6 +19,8 @@ from builders.wheelname import parse_own_name
 from ci.bench.candidates import installed, workers
 from ci.bench.judge import gated_pairs, is_too_slow, pairs_of
 from ci.bench.measure import Network, measure, unpacked
+from ci.bench.numpys import DOCUMENT as STARTS_DOCUMENT
+from ci.bench.numpys import numpys_document, show_numpys, time_numpys
 from ci.bench.page import DOCUMENT, document, page
 from ci.bench.report import Machine, Report, show
 from ci.bench.settings import Settings, load_settings
@@ -31,6 +33,8 @@ from smoke_lambda.conform.networks import Networks, corpus_of, is_made, load_net
 
 QUICK = "quick"
 START_NETWORKS = ("mobilenetv2.float32",)
+SMALL_NETWORK = "mlp.float32"
+"""Of whose start NumPy is the most."""
 
 DESCRIPTION = """\
 Time networks in each wheel and in those that it is compared with: in turns, in processes that
@@ -48,6 +52,7 @@ examples:
   bench new.whl --against ai-edge-litert --gate
                                             exit 14 where a ratio is above its bar
   bench dist/*-cp311-*.whl --check          as CI does, in two minutes: did the build lose speed?
+  bench dist/*x86_64.whl --numpys           which NumPy starts fastest, on each runtime
   bench new.whl --against ai-edge-litert --networks all --starts --html bench.html --document
                                             a page with plots, and docs/performance.md
 
@@ -62,17 +67,52 @@ def run(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = _parser().parse_args(arguments)
     session = Session()
+    if options.numpys:
+        return _numpys(options, session, command_of(arguments))
     with session.reporter.showing():
         report = _report(options, session)
     if options.json:
         print(json.dumps(report.as_json(), indent=2))
     else:
         show(report, table_console())
-    for path, text in ((options.html, page), (options.document, document)):
-        if path is not None:
-            write_atomically(path, text(report, command_of(arguments)).encode())
+    if options.html:
+        write_atomically(options.html, page(report, command_of(arguments)).encode())
+    if options.document is not None:
+        path = options.document or DOCUMENT
+        write_atomically(path, document(report, command_of(arguments)).encode())
     if (options.gate or options.check) and not report.ok:
         raise BenchError("a ratio is above its bar", remedy="see the table")
+    return 0
+
+
+def _numpys(options: argparse.Namespace, session: Session, command: str) -> int:
+    """Time starts of the wheels with each NumPy of their runtimes; gives the exit code."""
+    if options.against or options.check or options.html:
+        raise UsageError("--numpys compares NumPys, and nothing else")
+    settings, reporter, cache = load_settings(), session.reporter, session.cache
+    log = session.logs / "bench.log"
+    runtimes = {wheel: wheel_runtime(wheel) for wheel in options.wheels}
+    with reporter.showing(), TemporaryDirectory(prefix="tflite-bench-") as work:
+        with reporter.step("networks"):
+            networks = load_networks().named(SMALL_NETWORK)
+            corpus = corpus_of(networks, train_python(cache, log), cache, session.fetcher, log)
+        (network,) = unpacked(corpus, Path(work), SMALL_NETWORK.__eq__)
+        with reporter.step("time starts") as step:
+            found = time_numpys(
+                runtimes,
+                network,
+                settings.starts,
+                cache,
+                log,
+                lambda name: reporter.show(step, name),
+            )
+    if options.json:
+        print(json.dumps(found.as_json(), indent=2))
+    else:
+        show_numpys(found, table_console())
+    if options.document is not None:
+        path = options.document or STARTS_DOCUMENT
+        write_atomically(path, numpys_document(found, command).encode())
     return 0
 
 
@@ -231,9 +271,15 @@ def _parser() -> argparse.ArgumentParser:
         "--document",
         type=Path,
         nargs="?",
-        const=DOCUMENT,
+        const=False,
         metavar="FILE",
-        help="write the tables as Markdown (default: docs/performance.md)",
+        help="write the tables as Markdown (default: docs/performance.md, or docs/starts.md of "
+        "--numpys)",
+    )
+    parser.add_argument(
+        "--numpys",
+        action="store_true",
+        help="time new processes with each NumPy of the wheels' runtimes, of several Pythons, too",
     )
     return parser
 

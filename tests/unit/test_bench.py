@@ -10,8 +10,8 @@ import subprocess
 import sys
 import types
 import zipfile
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -22,16 +22,18 @@ import pytest
 
 from builders.cache import Cache
 from builders.errors import BenchError, UsageError
-from builders.matrix import load_matrix
+from builders.matrix import Runtime, load_matrix
 from ci.bench import candidates as candidates_module
+from ci.bench import numpys as numpys_module
 from ci.bench import plot
 from ci.bench.candidates import NOT_TOLD, Candidate, Worker, is_peer, name_of, xnnpack_of
 from ci.bench.judge import Pair, bar_of, gated_pairs, is_too_slow, pairs_of, verdicts
 from ci.bench.measure import Measured, Network, Timing, measure
+from ci.bench.numpys import NumPys, Tried, numpys_document, time_numpys
 from ci.bench.page import document, page
 from ci.bench.report import Machine, Report, cell
 from ci.bench.settings import GROUPS, Bar, Gate, Settings, load_settings
-from ci.bench.starts import PARTS, Start, time_starts
+from ci.bench.starts import PARTS, Start, bytecode, time_starts
 from ci.commands import bench
 from ci.proof.conformer import subject_of
 from smoke_lambda.conform.networks import Network as AnyNetwork
@@ -284,7 +286,9 @@ def starting(monkeypatch: pytest.MonkeyPatch) -> Starting:
     """Makes every process of a candidate run a line of Python instead."""
 
     def start(code: str) -> Candidate:
-        def started(*_arguments: object, stdin: int, errors: IO[str]) -> subprocess.Popen[str]:
+        def started(
+            *_arguments: object, stdin: int, errors: IO[str], **_variables: object
+        ) -> subprocess.Popen[str]:
             return subprocess.Popen(
                 [sys.executable, "-c", code],
                 stdin=stdin,
@@ -528,3 +532,66 @@ def test_xnnpacks_version_is_what_the_sbom_says(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel, "a") as members:
         members.writestr("a-1.dist-info/sboms/tflite.cdx.json", json.dumps(sbom))
     assert xnnpack_of(wheel) == "aaaaaaa"
+
+
+# --- Starts with each NumPy -----------------------------------------------------------
+
+
+def tried(numpy: str, total: float) -> Tried:
+    parts = dict.fromkeys(PARTS, 0.0) | {"numpy": total}
+    start = Start(parts=[parts], faults=[1], peak_bytes=[50_000_000])
+    return Tried(runtime=load_matrix().runtime("3.11"), wheel="a.whl", numpy=numpy, start=start)
+
+
+def numpys() -> NumPys:
+    return NumPys(
+        machine=Machine(processor="x", cpus=2, kernel="6", load=0.1),
+        network="mlp.float32",
+        tried=(tried("1.23.2", 90.0), tried("2.2.6", 80.0), tried("2.4.6", 70.0)),
+    )
+
+
+def test_the_fastest_numpy_is_one_that_the_runtime_can_have() -> None:
+    found = numpys()
+    assert [each.is_installable for each in found.tried] == [True, True, False]
+    assert found.as_json()["fastest"] == {"python3.11": "2.2.6"}
+    text = numpys_document(found, "./scripts/bench a.whl --numpys --document")
+    assert "| python3.11 | **2.2.6** | 0.0 | 80.0 |" in text
+    assert "| python3.11 | 2.4.6 | 0.0 | 70.0 |" in text
+    assert text.endswith("```\n./scripts/bench a.whl --numpys --document\n```\n")
+
+
+def test_each_numpy_has_an_environment_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    @contextmanager
+    def installed(
+        wheels: Sequence[Path], runtime: Runtime, _cache: Cache, _log: Path, versions: Sequence[str]
+    ) -> Iterator[list[Candidate]]:
+        asked.extend((runtime.python, version) for version in versions)
+        yield [candidate(wheel) for wheel in wheels]
+
+    monkeypatch.setattr(numpys_module, "installed", installed)
+    monkeypatch.setattr(
+        numpys_module, "time_starts", lambda _network, found, *_: [started() for _ in found]
+    )
+    runtime = load_matrix().runtime("3.11")
+    found = time_numpys(
+        {OURS: runtime}, network(), 3, Cache(tmp_path), tmp_path / "log", lambda _: None
+    )
+    assert asked == [("3.11", version) for version in runtime.numpy.smoke_versions]
+    assert [each.numpy for each in found.tried] == list(runtime.numpy.smoke_versions)
+
+
+def test_starts_find_bytecode_that_the_first_of_them_left() -> None:
+    variables = bytecode(candidate(OURS))
+    assert variables["PYTHONDONTWRITEBYTECODE"] == ""
+    assert Path(variables["PYTHONPYCACHEPREFIX"]).parent == Path(sys.executable).parents[1]
+
+
+def test_numpys_are_compared_with_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / OURS.name).touch()
+    with pytest.raises(UsageError, match="--numpys compares NumPys"):
+        bench.run([str(tmp_path / OURS.name), "--numpys", "--check"])
