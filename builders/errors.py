@@ -52,6 +52,10 @@ class UnreachableError(FetchError):
     """The host itself did not answer: another origin may."""
 
 
+class PieceError(FetchError):
+    """A server has the file, and gives it as a whole only."""
+
+
 class ChecksumError(UserError):
     """Bytes that are not the ones the lock names."""
 

@@ -24,7 +24,14 @@ import requests
 import urllib3
 
 from builders.cache import Cache, sha256_of, write_atomically
-from builders.errors import ChecksumError, FetchError, UnreachableError, UsageError, printable
+from builders.errors import (
+    ChecksumError,
+    FetchError,
+    PieceError,
+    UnreachableError,
+    UsageError,
+    printable,
+)
 from builders.wheelname import parse_name
 
 MIRRORS_VARIABLE = "TFLITE_DEBIAN_MIRRORS"
@@ -70,42 +77,46 @@ class Fetcher:
     shelf: Path | None = None
     progress: Callable[[str], Progress] = field(default=lambda _name: _silent)
 
-    def url(self, url: str, sha256: str, size: int = 0) -> Path:
-        """The file of a URL.
+    def url(self, url: str, sha256: str, size: int = 0, offset: int | None = None) -> Path:
+        """The file of a URL, or a piece of it.
 
         Args:
             size: in bytes, where it is known; a server that sends more is not heard out.
+            offset: where in the file the piece begins; `sha256` and `size` are then its own.
 
         Raises:
             UnreachableError: the host does not answer, or did not within the last day.
+            PieceError: it gives whole files only.
             FetchError: it answers, but not with the file.
             ChecksumError: the bytes are others.
         """
         parts = urlsplit(url)
-        name = parts.path.rsplit("/", 1)[-1]
+        name = piece_name(parts.path.rsplit("/", 1)[-1], offset)
         if mirror := os.environ.get(UPSTREAM_VARIABLE):
             url = f"{mirror.rstrip('/')}/{parts.netloc}{parts.path}"
-        return self._fetched(name, sha256, lambda part: self._download(url, part, name, size))
+        return self._fetched(
+            name, sha256, lambda part: self._download(url, part, name, size, offset)
+        )
 
-    def debian(self, pool_path: str, sha256: str, size: int = 0) -> Path:
-        """A file of Debian's archive, from the mirrors that apt is configured with.
+    def debian(self, pool_path: str, sha256: str, size: int = 0, offset: int | None = None) -> Path:
+        """A file of Debian's archive, or a piece, from the mirrors that apt is configured with.
 
         Args:
             pool_path: below `pool/main/`, such as `r/ruy/ruy_1.orig.tar.xz`.
-            size: as for `url`.
+            size, offset: as for `url`.
 
         Raises:
             UnreachableError: no mirror is configured, or none answers.
-            FetchError, ChecksumError: as for `url`.
+            FetchError, PieceError, ChecksumError: as for `url`.
         """
-        name = pool_path.rsplit("/", 1)[-1]
+        name = piece_name(pool_path.rsplit("/", 1)[-1], offset)
 
         def download(part: Path) -> None:
             failure: FetchError | None = None
             for mirror in debian_mirrors():
                 try:
                     url = f"{mirror.rstrip('/')}/pool/main/{pool_path}"
-                    self._download(url, part, name, size)
+                    self._download(url, part, name, size, offset)
                 except FetchError as error:
                     failure = error
                 else:
@@ -135,6 +146,11 @@ class Fetcher:
 
         return self._fetched(filename, sha256, download)
 
+    def has(self, sha256: str, name: str) -> bool:
+        """Whether a file is in the cache or on the shelf."""
+        places = [self.cache.downloads, *([self.shelf] if self.shelf else [])]
+        return any((place / sha256 / name).is_file() for place in places)
+
     def _fetched(self, name: str, sha256: str, download: Callable[[Path], None]) -> Path:
         if not 0 < len(os.fsencode(name)) <= NAME_BYTES or name in (".", ".."):
             raise UsageError(
@@ -163,7 +179,7 @@ class Fetcher:
             part.replace(final)
         return final
 
-    def _download(self, url: str, part: Path, name: str, size: int) -> None:
+    def _download(self, url: str, part: Path, name: str, size: int, offset: int | None) -> None:
         host = urlsplit(url).netloc
         if not self.retry_unreachable and self._was_unreachable(host):
             raise UnreachableError(
@@ -173,7 +189,7 @@ class Fetcher:
         silent = 0
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                _transfer(url, part, self.progress(name), size or MOST_BYTES)
+                _transfer(url, part, self.progress(name), size or MOST_BYTES, offset)
             # http.client and the codecs of names raise their own at hostile headers.
             except (
                 requests.RequestException,
@@ -208,6 +224,11 @@ class Fetcher:
             hosts[host] = time.time()
         if hosts != before:
             write_atomically(self._unreachable_file, json.dumps(hosts).encode())
+
+
+def piece_name(name: str, offset: int | None) -> str:
+    """The name under which a piece of a file is kept; without an offset the file's own."""
+    return name if offset is None else f"{name}.{offset}"
 
 
 def verify(path: Path, sha256: str, name: str) -> None:
@@ -250,31 +271,45 @@ def _explained(url: str, error: Exception) -> tuple[FetchError, bool]:
     return FetchError(f"{url}: {what}", remedy="it is no answer of a web server"), False
 
 
-def _transfer(url: str, part: Path, progress: Progress, most: int) -> None:
+def _transfer(
+    url: str, part: Path, progress: Progress, most: int, offset: int | None = None
+) -> None:
     """Download, resuming the partial file where the server can.
 
     Args:
-        most: bytes of the whole file.
+        most: bytes of the whole file, or of the piece.
+        offset: where the piece begins that is wanted of the file.
 
     Raises:
         requests.RequestException: the server did not answer, or with an error.
         urllib3.exceptions.HTTPError: it broke off, or is too slow.
         http.client.HTTPException, ValueError: what it answers is no HTTP.
+        PieceError: it does not give the piece alone.
         FetchError: it sends more than `most`; nothing of that is kept.
     """
     had = part.stat().st_size if part.exists() else 0
+    wanted = f"bytes={had}-" if had else ""
+    if offset is not None:
+        if had >= most:
+            # There is no range of no bytes: the checksum tells.
+            return
+        wanted = f"bytes={offset + had}-{offset + most - 1}"
     with requests.get(
         url,
         # The bytes of the file itself: the checksum is theirs, and so is the range.
-        headers={"Accept-Encoding": "identity"} | ({"Range": f"bytes={had}-"} if had else {}),
+        headers={"Accept-Encoding": "identity"} | ({"Range": wanted} if wanted else {}),
         stream=True,
         timeout=(CONNECT_SECONDS, READ_SECONDS),
     ) as response:
-        if response.status_code == requests.codes.requested_range_not_satisfiable:
+        beyond = response.status_code == requests.codes.requested_range_not_satisfiable
+        resumed = response.status_code == requests.codes.partial_content
+        if beyond and offset is None:
             # The partial file is whole, or is not of this file: the checksum tells.
             return
-        response.raise_for_status()
-        resumed = response.status_code == requests.codes.partial_content
+        if not beyond:
+            response.raise_for_status()
+        if offset is not None and not (resumed and _begins_at(response, offset + had)):
+            raise PieceError(f"{printable(url)}: its server gives no piece of it")
         done = had if resumed else 0
         length = response.headers.get("Content-Length")
         total = done + int(length) if length else None
@@ -284,12 +319,17 @@ def _transfer(url: str, part: Path, progress: Progress, most: int) -> None:
                 done += len(chunk)
                 if max(done, total or 0) > most:
                     file.truncate(0)
-                    raise FetchError(
+                    raise (FetchError if offset is None else PieceError)(
                         f"{printable(url)} sends more than the {most:,} bytes of the file",
                         remedy="it is another file; do not trust that source",
                     )
                 file.write(chunk)
                 progress(done, total)
+
+
+def _begins_at(response: requests.Response, offset: int) -> bool:
+    """Whether the range that a server gives is the one that was asked for (RFC 9110, 14.4)."""
+    return response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
 
 
 def _received(raw: urllib3.BaseHTTPResponse) -> Iterator[bytes]:

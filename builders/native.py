@@ -216,7 +216,7 @@ class NativeRunner:
     def _likely_sources(self, tensorflow: TensorFlow) -> tuple[Source, ...] | None:
         """The components of the origin whose archives are all here; None if none is."""
         for sources in self._admitted_sources(tensorflow):
-            if all(source.origin.archive.is_fetched(self.cache) for source in sources):
+            if all(source.origin.is_fetched(self.cache) for source in sources):
                 return sources
         return None
 

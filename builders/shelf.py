@@ -15,24 +15,18 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from builders.errors import FetchError
-from builders.fetch import Fetcher
+from builders.excerpt import Fetched
 from builders.process import run
-from builders.sources import Archive
 
 WHEELS = "wheels"
 # What the packages of requirements.txt have wheels for.
 PLATFORMS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014", "manylinux_2_12", "manylinux1")
 
 
-def put(archives: Iterable[Archive], fetcher: Fetcher, shelf: Path) -> None:
-    """Put downloads on the shelf; as links where it is on the cache's file system.
-
-    Raises:
-        FetchError, ChecksumError: one cannot be had.
-    """
-    for archive in archives:
-        source = archive.fetch(fetcher)
-        target = shelf / archive.sha256 / source.name
+def put(downloads: Iterable[Fetched], shelf: Path) -> None:
+    """Put downloads on the shelf; as links where it is on the cache's file system."""
+    for sha256, source in dict.fromkeys(file for fetched in downloads for file in fetched.files):
+        target = shelf / sha256 / source.name
         if target.is_file():
             continue
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,8 @@ of sources is only known to work together.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -17,8 +18,9 @@ from typing import Any
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
 from builders.cache import Cache
-from builders.errors import UnreachableError, UsageError
-from builders.fetch import Fetcher
+from builders.errors import ChecksumError, PieceError, UnreachableError, UsageError
+from builders.excerpt import Block, Excerpt, Fetched
+from builders.fetch import Fetcher, Progress, piece_name
 from builders.tables import Row, is_sha256, read_toml
 from builders.wheelname import parse_name
 
@@ -75,6 +77,20 @@ class Archive:
         name = parse_name(self.pypi)
         return fetcher.pypi(name.project, str(name.version), self.pypi, self.sha256)
 
+    def fetched(self, fetcher: Fetcher) -> Fetched:
+        """The downloaded file, to be unpacked; raises what `Fetcher` does."""
+        return Fetched(name=self.name, files=((self.sha256, self.fetch(fetcher)),))
+
+    def fetch_block(self, block: Block, fetcher: Fetcher) -> Path:
+        """A downloaded block; raises what `Fetcher` does."""
+        if self.url:
+            return fetcher.url(self.url, block.sha256, block.length, block.offset)
+        return fetcher.debian(self.debian, block.sha256, block.length, block.offset)
+
+    def block_file(self, block: Block) -> Path:
+        """Where a block is, below a folder of downloads."""
+        return Path(block.sha256, piece_name(self.name, block.offset))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
@@ -86,6 +102,8 @@ class Origin:
         date: the day that the version is of, where its source tells.
         relation: how it belongs to the TensorFlow, as builders/locking/coherence.py
             computes it; empty where nobody did.
+        excerpt: what of the archive holds the folder, where that is known; in no key, since
+            the folder has the same bytes.
     """
 
     name: str
@@ -94,6 +112,43 @@ class Origin:
     folder: str
     date: datetime.date | None = None
     relation: str = ""
+    excerpt: Excerpt | None = None
+
+    def is_fetched(self, cache: Cache) -> bool:
+        """Whether the folder can be unpacked from what is in the cache."""
+        return self.archive.is_fetched(cache) or (
+            self.excerpt is not None
+            and all(
+                (cache.downloads / self.archive.block_file(block)).is_file()
+                for block in self.excerpt.blocks
+            )
+        )
+
+    def fetch(self, fetcher: Fetcher, on_fallback: list[str] | None = None) -> Fetched:
+        """Download what holds the folder: its blocks, or the archive where they cannot be had.
+
+        Args:
+            on_fallback: receives a line where the archive is fetched for want of blocks.
+
+        Raises:
+            FetchError, ChecksumError: as `Fetcher` does.
+        """
+        archive = self.archive
+        if self.excerpt is not None and not fetcher.has(archive.sha256, archive.name):
+            counted = replace(fetcher, progress=_summed(fetcher, archive.name, self.excerpt))
+            try:
+                files = tuple(
+                    (block.sha256, archive.fetch_block(block, counted))
+                    for block in self.excerpt.blocks
+                )
+            except (PieceError, ChecksumError) as error:
+                if fetcher.offline:
+                    raise
+                if on_fallback is not None:
+                    on_fallback.append(f"{error.what}; fetching all of it")
+            else:
+                return Fetched(name=archive.name, files=files, excerpt=self.excerpt)
+        return archive.fetched(fetcher)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,8 +244,8 @@ def fetch_sources(
             # There is nothing to fall back to: what was unreachable may be back.
             fetcher = replace(fetcher, retry_unreachable=True)
         try:
-            for archive in dict.fromkeys(source.origin.archive for source in sources):
-                archive.fetch(fetcher)
+            for source in sources:
+                source.origin.fetch(fetcher, on_fallback)
         except UnreachableError as error:
             if name == names[-1]:
                 raise
@@ -199,6 +254,17 @@ def fetch_sources(
             continue
         return sources
     raise UsageError(f"the lock of TensorFlow {lock.tensorflow} has no complete origin")
+
+
+def _summed(fetcher: Fetcher, name: str, excerpt: Excerpt) -> Callable[[str], Progress]:
+    """The progress of an excerpt's blocks, as if they were one file."""
+    show = fetcher.progress(name)
+    starts = itertools.accumulate((block.length for block in excerpt.blocks), initial=0)
+    before = {
+        piece_name(name, block.offset): start
+        for block, start in zip(excerpt.blocks, starts, strict=False)
+    }
+    return lambda block: lambda done, _total: show(before[block] + done, excerpt.size)
 
 
 def _component(row: Row, file: str) -> Component:
@@ -243,6 +309,32 @@ def _origin(where: str, name: str, data: Mapping[str, Any]) -> Origin:
         folder=row.take("folder", str, default=""),
         date=row.take("date", datetime.date) if row.has("date") else None,
         relation=row.take("relation", str, lambda text: text in list(Relation), default=""),
+        excerpt=_excerpt(row) if row.has("blocks") else None,
     )
     row.done()
     return origin
+
+
+def _excerpt(row: Row) -> Excerpt:
+    blocks = row.take("blocks", list, lambda found: bool(found) and all(map(_is_block, found)))
+    spans = row.take("spans", list, lambda found: bool(found) and all(map(_is_span, found)))
+    return Excerpt(
+        blocks=tuple(
+            Block(offset=offset, length=length, sha256=sha256) for offset, length, sha256 in blocks
+        ),
+        spans=tuple((start, end) for start, end in spans),
+    )
+
+
+def _is_block(data: object) -> bool:
+    match data:
+        case [int(offset), int(length), str(sha256)] if type(offset) is type(length) is int:
+            return offset >= 0 and length > 0 and is_sha256(sha256)
+    return False
+
+
+def _is_span(data: object) -> bool:
+    match data:
+        case [int(start), int(end)] if type(start) is type(end) is int:
+            return 0 <= start < end
+    return False

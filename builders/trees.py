@@ -9,10 +9,10 @@ from typing import Any
 
 from builders.breakages import patches_of
 from builders.cache import Cache, digest_files, key_of
-from builders.fetch import Fetcher, verify
+from builders.excerpt import Fetched
+from builders.fetch import Fetcher
 from builders.patching import apply_patch
-from builders.sources import Archive, Source
-from builders.unpack import unpack
+from builders.sources import Source
 
 Progress = Callable[[int, int | None], None]
 
@@ -55,16 +55,13 @@ def make_trees(
     """
 
     def make(folder: Path) -> None:
-        wanted: dict[Archive, dict[str, Path]] = defaultdict(dict)
+        wanted: dict[Fetched, dict[str, Path]] = defaultdict(dict)
         for source in sources:
-            wanted[source.origin.archive][source.origin.folder] = folder / source.component.name
-        for archive, folders in wanted.items():
-            path = archive.fetch(fetcher)
-            # Nothing is unpacked on the word of a file name.
-            verify(path, archive.sha256, path.name)
-            for tree in folders.values():
-                tree.mkdir()
-            unpack(path, folders, progress(path.name))
+            tree = folder / source.component.name
+            tree.mkdir()
+            wanted[source.origin.fetch(fetcher)][source.origin.folder] = tree
+        for fetched, folders in wanted.items():
+            fetched.unpack(folders, progress(fetched.name))
         for source in sources:
             name = source.component.name
             for patch in patches_of(tensorflow, name):

@@ -16,9 +16,10 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import IO, Self, cast
+from typing import IO, Literal, Self, cast
 
 from builders.errors import ArchiveError, printable
 
@@ -78,31 +79,52 @@ def unpack(
         ArchiveError: the archive is damaged, unsafe, or lacks a folder.
     """
     total = archive.stat().st_size
-    output = _Output(folders, max(UNPACKED_FLOOR, MOST_EXPANSION * total))
-    try:
+    with _checked(archive.name, f"delete {archive.parent} and run again", total, folders) as output:
         if zipfile.is_zipfile(archive):
             _unpack_zip(archive, output)
         else:
             with archive.open("rb") as raw:
-                counted = cast(IO[bytes], _Counted(raw, lambda done: progress(done, total)))
+                counted = cast(IO[bytes], Counted(raw, lambda done: progress(done, total)))
                 _unpack_tar(counted, output)
+        progress(total, total)
+
+
+def unpack_stream(stream: IO[bytes], name: str, packed: int, folders: Mapping[str, Path]) -> None:
+    """Unpack folders of a tar archive that is not compressed, read once from front to back.
+
+    Args:
+        name: for people.
+        packed: bytes that the stream was unpacked from; they bound what it may unpack to.
+        folders: as for `unpack`.
+
+    Raises:
+        ArchiveError: as for `unpack`.
+    """
+    remedy = "the lock may name other bytes of it; ./scripts/lock writes them"
+    with _checked(name, remedy, packed, folders) as output:
+        _unpack_tar(stream, output, "r|")
+
+
+@contextmanager
+def _checked(name: str, remedy: str, packed: int, folders: Mapping[str, Path]) -> Iterator[_Output]:
+    """The bounds of an archive, and whatever is wrong with it as one error."""
+    output = _Output(folders, max(UNPACKED_FLOOR, MOST_EXPANSION * packed))
+    try:
+        yield output
     except (*DAMAGED, OSError) as error:
         known = isinstance(error, DAMAGED)
         if not known and isinstance(error, OSError) and error.errno not in NO_PATH:
             raise
-        raise ArchiveError(
-            f"{archive.name} is damaged or unsafe: {printable(str(error))}",
-            remedy=f"delete {archive.parent} and run again",
-        ) from error
-    progress(total, total)
+        what = f"{name} is damaged or unsafe: {printable(str(error))}"
+        raise ArchiveError(what, remedy=remedy) from error
     for folder in sorted(folders.keys() - output.found):
-        raise ArchiveError(f"{archive.name} has no folder {folder!r}")
+        raise ArchiveError(f"{name} has no folder {folder!r}")
 
 
-def _unpack_tar(raw: IO[bytes], output: _Output) -> None:
+def _unpack_tar(raw: IO[bytes], output: _Output, mode: Literal["r|", "r|*"] = "r|*") -> None:
     # A stream is read once, front to back: seeking in a compressed one would
     # decompress it again.
-    with tarfile.open(fileobj=raw, mode="r|*", tarinfo=_Header) as tar:
+    with tarfile.open(fileobj=raw, mode=mode, tarinfo=_Header) as tar:
         for member in tar:
             output.count(member.size)
             if member.issparse():
@@ -155,7 +177,7 @@ class _Output:
     def places(self, member: str) -> Iterator[_Place]:
         """Where a member is to be written: nowhere, unless it is in a wanted folder."""
         for folder, root in self.folders.items():
-            name = _below(folder, member)
+            name = below(folder, member)
             if name is not None:
                 self.found.add(folder)
                 yield _Place(folder, root, name)
@@ -204,7 +226,7 @@ class _Place:
 
     def copy(self, member: str) -> None:
         """A hard link, as a file of its own: patching one must not change the other."""
-        name = _below(self.folder, member)
+        name = below(self.folder, member)
         source = None if name is None else _Place(self.folder, self.root, name).path
         if source is None or not source.is_file():
             raise UnsafeMemberError(f"{self.name!r} is linked to {member!r}, which is not there")
@@ -218,7 +240,7 @@ class _Place:
         self.path.unlink(missing_ok=True)
 
 
-def _below(folder: str, member: str) -> str | None:
+def below(folder: str, member: str) -> str | None:
     """A member's name below a folder; None if it is not in it."""
     name = member.removeprefix("./")
     if not folder:
@@ -261,7 +283,7 @@ class _Header(tarfile.TarInfo):
             raise tarfile.ReadError(str(error)) from error
 
 
-class _Counted:
+class Counted:
     """A file that reports how far it has been read, and ends a reader that does not end.
 
     tarfile skips as many bytes as a header announces, whether the archive has them or not.
@@ -273,6 +295,7 @@ class _Counted:
         self._read_beyond_end = 0
 
     def read(self, size: int = -1) -> bytes:
+        """The next bytes."""
         data = self._file.read(size)
         self._read_beyond_end = 0 if data else self._read_beyond_end + 1
         if self._read_beyond_end > MOST_READS_BEYOND_END:

@@ -34,6 +34,9 @@ HEADER = """\
 #             newer there.
 #
 #   size      of the archive in bytes, where somebody has it: a download ends there
+#   blocks    of the archive that hold the folder: offset and length in bytes, and SHA-256.
+#             A build fetches these; all of the archive where it cannot have them
+#   spans     where in what the blocks unpack to, one after another, the folder's members are
 #   date      the day of that version, where its source tells
 #   relation  how it belongs to this TensorFlow, by what the tree pins for Bazel and CMake:
 #             pinned; shipped together, in one archive with it; or substituted
@@ -201,6 +204,8 @@ def changes(old: Lock, new: Lock) -> Iterator[str]:
                 yield f"{name}: {origin} is {_where(now)}, was {_where(then)}"
             elif then and now and _belonging(then) != _belonging(now):
                 yield f"{name}: {origin} is {_belonging(now)}, was {_belonging(then)}"
+            if then and now and then.excerpt != now.excerpt:
+                yield f"{name}: {origin} has its folder in other blocks"
 
 
 def _where(origin: Origin | None) -> str:
@@ -237,6 +242,17 @@ def lock_text(lock: Lock) -> str:
             lines = "".join(f'{key} = "{value}"\n' for key, value in values.items() if value)
             if size := origin.archive.size:
                 lines += f"size = {size}\n"
+            lines += _excerpt_lines(origin)
             head = f'[component.origins.{origin.name}]\nversion = "{origin.version}"\n{date}'
             parts.append(f"\n{head}{lines}")
     return "".join(parts)
+
+
+def _excerpt_lines(origin: Origin) -> str:
+    if (excerpt := origin.excerpt) is None:
+        return ""
+    spans = ", ".join(f"[{start}, {end}]" for start, end in excerpt.spans)
+    blocks = "".join(
+        f'    [{block.offset}, {block.length}, "{block.sha256}"],\n' for block in excerpt.blocks
+    )
+    return f"spans = [{spans}]\nblocks = [\n{blocks}]\n"

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from builders.cache import Cache, key_of, recipe
-from builders.fetch import Fetcher, verify
+from builders.fetch import Fetcher
 from builders.locking.generate import generate, lock_text, upstream_tarball
 from builders.matrix import TensorFlow
-from builders.sources import Archive, Lock, load_lock
-from builders.unpack import unpack
+from builders.sources import Lock, Origin, load_lock
 
 HERE = Path(__file__).parent
 
@@ -31,7 +30,7 @@ def made_lock(tensorflow: TensorFlow, cache: Cache, fetcher: Fetcher, progress: 
 
     def make(folder: Path) -> None:
         origin = upstream_tarball(tensorflow)
-        tree = unpacked(origin.archive, origin.folder, cache, fetcher, progress)
+        tree = unpacked(origin, cache, fetcher, progress)
         (folder / f"{tensorflow.version}.toml").write_text(
             lock_text(generate(tensorflow, tree, None, {}))
         )
@@ -44,18 +43,15 @@ def is_made(tensorflow: TensorFlow, cache: Cache) -> bool:
     return cache.has("lock", _key(tensorflow))
 
 
-def unpacked(
-    archive: Archive, folder: str, cache: Cache, fetcher: Fetcher, progress: Progress
-) -> Path:
+def unpacked(origin: Origin, cache: Cache, fetcher: Fetcher, progress: Progress) -> Path:
     """TensorFlow's tree as upstream has it; see made_lock."""
 
     def make(product: Path) -> None:
-        path = archive.fetch(fetcher)
-        verify(path, archive.sha256, path.name)
         (product / "tree").mkdir()
-        unpack(path, {folder: product / "tree"}, progress)
+        origin.fetch(fetcher).unpack({origin.folder: product / "tree"}, progress)
 
-    return cache.product("tensorflow", key_of([archive.sha256, folder]), make) / "tree"
+    key = key_of([origin.archive.sha256, origin.folder])
+    return cache.product("tensorflow", key, make) / "tree"
 
 
 def _key(tensorflow: TensorFlow) -> str:

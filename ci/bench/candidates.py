@@ -7,9 +7,11 @@ import os
 import select
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,6 +31,7 @@ TIMING = "smoke_lambda.inside.timing"
 ANSWER_SECONDS = 120.0
 """No network takes so long for one inference."""
 DYING_SECONDS = 5.0
+NOT_TOLD = "not told"
 # One thread of NumPy's, so that none is in the way; no user's settings.
 VARIABLES = {"OPENBLAS_NUM_THREADS": "1", "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -40,6 +43,7 @@ class Candidate:
     Attributes:
         name: its project where it is not ours, version and build, for people.
         python: of its environment.
+        xnnpack: the version of what runs most networks; NOT_TOLD where no SBOM says it.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Candidate:
     subject: Subject
     numpy: str
     python: Path
+    xnnpack: str = NOT_TOLD
 
 
 def name_of(wheel: Path, subject: Subject) -> str:
@@ -57,6 +62,18 @@ def name_of(wheel: Path, subject: Subject) -> str:
     return f"{subject.project} {subject.version}"
 
 
+def xnnpack_of(wheel: Path) -> str:
+    """The version of XNNPACK that a wheel's SBOM names, cut short; NOT_TOLD if it has none."""
+    with zipfile.ZipFile(wheel) as members:
+        for name in members.namelist():
+            if fnmatch(name, "*.dist-info/sboms/*.json"):
+                components = json.loads(members.read(name)).get("components", [])
+                for component in components:
+                    if component.get("name") == "xnnpack":
+                        return str(component["version"])[:7]
+    return NOT_TOLD
+
+
 def is_peer(subject: Subject, wheel: Path) -> bool:
     """True if a wheel is not ours: ours have a build number."""
     return subject.project != OWN or not parse_name(wheel.name).build
@@ -64,9 +81,16 @@ def is_peer(subject: Subject, wheel: Path) -> bool:
 
 @contextmanager
 def installed(
-    wheels: Sequence[Path], runtime: Runtime, cache: Cache, log: Path
+    wheels: Sequence[Path],
+    runtime: Runtime,
+    cache: Cache,
+    log: Path,
+    numpys: Sequence[str] = (),
 ) -> Iterator[list[Candidate]]:
     """Wheels in environments, which go when the block ends.
+
+    Args:
+        numpys: of each environment; empty: those that conform runs the wheels with.
 
     Raises:
         SmokeError: this machine has no such Python, or a wheel does not install.
@@ -84,7 +108,7 @@ def installed(
         for number, wheel in enumerate(wheels):
             subject = subject_of(wheel)
             peer = is_peer(subject, wheel)
-            numpy = numpy_of(wheel, runtime, peer=peer)
+            numpy = numpys[number] if numpys else numpy_of(wheel, runtime, peer=peer)
             here = stack.enter_context(
                 native.environment(
                     runtime,
@@ -99,7 +123,14 @@ def installed(
                 raise SmokeError(f"{wheel.name}: {fault}", remedy=f"see {log}")
             name = name_of(wheel, subject)
             found.append(
-                Candidate(name=name, wheel=wheel, subject=subject, numpy=numpy, python=here.python)
+                Candidate(
+                    name=name,
+                    wheel=wheel,
+                    subject=subject,
+                    numpy=numpy,
+                    python=here.python,
+                    xnnpack=xnnpack_of(wheel),
+                )
             )
         yield found
 
@@ -160,7 +191,12 @@ class Worker:
 
 
 def started(
-    candidate: Candidate, module: str, *arguments: str | Path, stdin: int, errors: IO[str]
+    candidate: Candidate,
+    module: str,
+    *arguments: str | Path,
+    stdin: int,
+    errors: IO[str],
+    variables: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[str]:
     """Start a module of this repository in a candidate's environment."""
     return subprocess.Popen(
@@ -171,7 +207,7 @@ def started(
         stderr=errors,
         text=True,
         bufsize=1,
-        env={**os.environ, **VARIABLES},
+        env={**os.environ, **VARIABLES, **(variables or {})},
         preexec_fn=die_with_parent,
     )
 

@@ -64,6 +64,24 @@ def pairs_of(candidates: Sequence[Candidate], against: int, settings: Settings) 
     ]
 
 
+def gated_pairs(candidates: Sequence[Candidate], settings: Settings) -> list[Pair]:
+    """What the gate compares: each wheel with its published one, which are the second half."""
+    half = len(candidates) // 2
+    return [
+        Pair(
+            ours=number,
+            theirs=half + number,
+            bar=Bar(
+                wheel=candidate.subject.version,
+                peer=candidates[half + number].name,
+                mean={},
+                worst=settings.gate.worst,
+            ),
+        )
+        for number, candidate in enumerate(candidates[:half])
+    ]
+
+
 def bar_of(ours: Candidate, theirs: Candidate, settings: Settings) -> Bar | None:
     """What is asked of one runtime against another."""
     if is_peer(ours.subject, ours.wheel) or not is_peer(theirs.subject, theirs.wheel):

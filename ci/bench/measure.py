@@ -93,10 +93,10 @@ class Measured:
         return FLOAT if min(shares, default=0.0) >= DELEGATED else PARTLY
 
 
-def unpacked(corpus: Path, folder: Path, pattern: str) -> Iterator[Network]:
-    """The networks of a corpus as files in a folder, those with the pattern in their names."""
+def unpacked(corpus: Path, folder: Path, is_wanted: Callable[[str], bool]) -> Iterator[Network]:
+    """The networks of a corpus as files in a folder, those whose names are wanted."""
     for model in read_index(corpus).models:
-        if pattern in model.name:
+        if is_wanted(model.name):
             yield _unpacked(corpus, folder, model)
 
 

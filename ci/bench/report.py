@@ -83,7 +83,8 @@ class Report:
         return {
             "machine": vars(self.machine),
             "runtimes": [
-                {"name": c.name, "wheel": c.wheel.name, "numpy": c.numpy} for c in self.candidates
+                {"name": c.name, "wheel": c.wheel.name, "numpy": c.numpy, "xnnpack": c.xnnpack}
+                for c in self.candidates
             ],
             "ok": self.ok,
             "comparisons": [
@@ -143,12 +144,19 @@ def _networks(report: Report, threads: int) -> Table:
     return table
 
 
-def cell(timing: Timing) -> str:
+def plain(timing: Timing) -> str:
     """A time with the share of nodes that XNNPACK took, and how far the answers are."""
     if timing.error:
-        return f"[red]{timing.error[:40]}[/]"
-    apart = f" [yellow]apart {timing.apart:.1g}[/]" if timing.apart > APART else ""
-    return f"{min(timing.cpu_ms):.3f} ({timing.share:.0%}){apart}"
+        return timing.error[:40]
+    apart = f", apart {timing.apart:.1g}" if timing.apart > APART else ""
+    return f"{min(timing.cpu_ms):.3f} ({timing.share:.0%}{apart})"
+
+
+def cell(timing: Timing) -> str:
+    """The same for a console."""
+    if timing.error:
+        return f"[red]{plain(timing)}[/]"
+    return f"[yellow]{plain(timing)}[/]" if timing.apart > APART else plain(timing)
 
 
 def _starts(report: Report, network: str, starts: Sequence[Start]) -> Table:
@@ -191,3 +199,11 @@ def held(ratio: float, bar: float | None) -> str:
     """A ratio, in red where it is above its bar."""
     text = f"{ratio:.3f}"
     return f"[red]{text}[/]" if bar is not None and ratio > bar else text
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A table of Markdown, line by line."""
+    yield f"| {' | '.join(head)} |\n"
+    yield f"|{' --- |' * len(head)}\n"
+    for row in rows:
+        yield f"| {' | '.join(row)} |\n"

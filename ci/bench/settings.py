@@ -45,6 +45,19 @@ class Bar:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Gate:
+    """What CI asks of a wheel that was made there: no more than a mistake would break.
+
+    Attributes:
+        networks: the models that are timed, by name.
+        worst: the most that the ratio of one may be, by the published wheel of the same target.
+    """
+
+    networks: tuple[str, ...]
+    worst: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """See bench.toml.
 
@@ -61,6 +74,7 @@ class Settings:
     starts: int
     peers: tuple[Peer, ...]
     bars: tuple[Bar, ...]
+    gate: Gate
 
     def peer(self, project: str) -> Peer:
         """The peer of that project; raises UsageError if there is none."""
@@ -93,6 +107,7 @@ def load_settings(path: Path = DATA) -> Settings:
         again=row.take("again", int, lambda n: n >= 1),
         starts=row.take("starts", int, lambda n: n >= 1),
         peers=peers,
+        gate=_gate(Row(f"{path.name}: gate", row.take("gate", dict))),
         bars=tuple(
             _bar(each, {peer.project for peer in peers}) for each in row.rows("bar", "wheel")
         ),
@@ -110,6 +125,15 @@ def _peer(row: Row) -> Peer:
     )
     row.done()
     return peer
+
+
+def _gate(row: Row) -> Gate:
+    gate = Gate(
+        networks=row.strings("networks"),
+        worst=row.take("worst", float, lambda ratio: ratio > 1),
+    )
+    row.done()
+    return gate
 
 
 def _bar(row: Row, projects: set[str]) -> Bar:

@@ -73,6 +73,17 @@ def time_starts(
     return found
 
 
+def bytecode(candidate: Candidate) -> dict[str, str]:
+    """Variables with which the first process keeps its bytecode, in the candidate's environment.
+
+    A function has it, too, from its layer or image: without, most of a start is compiling NumPy.
+    """
+    return {
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPYCACHEPREFIX": str(candidate.python.parents[1] / "bytecode"),
+    }
+
+
 def _start(candidate: Candidate, network: Network, log: Path) -> dict[str, Any]:
     arguments = (candidate.subject.module, network.model, network.cases)
     with log.open("a") as errors:
@@ -83,6 +94,7 @@ def _start(candidate: Candidate, network: Network, log: Path) -> dict[str, Any]:
             str(time.monotonic_ns()),
             stdin=subprocess.DEVNULL,
             errors=errors,
+            variables=bytecode(candidate),
         )
         try:
             output, _ = process.communicate(timeout=ANSWER_SECONDS)

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from builders.cache import Cache, write_atomically
 from builders.cli import EXIT_CODES, Session, main_of, positive, wheels_parser
 from builders.errors import BenchError, UsageError
-from builders.fetch import Fetcher
+from builders.matrix import Matrix
 from builders.progress import describe, table_console
+from builders.wheelname import parse_own_name
 from ci.bench.candidates import installed, workers
-from ci.bench.judge import is_too_slow, pairs_of
+from ci.bench.judge import gated_pairs, is_too_slow, pairs_of
 from ci.bench.measure import Network, measure, unpacked
+from ci.bench.numpys import DOCUMENT as STARTS_DOCUMENT
+from ci.bench.numpys import numpys_document, show_numpys, time_numpys
+from ci.bench.page import DOCUMENT, document, page
 from ci.bench.report import Machine, Report, show
-from ci.bench.settings import load_settings
+from ci.bench.settings import Settings, load_settings
 from ci.bench.starts import Start, time_starts
 from ci.proof.hunter import train_python
 from ci.proof.smoker import wheel_runtime
-from smoke_lambda.conform.networks import corpus_of, load_networks
+from ci.publish.manifest import read_manifest
+from ci.publish.places import ROOT, WHEELS
+from smoke_lambda.conform.networks import Networks, corpus_of, is_made, load_networks
 
 QUICK = "quick"
 START_NETWORKS = ("mobilenetv2.float32",)
+SMALL_NETWORK = "mlp.float32"
+"""Of whose start NumPy is the most."""
 
 DESCRIPTION = """\
 Time networks in each wheel and in those that it is compared with: in turns, in processes that
@@ -41,6 +51,10 @@ examples:
   bench new.whl --against old.whl --starts  new processes, too: start, import, load, first inference
   bench new.whl --against ai-edge-litert --gate
                                             exit 14 where a ratio is above its bar
+  bench dist/*-cp311-*.whl --check          as CI does, in two minutes: did the build lose speed?
+  bench dist/*x86_64.whl --numpys           which NumPy starts fastest, on each runtime
+  bench new.whl --against ai-edge-litert --networks all --starts --html bench.html --document
+                                            a page with plots, and docs/performance.md
 
 The wheels are for one Python and this machine. ci/bench/bench.toml has the bars, and how long it
 takes; networks come from ./scripts/conform --networks.
@@ -50,44 +64,96 @@ takes; networks come from ./scripts/conform --networks.
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; raises UserError where `main` prints."""
-    options = _parser().parse_args(argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    options = _parser().parse_args(arguments)
     session = Session()
+    if options.numpys:
+        return _numpys(options, session, command_of(arguments))
     with session.reporter.showing():
         report = _report(options, session)
     if options.json:
         print(json.dumps(report.as_json(), indent=2))
     else:
         show(report, table_console())
-    if options.gate and not report.ok:
+    if options.html:
+        write_atomically(options.html, page(report, command_of(arguments)).encode())
+    if options.document is not None:
+        path = options.document or DOCUMENT
+        write_atomically(path, document(report, command_of(arguments)).encode())
+    if (options.gate or options.check) and not report.ok:
         raise BenchError("a ratio is above its bar", remedy="see the table")
     return 0
+
+
+def _numpys(options: argparse.Namespace, session: Session, command: str) -> int:
+    """Time starts of the wheels with each NumPy of their runtimes; gives the exit code."""
+    if options.against or options.check or options.html:
+        raise UsageError("--numpys compares NumPys, and nothing else")
+    settings, reporter, cache = load_settings(), session.reporter, session.cache
+    log = session.logs / "bench.log"
+    runtimes = {wheel: wheel_runtime(wheel) for wheel in options.wheels}
+    with reporter.showing(), TemporaryDirectory(prefix="tflite-bench-") as work:
+        with reporter.step("networks"):
+            networks = load_networks().named(SMALL_NETWORK)
+            corpus = corpus_of(networks, train_python(cache, log), cache, session.fetcher, log)
+        (network,) = unpacked(corpus, Path(work), SMALL_NETWORK.__eq__)
+        with reporter.step("time starts") as step:
+            found = time_numpys(
+                runtimes,
+                network,
+                settings.starts,
+                cache,
+                log,
+                lambda name: reporter.show(step, name),
+            )
+    if options.json:
+        print(json.dumps(found.as_json(), indent=2))
+    else:
+        show_numpys(found, table_console())
+    if options.document is not None:
+        path = options.document or STARTS_DOCUMENT
+        write_atomically(path, numpys_document(found, command).encode())
+    return 0
+
+
+def command_of(arguments: Sequence[str]) -> str:
+    """The command line that gave a report: files by their path from here, or by their name."""
+    words = []
+    for word in arguments:
+        path = Path(word).absolute()
+        if path.is_file():
+            word = str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path.name)
+        words.append(word)
+    return "./scripts/bench " + shlex.join(words)
 
 
 def _report(options: argparse.Namespace, session: Session) -> Report:
     settings, reporter, cache = load_settings(), session.reporter, session.cache
     log = session.logs / "bench.log"
-    wheels, against = _contest(options, session.fetcher)
+    wheels, against = _contest(options, session)
     runtimes = {wheel_runtime(wheel).python for wheel in wheels}
     if len(runtimes) > 1:
         raise UsageError(
             f"the wheels are for several Pythons: {', '.join(sorted(runtimes))}",
             remedy="give wheels of one; peers of PyPI are for " + settings.python,
         )
+    networks, is_wanted = _networks(options, settings, cache)
     with reporter.step("networks") as step:
         reporter.show(step, "models and TensorFlow's answers: minutes, the first time")
-        networks = load_networks()
-        chosen = networks.quick() if options.networks == QUICK else networks
-        corpus = corpus_of(chosen, train_python(cache, log), cache, session.fetcher, log)
+        corpus = corpus_of(networks, train_python(cache, log), cache, session.fetcher, log)
     machine = Machine.here()
     with (
         TemporaryDirectory(prefix="tflite-bench-") as work,
         installed(wheels, session.matrix.runtime(runtimes.pop()), cache, log) as candidates,
     ):
         folder = Path(work)
-        found = list(unpacked(corpus, folder, options.only))
+        found = list(unpacked(corpus, folder, is_wanted))
         if not found:
             raise UsageError(f"no network has {options.only!r} in its name")
-        pairs = pairs_of(candidates, against, settings)
+        if options.check:
+            pairs = gated_pairs(candidates, settings)
+        else:
+            pairs = pairs_of(candidates, against, settings)
         measured = []
         with reporter.step("time networks") as step, workers(candidates, log) as processes:
             todo = [(network, threads) for threads in options.threads for network in found]
@@ -117,10 +183,28 @@ def _report(options: argparse.Namespace, session: Session) -> Report:
         )
 
 
-def _contest(options: argparse.Namespace, fetcher: Fetcher) -> tuple[list[Path], int]:
+def _networks(
+    options: argparse.Namespace, settings: Settings, cache: Cache
+) -> tuple[Networks, Callable[[str], bool]]:
+    """The networks to be had, and which of their models are timed."""
+    networks = load_networks()
+    if options.check:
+        gate = settings.gate.networks
+        return networks.named(*gate), gate.__contains__
+    chosen = networks.quick() if options.networks == QUICK else networks
+    few = chosen.named(options.only)
+    # All of them are minutes of work that only who wants them, or has them, is to have.
+    return chosen if is_made(chosen, cache) else few, lambda name: options.only in name
+
+
+def _contest(options: argparse.Namespace, session: Session) -> tuple[list[Path], int]:
     """All wheels, and the number of the first that the others are compared with."""
     settings = load_settings()
     wheels: list[Path] = list(options.wheels)
+    if options.check:
+        if options.against or options.only:
+            raise UsageError("--check has its own networks, and compares with published wheels")
+        return [*wheels, *(published(wheel, session.matrix) for wheel in wheels)], len(wheels)
     if not options.against:
         if len(wheels) < 2:
             raise UsageError(
@@ -132,8 +216,24 @@ def _contest(options: argparse.Namespace, fetcher: Fetcher) -> tuple[list[Path],
             wheels.append(Path(name))
         else:
             peer = settings.peer(name)
-            wheels.append(fetcher.pypi(peer.project, peer.version, peer.file, peer.sha256))
+            wheels.append(session.fetcher.pypi(peer.project, peer.version, peer.file, peer.sha256))
     return wheels, len(options.wheels)
+
+
+def published(wheel: Path, matrix: Matrix, folder: Path = WHEELS) -> Path:
+    """The published wheel of the same target.
+
+    Raises:
+        UsageError: there is none.
+    """
+    target = parse_own_name(wheel.name, matrix).target
+    for found in read_manifest(folder).current:
+        if target is not None and found.target == target.identifier:
+            return folder / found.file
+    raise UsageError(
+        f"no wheel of the target of {wheel.name} is published",
+        remedy="compare with another: --against WHEEL",
+    )
 
 
 def _started_with(networks: Sequence[Network], options: argparse.Namespace) -> Iterator[Network]:
@@ -161,6 +261,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--starts", action="store_true", help="time new processes, too")
     parser.add_argument("--gate", action="store_true", help="fail where a ratio is above its bar")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="what CI asks: a few networks, against the published wheel of the same target",
+    )
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with plots")
+    parser.add_argument(
+        "--document",
+        type=Path,
+        nargs="?",
+        const=False,
+        metavar="FILE",
+        help="write the tables as Markdown (default: docs/performance.md, or docs/starts.md of "
+        "--numpys)",
+    )
+    parser.add_argument(
+        "--numpys",
+        action="store_true",
+        help="time new processes with each NumPy of the wheels' runtimes, of several Pythons, too",
+    )
     return parser
 
 

@@ -45,16 +45,17 @@ def run(argv: Sequence[str] | None = None) -> int:
     reporter = session.reporter
     runner = NativeRunner(session.cache, reporter, session.logs, origin=options.origin)
     with reporter.showing():
-        archives = [source.origin.archive for source in runner.sources(tensorflow)]
-        archives += [
+        sources = runner.sources(tensorflow)
+        headers = [
             locked_wheel(project, target)
             for target in matrix.targets()
             if (target.tensorflow, target.arch) == (tensorflow, arch)
             if not wanted or target.runtime.python in wanted
             for project in HEADER_LICENCES
         ]
+        put((source.origin.fetch(runner.fetcher) for source in sources), SHELF)
         with reporter.step("headers"):
-            put(dict.fromkeys(archives), runner.fetcher, SHELF)
+            put((archive.fetched(runner.fetcher) for archive in headers), SHELF)
         with reporter.step("packages"):
             log = runner.log("fetch packages")
             put_packages(REQUIREMENTS, matrix.builder.python, platform.machine(), SHELF, log)

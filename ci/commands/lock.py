@@ -10,9 +10,10 @@ from pathlib import Path
 from builders.cache import write_atomically
 from builders.cli import EXIT_CODES, Session, command_parser, main_of
 from builders.errors import ArchiveError
-from builders.fetch import Fetcher
+from builders.fetch import Fetcher, Progress
 from builders.locking.chromium import with_dates
 from builders.locking.coherence import lines
+from builders.locking.excerpts import with_excerpts
 from builders.locking.generate import (
     changes,
     cmake_pins_of,
@@ -44,6 +45,7 @@ examples:
   lock {DECLARED}                  fetch its tarball, whose checksum the matrix has, and lock it
   lock {VERIFIED} --check          change nothing; fail if the tree calls for another lock
   lock {VERIFIED} --tree ~/tf      from an unpacked tree
+  lock {VERIFIED} --excerpts      after a change of Debian's archives or their folders
   lock {VERIFIED} --chromium ~/chromium-120.0.6099.224
                                and compare what comes from that Chromium with what this
                                says of it; it also tells the days of those versions
@@ -66,6 +68,8 @@ def run(argv: Sequence[str] | None = None, sources: Path = SOURCES) -> int:
     lock = generate(tensorflow, tree, kept, pins)
     if options.chromium is not None:
         lock = with_dates(lock, options.chromium.resolve())
+    if options.excerpts:
+        lock = _with_excerpts(lock)
     for line in differing(lock, pins):
         print(f"note: {line}", file=sys.stderr)
     print("\n".join(lines(lock)))
@@ -106,7 +110,21 @@ def _fetched_tree(tensorflow: TensorFlow, kept: Lock | None) -> Path:
             for line in passed:
                 session.warn(line)
             origin = source.origin
-        return unpacked(origin.archive, origin.folder, cache, fetcher, progress)
+        return unpacked(origin, cache, fetcher, progress)
+
+
+def _with_excerpts(lock: Lock) -> Lock:
+    """The lock with its excerpts, from the archives of Debian's mirror."""
+    session = Session()
+    reporter = session.reporter
+    with reporter.showing(), reporter.step("excerpts") as step:
+
+        def progress(name: str) -> Progress:
+            return lambda done, total: reporter.show(
+                step, f"{name}: {describe(done, total, 'bytes', step.seconds)}"
+            )
+
+        return with_excerpts(lock, Fetcher(session.cache, progress=progress), progress)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -122,6 +140,12 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="DIR",
         help="an unpacked Chromium, of its archive's top folder's name",
+    )
+    parser.add_argument(
+        "--excerpts",
+        action="store_true",
+        help="say anew which blocks of Debian's archives hold what is compiled; the archives "
+        "are fetched whole, and reading Chromium's takes minutes",
     )
     parser.add_argument("--check", action="store_true", help="write nothing; fail if it differs")
     return parser

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import hashlib
 import io
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
@@ -18,9 +20,8 @@ from builders.process import run
 from builders.wheelname import LEGACY_PLATFORMS
 from smoke_lambda.lock import lock_path, locked
 
-# Patterns of fnmatch(3), in which `*` matches `/` too. What `from numpy import *` imports
-# stays: numpy.testing and numpy.f2py are among it. So does Python's own .py code, which
-# a function imports where it is least expected.
+# Patterns of fnmatch(3), in which `*` matches `/` too. What another package imports where it is
+# least expected stays, such as numpy.testing, which SciPy does.
 STRIPPED = (
     "*/tests/*",
     "*/_examples/*",
@@ -35,15 +36,40 @@ STRIPPED = (
     "*.a",
     "*/pkgconfig/*",
     "*/npy-pkg-config/*",
+    # NumPy's own tools: they build extensions and packages, and document themselves.
+    "numpy/distutils/*",
+    "numpy/f2py/*",
+    "numpy/_pyinstaller/*",
+    "numpy/doc/*",
+    "numpy/setup.py",
+    "numpy/*/setup.py",
+    # Extensions that its tests alone load; _simd has every vector function that there is.
+    "numpy/*/_simd.*.so",
+    "numpy/*/_*_tests.*.so",
+    "numpy/core/umath_tests.py",
 )
 KEPT = (
     "*.dist-info/*",
     "*/LICEN[CS]E*",
     "*/COPYING*",
+    # NumPy 1.24 itself imports it, to document it.
+    "numpy/*/_multiarray_tests.*.so",
     # NumPy 2.2's numpy.testing imports it.
     "numpy/_core/tests/__init__.py",
     "numpy/_core/tests/_natype.py",
 )
+
+
+# What stands in for a module that is left out. NumPy 2 imports numpy.f2py for whoever says
+# `from numpy import *`, and that must not fail.
+LEFT_OUT = """\
+\"\"\"Left out of this layer: it compiles Fortran, which no function does.\"\"\"
+
+
+def __getattr__(name):
+    raise AttributeError("{module} is not in this layer, nor is {module}." + name)
+"""
+STAND_INS = {"numpy/f2py/__init__.py": LEFT_OUT.format(module="numpy.f2py").encode()}
 
 
 def site_packages(wheels: Iterable[Path]) -> dict[str, bytes]:
@@ -77,6 +103,7 @@ def _installed(wheel: Path) -> dict[str, bytes]:
         for path, data in archive.contents.items()
         if not path.endswith("/") and is_needed(path)
     }
+    files |= {path: data for path, data in STAND_INS.items() if path in archive.contents}
     if elsewhere := [path for path in files if PurePosixPath(path).parts[0].endswith(".data")]:
         raise ArchiveError(f"{wheel.name} installs {elsewhere[0]}, which a layer has no place for")
     record = f"{archive.dist_info}/RECORD"
@@ -85,13 +112,19 @@ def _installed(wheel: Path) -> dict[str, bytes]:
     return files
 
 
-def _record_of(record: bytes, files: Iterable[str]) -> bytes:
-    """The rows of a RECORD whose files are there."""
-    present = set(files)
-    rows = [row for row in csv.reader(io.StringIO(record.decode())) if row and row[0] in present]
+def _record_of(record: bytes, files: Mapping[str, bytes]) -> bytes:
+    """The rows of a RECORD whose files are there, as they are there."""
+    rows = [row for row in csv.reader(io.StringIO(record.decode())) if row and row[0] in files]
+    rows = [record_row(row[0], files[row[0]]) if row[0] in STAND_INS else row for row in rows]
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode()
+
+
+def record_row(path: str, data: bytes) -> list[str]:
+    """A file's row of a RECORD (the binary distribution format: sha256, base64, size)."""
+    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+    return [path, f"sha256={digest}", str(len(data))]
 
 
 def locked_wheel(project: str, runtime: Runtime, arch: str, cache: Cache, log: Path) -> Path:

@@ -1,6 +1,6 @@
 """The real networks that wheels are tried with: networks.toml, and a corpus of them in the cache.
 
-The models are fetched by checksum, or built by Keras with drawn weights; what is expected of them
+The models are fetched by checksum, or built with Keras and drawn weights; what is expected of them
 is what the full TensorFlow's interpreter answers without a delegate.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ SMOKE = HERE.parent
 ROOT = SMOKE.parent
 DATA = HERE / "networks.toml"
 FLAVOURS = ("float32", "float16", "dynamic", "int8")
-FAMILY_OF_KERAS = "keras"
+PRODUCT = "conform-networks"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,18 +76,53 @@ class Built:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """A network of smoke_lambda/train/architectures.py, with drawn weights.
+
+    Attributes:
+        name: there.
+        quick: is tried in CI.
+    """
+
+    name: str
+    flavours: tuple[str, ...]
+    quick: bool
+
+
+Network = Published | Built | Drawn
+
+
+@dataclass(frozen=True, kw_only=True)
 class Networks:
     """All that there are."""
 
     published: tuple[Published, ...]
     built: tuple[Built, ...]
+    drawn: tuple[Drawn, ...]
 
     def quick(self) -> Networks:
         """Those that are tried in CI."""
-        return Networks(
-            published=tuple(each for each in self.published if each.quick),
-            built=tuple(each for each in self.built if each.quick),
+        return self.chosen(lambda each: each.quick)
+
+    def named(self, *patterns: str) -> Networks:
+        """Those of which a model has one of the patterns in its name."""
+        return self.chosen(
+            lambda each: any(pattern in name for pattern in patterns for name in model_names(each))
         )
+
+    def chosen(self, is_wanted: Callable[[Network], bool]) -> Networks:
+        """Those that are wanted."""
+        return Networks(
+            published=tuple(filter(is_wanted, self.published)),
+            built=tuple(filter(is_wanted, self.built)),
+            drawn=tuple(filter(is_wanted, self.drawn)),
+        )
+
+
+def model_names(network: Network) -> tuple[str, ...]:
+    """The names that a network's models may have: a published one's tells its flavour itself."""
+    flavours = FLAVOURS if isinstance(network, Published) else network.flavours
+    return tuple(f"{network.name}.{flavour}" for flavour in flavours)
 
 
 def load_networks(path: Path = DATA) -> Networks:
@@ -99,8 +134,9 @@ def load_networks(path: Path = DATA) -> Networks:
     row = Row(path.name, read_toml(path))
     published = [each for package in row.rows("package", "project") for each in _published(package)]
     built = [_built(each) for each in row.rows("keras", "application")]
+    drawn = [_drawn(each) for each in row.rows("network", "name")]
     row.done()
-    return Networks(published=tuple(published), built=tuple(built))
+    return Networks(published=tuple(published), built=tuple(built), drawn=tuple(drawn))
 
 
 def _published(row: Row) -> list[Published]:
@@ -129,6 +165,16 @@ def _built(row: Row) -> Built:
     )
     row.done()
     return built
+
+
+def _drawn(row: Row) -> Drawn:
+    drawn = Drawn(
+        name=row.take("name", str, str.isidentifier),
+        flavours=row.strings("flavours"),
+        quick=row.take("quick", bool),
+    )
+    row.done()
+    return drawn
 
 
 def corpus_of(networks: Networks, python: Path, cache: Cache, fetcher: Fetcher, log: Path) -> Path:
@@ -164,19 +210,37 @@ def corpus_of(networks: Networks, python: Path, cache: Cache, fetcher: Fetcher, 
             keep_open=cache.held_locks,
         )
 
-    key = {
-        "networks": asdict(networks),
-        "requirements": sha256_of(TRAIN.with_suffix(".txt")),
-        "recipe": recipe(*RECIPE),
-    }
-    return cache.product("conform-networks", key_of(key), make) / "corpus"
+    return cache.product(PRODUCT, _key(networks), make) / "corpus"
+
+
+def is_made(networks: Networks, cache: Cache) -> bool:
+    """Whether `corpus_of` has nothing to do."""
+    return cache.has(PRODUCT, _key(networks))
+
+
+def _key(networks: Networks) -> str:
+    return key_of(
+        {
+            "networks": asdict(networks),
+            "requirements": sha256_of(TRAIN.with_suffix(".txt")),
+            "recipe": recipe(*RECIPE),
+        }
+    )
 
 
 RECIPE = (
     HERE / "networks.py",
     *(
         SMOKE / "train" / f"{name}.py"
-        for name in ("networks_making", "making", "answers", "conversion", "pattern", "writing")
+        for name in (
+            "networks_making",
+            "architectures",
+            "making",
+            "answers",
+            "conversion",
+            "pattern",
+            "writing",
+        )
     ),
 )
 """The modules that can change what is in the corpus."""
@@ -209,4 +273,5 @@ def _job(networks: Networks, models: Path, corpus: Path) -> Mapping[str, Any]:
             for each in networks.published
         ],
         "built": [asdict(each) | {"name": each.name} for each in networks.built],
+        "drawn": [asdict(each) for each in networks.drawn],
     }

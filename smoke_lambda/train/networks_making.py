@@ -22,6 +22,7 @@ import tensorflow as tf  # type: ignore[import-untyped]
 from smoke_lambda.conform.settings import OWN_TOLERANCES_FILE
 from smoke_lambda.ops import OpsTable, load_ops
 from smoke_lambda.train.answers import answers, check, dequantized
+from smoke_lambda.train.architectures import ARCHITECTURES
 from smoke_lambda.train.making import (
     OWN_TOLERANCES,
     described,
@@ -68,9 +69,11 @@ def entries(job: Mapping[str, Any], tolerances: dict[str, dict[str, float]]) -> 
     table = load_ops()
     for each in job["published"]:
         yield published(each, table)
-    for each in job["built"]:
+    patterns = [("keras", built(each)) for each in job["built"]]
+    patterns += [("drawn", drawn_network(each)) for each in job["drawn"]]
+    for family, pattern in patterns:
         # A hundred layers make much of what the other flavours round: 3 % in MobileNet's float16.
-        made = [*entries_of("keras", built(each), table, near=(FLOAT32,))]
+        made = [*entries_of(family, pattern, table, near=(FLOAT32,))]
         exact = next(entry for entry in made if entry.model.flavour == FLOAT32)
         for entry in made:
             if entry.model.flavour not in ROUNDED:
@@ -149,6 +152,26 @@ def built(job: Mapping[str, Any]) -> Pattern:
         inputs=(images,),
         flavours=tuple(job["flavours"]),
         sizes=(1,) if job["batch"] else (1, 2),
+        tolerance=NETWORK,
+        optimized=True,
+    )
+
+
+def drawn_network(job: Mapping[str, Any]) -> Pattern:
+    """A network of architectures.py."""
+    make, inputs = ARCHITECTURES[job["name"]]
+
+    def build(draw: Draw) -> tf.keras.Model:
+        model = make()
+        draw_weights(model, draw)
+        return model
+
+    return Pattern(
+        name=job["name"],
+        build=build,
+        inputs=(inputs,),
+        flavours=tuple(job["flavours"]),
+        sizes=(1,),
         tolerance=NETWORK,
         optimized=True,
     )

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import random
 import shutil
+import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
 from support import script, tree_of
 
+from builders.cache import digest_below
 from builders.errors import ArchiveError
+from builders.excerpt import Fetched
 from builders.locking.cmake import MODULES
+from builders.locking.excerpts import blocks_of, excerpts
 from builders.matrix import load_matrix
 
 pytestmark = pytest.mark.integration
@@ -33,6 +39,39 @@ def test_the_fetched_tree_calls_for_the_committed_lock() -> None:
     assert xnnpack.endswith(f" for {XNNPACK['2.14.1'][:7]}")
     # In this version they differ, and Bazel's pins have checksums.
     assert noted(found.stderr) == ["fp16", "cpuinfo"]
+
+
+def test_excerpts_are_of_xzs_own_blocks(tmp_path: Path) -> None:
+    """Of an archive that xz packed, as its index has the blocks."""
+    if shutil.which("xz") is None:
+        pytest.skip("no xz: install xz-utils")
+    for name in ("before", "wanted", "after"):
+        for number in range(20):
+            file = tmp_path / "top" / name / f"{number}.bin"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(random.Random(f"{name}{number}").randbytes(3000))
+    tar = tmp_path / "a.tar"
+    with tarfile.open(tar, "w") as packed:
+        for name in ("before", "wanted", "after"):
+            packed.add(tmp_path / "top" / name, f"top/{name}")
+    subprocess.run(["xz", "--keep", "--threads=2", "--block-size=16KiB", tar], check=True)
+    path = tmp_path / "a.tar.xz"
+    assert [block.size for block in blocks_of(path)][:2] == [16384, 16384]
+    (excerpt,) = excerpts(path, ("top/wanted",), lambda _done, _total: None).values()
+    data = path.read_bytes()
+    files = []
+    for block in excerpt.blocks:
+        piece = tmp_path / str(block.offset)
+        piece.write_bytes(data[block.offset : block.offset + block.length])
+        files.append((block.sha256, piece))
+    (tmp_path / "out").mkdir()
+    Fetched(name="a", files=tuple(files), excerpt=excerpt).unpack(
+        {"top/wanted": tmp_path / "out"}, lambda _done, _total: None
+    )
+    assert digest_below(tmp_path / "out") == digest_below(tmp_path / "top/wanted")
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(ArchiveError, match=r"xz cannot read a\.tar\.xz"):
+        blocks_of(path)
 
 
 @pytest.mark.parametrize("version", XNNPACK)

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
+import re
 import subprocess
 import sys
 import types
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from builders.errors import UsageError
+from builders.cache import Cache
+from builders.errors import BenchError, UsageError
+from builders.matrix import Runtime, load_matrix
 from ci.bench import candidates as candidates_module
-from ci.bench.candidates import Candidate, Worker, is_peer, name_of
-from ci.bench.judge import Pair, bar_of, is_too_slow, pairs_of, verdicts
+from ci.bench import numpys as numpys_module
+from ci.bench import plot
+from ci.bench.candidates import NOT_TOLD, Candidate, Worker, is_peer, name_of, xnnpack_of
+from ci.bench.judge import Pair, bar_of, gated_pairs, is_too_slow, pairs_of, verdicts
 from ci.bench.measure import Measured, Network, Timing, measure
+from ci.bench.numpys import NumPys, Tried, numpys_document, time_numpys
+from ci.bench.page import document, page
 from ci.bench.report import Machine, Report, cell
-from ci.bench.settings import Bar, Settings, load_settings
-from ci.bench.starts import time_starts
+from ci.bench.settings import GROUPS, Bar, Gate, Settings, load_settings
+from ci.bench.starts import PARTS, Start, bytecode, time_starts
+from ci.commands import bench
 from ci.proof.conformer import subject_of
+from smoke_lambda.conform.networks import Network as AnyNetwork
+from smoke_lambda.conform.networks import load_networks, model_names
 from smoke_lambda.inside import timing
 
 OURS = Path("tflite_runtime-2.22.0.dev20260518-2-cp311-cp311-manylinux_2_17_x86_64.whl")
@@ -148,7 +164,14 @@ def fakes(order: list[str], **second: dict[str, Any]) -> list[Any]:
 
 def settings_of(turns: int, again: int = 1) -> Settings:
     return Settings(
-        python="3.11", turns=turns, turn_seconds=0.1, again=again, starts=1, peers=(), bars=()
+        python="3.11",
+        turns=turns,
+        turn_seconds=0.1,
+        again=again,
+        starts=1,
+        peers=(),
+        bars=(),
+        gate=Gate(networks=(), worst=1.5),
     )
 
 
@@ -255,15 +278,17 @@ def test_a_process_loads_times_and_compares(worker: timing.Worker, tmp_path: Pat
     assert worker.compare(str(tmp_path / "a.npz"))["apart"] == pytest.approx(0.25)
 
 
-Start = Callable[[str], Candidate]
+Starting = Callable[[str], Candidate]
 
 
 @pytest.fixture
-def starting(monkeypatch: pytest.MonkeyPatch) -> Start:
+def starting(monkeypatch: pytest.MonkeyPatch) -> Starting:
     """Makes every process of a candidate run a line of Python instead."""
 
     def start(code: str) -> Candidate:
-        def started(*_arguments: object, stdin: int, errors: IO[str]) -> subprocess.Popen[str]:
+        def started(
+            *_arguments: object, stdin: int, errors: IO[str], **_variables: object
+        ) -> subprocess.Popen[str]:
             return subprocess.Popen(
                 [sys.executable, "-c", code],
                 stdin=stdin,
@@ -290,7 +315,7 @@ def starting(monkeypatch: pytest.MonkeyPatch) -> Start:
     ],
 )
 def test_what_a_process_says_or_how_it_ends(
-    starting: Start, tmp_path: Path, code: str, answer: dict[str, Any]
+    starting: Starting, tmp_path: Path, code: str, answer: dict[str, Any]
 ) -> None:
     worker = Worker(candidate=starting(code), log=tmp_path / "log")
     try:
@@ -301,7 +326,7 @@ def test_what_a_process_says_or_how_it_ends(
 
 @pytest.mark.usefixtures("allow_subprocess")
 def test_a_process_that_does_not_answer_is_ended(
-    starting: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    starting: Starting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(candidates_module, "ANSWER_SECONDS", 0.2)
     monkeypatch.setattr(candidates_module, "DYING_SECONDS", 0.2)
@@ -311,7 +336,7 @@ def test_a_process_that_does_not_answer_is_ended(
 
 @pytest.mark.usefixtures("allow_subprocess")
 def test_the_first_start_fills_the_caches_and_does_not_count(
-    starting: Start, tmp_path: Path
+    starting: Starting, tmp_path: Path
 ) -> None:
     parts = '{"start": 1, "numpy": 2, "import": 3, "create": 4, "allocate": 5, "first": 6}'
     said = f'timing: {{"parts": {parts}, "faults": 7, "peak_bytes": 8}}'
@@ -333,3 +358,240 @@ def test_settings_are_validated(tmp_path: Path) -> None:
     path.write_text("turns = 1\n")
     with pytest.raises(UsageError, match=r"bench.toml"):
         load_settings(path)
+
+
+# --- The gate of CI -------------------------------------------------------------------
+
+
+def test_the_gate_has_two_networks_of_each_group() -> None:
+    gate = load_settings().gate
+    networks = load_networks()
+    all_of_them: list[AnyNetwork] = [*networks.published, *networks.built, *networks.drawn]
+    known = {name: each for each in all_of_them for name in model_names(each)}
+    assert set(gate.networks) <= set(known)
+    assert all(known[name].quick for name in gate.networks), "CI makes no others"
+    flavours = [name.partition(".")[2] for name in gate.networks]
+    assert len(gate.networks) == 2 * len(GROUPS)
+    # Which float networks XNNPACK takes wholly, a run tells.
+    assert {flavour: flavours.count(flavour) for flavour in set(flavours)} == {
+        "float32": 4,
+        "dynamic": 2,
+        "int8": 2,
+    }
+
+
+def test_the_gate_compares_each_wheel_with_its_published_one() -> None:
+    other = Path(OURS.name.replace("311", "312"))
+    pairs = gated_pairs(
+        [candidate(each) for each in (OURS, other, OURS, other)], settings_of(turns=2)
+    )
+    assert [(pair.ours, pair.theirs) for pair in pairs] == [(0, 2), (1, 3)]
+    slow = measured(took(1.6), took(1.0))
+    assert is_too_slow(slow, [replace(pairs[0], theirs=1)])
+    assert not report(slow, bar=pairs[0].bar).ok
+    assert report(measured(took(1.4), took(1.0)), bar=pairs[0].bar).ok
+
+
+def test_the_published_wheel_is_the_one_of_the_same_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = "tf2.22.0.dev20260518-cp311-x86_64"
+    current = [
+        types.SimpleNamespace(target="tf2.14.1-cp311-x86_64", file="a.whl"),
+        types.SimpleNamespace(target=target, file="b.whl"),
+    ]
+    manifest = types.SimpleNamespace(current=current)
+    monkeypatch.setattr(bench, "read_manifest", lambda _folder: manifest)
+    assert bench.published(OURS, load_matrix(), tmp_path) == tmp_path / "b.whl"
+    del current[1]
+    with pytest.raises(UsageError, match=f"no wheel of the target of {OURS.name}"):
+        bench.published(OURS, load_matrix(), tmp_path)
+
+
+@pytest.mark.parametrize("more", [["--against", str(PYPI)], ["--only", "mlp"]])
+def test_the_gate_is_always_the_same(tmp_path: Path, more: list[str]) -> None:
+    (tmp_path / OURS.name).touch()
+    with pytest.raises(UsageError, match="--check has its own networks"):
+        bench.run([str(tmp_path / OURS.name), "--check", *more])
+
+
+@pytest.mark.parametrize(("ratio", "fails"), [(1.4, False), (1.6, True)])
+def test_the_gate_fails_where_a_network_is_slow(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    ratio: float,
+    fails: bool,
+) -> None:
+    (pair,) = gated_pairs([candidate(OURS), candidate(OURS)], settings_of(turns=2))
+    found = report(measured(took(ratio), took(1.0)), bar=pair.bar)
+    monkeypatch.setattr(bench, "_report", lambda *_: found)
+    (tmp_path / OURS.name).touch()
+    arguments = [str(tmp_path / OURS.name), "--check", "--html", str(tmp_path / "x.html")]
+    with pytest.raises(BenchError) if fails else nullcontext():
+        assert bench.run(arguments) == 0
+    assert f"{ratio:.3f}" in capsys.readouterr().out
+    assert f"bench {OURS.name} --check" in (tmp_path / "x.html").read_text()
+
+
+# --- What is written of a run ---------------------------------------------------------
+
+
+def started() -> Start:
+    parts = dict(zip(PARTS, (10.0, 20.0, 1.0, 2.0, 3.0, 4.0), strict=True))
+    return Start(parts=[parts], faults=[7], peak_bytes=[50_000_000])
+
+
+def whole() -> Report:
+    found = report(
+        measured(took(2.2), took(1.0), name="slow<net>.float32"),
+        measured(took(0.5, nodes=(1, 4)), took(1.0), name="fast.int8", flavour="int8"),
+        measured(Timing(error="it ended"), took(1.0), name="broken.float32"),
+    )
+    return replace(found, starts={"fast.int8": [started(), started()]})
+
+
+def test_the_page_is_one_file_with_plots() -> None:
+    text = page(whole(), "./scripts/bench <wheel>")
+    assert "./scripts/bench &lt;wheel&gt;" in text
+    assert "<script" not in text
+    assert not re.search(r"(src|href)=.(?!data:)", text)
+    style = re.search(r"<style>(.*)</style>", text, re.DOTALL)
+    assert style
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in text
+    plots = [
+        ElementTree.fromstring(svg) for svg in re.findall(r"<svg viewBox.*?</svg>", text, re.S)
+    ]
+    labels = [each.get("aria-label") or "" for each in plots if each.get("role") == "img"]
+    assert [label.partition(",")[0] for label in labels] == [
+        "mean CPU time of each group",
+        "CPU time of each network",
+        "parts of a start with fast.int8",
+    ]
+    networks = next(each for each in plots if "each network" in (each.get("aria-label") or ""))
+    shown = [each.text for each in networks.iter("text")]
+    assert {"slow<net>.float32", "2.20", "fast.int8", "0.50"} <= set(shown)
+    assert "broken.float32" not in shown
+    kinds = [each.get("class") for each in networks.iter("rect")]
+    assert kinds == ["over", "faster"]
+
+
+def test_the_document_has_every_ratio_and_how_to_have_it_again() -> None:
+    text = document(whole(), "./scripts/bench wheel.whl --document")
+    assert text.startswith("<!-- Written by ./scripts/bench --document; not to be edited. -->\n")
+    assert "```\n./scripts/bench wheel.whl --document\n```" in text
+    assert "| float | 1 | 2.20 | 2.20 (slow<net>.float32) | mean ≤ 1.00, worst ≤ 2.00 |" in text
+    assert "| fast.int8 | 0.500 (25%) | 1.000 (100%) |" in text
+    assert "| broken.float32 | it ended | 1.000 (100%) |" in text
+    assert (
+        "| ai-edge-litert 2.3.0 | 2.0.0 | 10.0 | 20.0 | 1.0 | 2.0 | 3.0 | 4.0 | 40.0 | 50 |" in text
+    )
+    # No two blank lines, and one newline at the end: as people write it.
+    assert "\n\n\n" not in text
+    assert text.endswith("|\n")
+
+
+def test_half_and_twice_are_as_far_from_one() -> None:
+    bars = [plot.Bar(name=str(r), ratio=r, most=None) for r in (0.5, 2.0)]
+    svg = ElementTree.fromstring(plot.ratios("two", bars))
+    faster, slower = (float(each.get("width") or 0) for each in svg.iter("rect"))
+    assert faster == pytest.approx(slower, abs=0.2)
+    assert faster > 50
+
+
+def test_the_command_names_files_as_anybody_has_them(tmp_path: Path) -> None:
+    wheel = tmp_path / "a b.whl"
+    wheel.touch()
+    told = bench.command_of([str(wheel), "--against", "docs/ci.md", "--threads", "1"])
+    assert told == "./scripts/bench 'a b.whl' --against docs/ci.md --threads 1"
+
+
+def test_the_networks_that_nobody_asked_for_are_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = types.SimpleNamespace(check=False, networks="quick", only="unet.int8")
+    chosen, is_wanted = bench._networks(options, load_settings(), Cache(tmp_path))  # type: ignore[arg-type]
+    assert [each.name for each in chosen.drawn] == ["unet"]
+    assert not chosen.built
+    assert [is_wanted(name) for name in ("unet.int8", "unet.dynamic")] == [True, False]
+    monkeypatch.setattr(bench, "is_made", lambda *_: True)
+    chosen, _ = bench._networks(options, load_settings(), Cache(tmp_path))  # type: ignore[arg-type]
+    assert chosen == load_networks().quick(), "what is there is used"
+
+
+def test_xnnpacks_version_is_what_the_sbom_says(tmp_path: Path) -> None:
+    wheel = tmp_path / "a.whl"
+    with zipfile.ZipFile(wheel, "w") as members:
+        members.writestr("a/__init__.py", "")
+    assert xnnpack_of(wheel) == NOT_TOLD
+    sbom = {
+        "components": [{"name": "ruy", "version": "1"}, {"name": "xnnpack", "version": "a" * 40}]
+    }
+    with zipfile.ZipFile(wheel, "a") as members:
+        members.writestr("a-1.dist-info/sboms/tflite.cdx.json", json.dumps(sbom))
+    assert xnnpack_of(wheel) == "aaaaaaa"
+
+
+# --- Starts with each NumPy -----------------------------------------------------------
+
+
+def tried(numpy: str, total: float) -> Tried:
+    parts = dict.fromkeys(PARTS, 0.0) | {"numpy": total}
+    start = Start(parts=[parts], faults=[1], peak_bytes=[50_000_000])
+    return Tried(runtime=load_matrix().runtime("3.11"), wheel="a.whl", numpy=numpy, start=start)
+
+
+def numpys() -> NumPys:
+    return NumPys(
+        machine=Machine(processor="x", cpus=2, kernel="6", load=0.1),
+        network="mlp.float32",
+        tried=(tried("1.23.2", 90.0), tried("2.2.6", 80.0), tried("2.4.6", 70.0)),
+    )
+
+
+def test_the_fastest_numpy_is_one_that_the_runtime_can_have() -> None:
+    found = numpys()
+    assert [each.is_installable for each in found.tried] == [True, True, False]
+    assert found.as_json()["fastest"] == {"python3.11": "2.2.6"}
+    text = numpys_document(found, "./scripts/bench a.whl --numpys --document")
+    assert "| python3.11 | **2.2.6** | 0.0 | 80.0 |" in text
+    assert "| python3.11 | 2.4.6 | 0.0 | 70.0 |" in text
+    assert text.endswith("```\n./scripts/bench a.whl --numpys --document\n```\n")
+
+
+def test_each_numpy_has_an_environment_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    @contextmanager
+    def installed(
+        wheels: Sequence[Path], runtime: Runtime, _cache: Cache, _log: Path, versions: Sequence[str]
+    ) -> Iterator[list[Candidate]]:
+        asked.extend((runtime.python, version) for version in versions)
+        yield [candidate(wheel) for wheel in wheels]
+
+    monkeypatch.setattr(numpys_module, "installed", installed)
+    monkeypatch.setattr(
+        numpys_module, "time_starts", lambda _network, found, *_: [started() for _ in found]
+    )
+    runtime = load_matrix().runtime("3.11")
+    found = time_numpys(
+        {OURS: runtime}, network(), 3, Cache(tmp_path), tmp_path / "log", lambda _: None
+    )
+    assert asked == [("3.11", version) for version in runtime.numpy.smoke_versions]
+    assert [each.numpy for each in found.tried] == list(runtime.numpy.smoke_versions)
+
+
+def test_starts_find_bytecode_that_the_first_of_them_left() -> None:
+    variables = bytecode(candidate(OURS))
+    assert variables["PYTHONDONTWRITEBYTECODE"] == ""
+    assert Path(variables["PYTHONPYCACHEPREFIX"]).parent == Path(sys.executable).parents[1]
+
+
+def test_numpys_are_compared_with_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / OURS.name).touch()
+    with pytest.raises(UsageError, match="--numpys compares NumPys"):
+        bench.run([str(tmp_path / OURS.name), "--numpys", "--check"])

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -24,7 +25,14 @@ from test_builders_cache import python
 
 from builders import fetch
 from builders.cache import Cache
-from builders.errors import ChecksumError, FetchError, UnreachableError, UsageError, UserError
+from builders.errors import (
+    ChecksumError,
+    FetchError,
+    PieceError,
+    UnreachableError,
+    UsageError,
+    UserError,
+)
 from builders.fetch import Fetcher, debian_mirrors, verify
 
 DATA = bytes(range(256)) * 40
@@ -41,6 +49,9 @@ class Server:
     # After how many bytes of the body each of the first answers breaks off.
     breaks: list[int] = field(default_factory=list)
     ranges: bool = True
+    # By how many bytes a piece is another one than was asked for, and longer.
+    shift: int = 0
+    excess: int = 0
     length: bool = True
     encoding: str = ""
     delay: float = 0.0
@@ -63,18 +74,21 @@ class Server:
             handler.end_headers()
             handler.wfile.write(b"sorry")
             return
-        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
-        start = start if self.ranges else 0
+        piece = wanted if self.ranges else None
+        first, _, last = (piece or "bytes=0-").removeprefix("bytes=").partition("-")
+        start, end = int(first) + self.shift, int(last or len(self.data) - 1) + 1 + self.excess
         if start >= len(self.data) and start:
             handler.send_error(416)
             return
-        handler.send_response(206 if start else 200)
+        handler.send_response(206 if piece else 200)
+        if piece:
+            handler.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(self.data)}")
         if self.length:
-            handler.send_header("Content-Length", str(len(self.data) - start))
+            handler.send_header("Content-Length", str(len(self.data[start:end])))
         if self.encoding:
             handler.send_header("Content-Encoding", self.encoding)
         handler.end_headers()
-        body = self.data[start:]
+        body = self.data[start:end]
         if self.breaks:
             body = body[: self.breaks.pop(0)]
         handler.wfile.write(body)
@@ -178,7 +192,9 @@ def test_the_next_run_resumes_too(server: Server, fetcher: Fetcher) -> None:
     assert files(fetcher) == [f"{SHA256}/file.tar.gz"]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None
+)
 @given(st.lists(st.integers(0, len(DATA) - 1), max_size=3), st.booleans())
 def test_wherever_transfers_break_the_bytes_are_right(
     server: Server,
@@ -728,3 +744,78 @@ def test_a_cache_that_cannot_be_written_is_one_line(server: Server, tmp_path: Pa
     with pytest.raises(UsageError, match="cannot be written: Not a directory; set TFLITE"):
         Fetcher(Cache(tmp_path / "cache")).url(server.url, SHA256)
     assert server.asked == []
+
+
+# --- Pieces of files ------------------------------------------------------------------
+
+PIECE = DATA[300:5300]
+PIECE_SHA256 = hashlib.sha256(PIECE).hexdigest()
+
+
+def fetch_piece(server: Server, fetcher: Fetcher, sha256: str = PIECE_SHA256) -> Path:
+    return fetcher.url(server.url, sha256, len(PIECE), 300)
+
+
+def test_a_piece_of_a_file_is_had_by_its_own_checksum(server: Server, fetcher: Fetcher) -> None:
+    assert fetch_piece(server, fetcher).read_bytes() == PIECE
+    assert fetch_piece(server, fetcher).name == "file.tar.gz.300"
+    assert [asked for _, asked in server.asked] == ["bytes=300-5299"]
+
+
+def test_a_piece_of_a_mirrors_file(
+    server: Server, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirrors(monkeypatch, nobody(), server.address)
+    path = fetcher.debian("f/file.tar.gz", PIECE_SHA256, len(PIECE), 300)
+    assert path.read_bytes() == PIECE
+
+
+def test_a_broken_piece_is_resumed(server: Server, fetcher: Fetcher) -> None:
+    server.breaks = [1000, 500]
+    assert fetch_piece(server, fetcher).read_bytes() == PIECE
+    asked = [asked for _, asked in server.asked]
+    assert asked == ["bytes=300-5299", "bytes=1300-5299", "bytes=1800-5299"]
+
+
+def test_a_whole_partial_piece_is_not_asked_for(server: Server, fetcher: Fetcher) -> None:
+    part = fetcher.cache.downloads / PIECE_SHA256 / "file.tar.gz.300.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(PIECE)
+    assert fetch_piece(server, fetcher).read_bytes() == PIECE
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"ranges": False}, {"shift": 7}, {"excess": 1}, {"data": DATA[:300]}],
+    ids=["whole files only", "another piece", "more than it", "a shorter file"],
+)
+def test_a_server_that_does_not_give_the_piece(
+    server: Server, fetcher: Fetcher, fault: dict[str, Any]
+) -> None:
+    for name, value in fault.items():
+        setattr(server, name, value)
+    with pytest.raises(PieceError):
+        fetch_piece(server, fetcher)
+    assert len(server.asked) == 1
+    assert partial_sizes(fetcher) in ([], [0])
+
+
+def test_another_mirror_may_give_the_piece(
+    fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def transfer(url: str, part: Path, *_: object) -> None:
+        if "first" in url:
+            raise PieceError("whole files only")
+        part.write_bytes(PIECE)
+
+    mirrors(monkeypatch, "http://first.invalid", "http://second.invalid")
+    monkeypatch.setattr(fetch, "_transfer", transfer)
+    path = fetcher.debian("f/file.tar.gz", PIECE_SHA256, len(PIECE), 300)
+    assert path.read_bytes() == PIECE
+
+
+def test_a_piece_of_other_bytes_is_refused(server: Server, fetcher: Fetcher) -> None:
+    with pytest.raises(ChecksumError, match=r"file\.tar\.gz\.300 has the wrong checksum"):
+        fetch_piece(server, fetcher, "0" * 64)
+    assert files(fetcher) == []

@@ -29,8 +29,8 @@ def downloaded(tmp_path: Path) -> Fetcher:
 
 
 def test_what_is_on_the_shelf_is_had_without_a_network(downloaded: Fetcher, tmp_path: Path) -> None:
-    put([ARCHIVE], downloaded, tmp_path / "shelf")
-    put([ARCHIVE], downloaded, tmp_path / "shelf")
+    put([ARCHIVE.fetched(downloaded)], tmp_path / "shelf")
+    put([ARCHIVE.fetched(downloaded)], tmp_path / "shelf")
     elsewhere = Fetcher(Cache(tmp_path / "other"), offline=True, shelf=tmp_path / "shelf")
     assert ARCHIVE.fetch(elsewhere).read_bytes() == DATA
 
@@ -42,7 +42,7 @@ def test_the_shelf_may_be_on_another_file_system(
         raise OSError(18, "Invalid cross-device link")
 
     monkeypatch.setattr("os.link", refuse)
-    put([ARCHIVE], downloaded, tmp_path / "shelf")
+    put([ARCHIVE.fetched(downloaded)], tmp_path / "shelf")
     (found,) = (tmp_path / "shelf" / ARCHIVE.sha256).iterdir()
     assert found.name == ARCHIVE.name
     assert found.read_bytes() == DATA
@@ -56,7 +56,7 @@ def test_what_is_nowhere_is_named_with_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_of_the_shelf_is_refused(downloaded: Fetcher, tmp_path: Path) -> None:
-    put([ARCHIVE], downloaded, tmp_path / "shelf")
+    put([ARCHIVE.fetched(downloaded)], tmp_path / "shelf")
     kept = tmp_path / "shelf" / ARCHIVE.sha256 / ARCHIVE.name
     kept.unlink()
     kept.write_bytes(b"another")

@@ -59,6 +59,7 @@ def changed(origin: str = "", **values: object) -> dict[str, Any]:
     return data
 
 
+ROOT = Path(__file__).parents[2]
 LOCKED = sorted(p.stem for p in Path(fetch.__file__).parent.glob("sources/*.toml"))
 
 
@@ -79,6 +80,22 @@ def test_the_lock_of_the_main_job_has_both_origins() -> None:
     assert {"tensorflow", "xnnpack", "absl", "cpuinfo"} <= {c.name for c in lock.components}
     for component in lock.components:
         assert set(component.origins) == set(ORIGINS), component.name
+
+
+@pytest.mark.parametrize("version", LOCKED)
+def test_a_first_download_from_debian_is_small(version: str) -> None:
+    """docs/building.md says how small."""
+    megabytes = 130
+    files = {}
+    for source in load_lock(version).sources("debian"):
+        origin = source.origin
+        if origin.excerpt is None:
+            files[origin.archive.sha256] = origin.archive.size
+        else:
+            files |= {block.sha256: block.length for block in origin.excerpt.blocks}
+    assert all(files.values()), "every size is known"
+    assert sum(files.values()) < megabytes * 1_000_000
+    assert f"most {megabytes} MB" in (ROOT / "docs/building.md").read_text()
 
 
 def test_upstreams_tensorflow_is_the_matrixs() -> None:
@@ -200,7 +217,7 @@ class World:
     )
     asked: list[str] = field(default_factory=list)
 
-    def transfer(self, url: str, part: Path, _progress: object, _most: int) -> None:
+    def transfer(self, url: str, part: Path, *_: object) -> None:
         host = urlsplit(url).netloc
         self.asked.append(host)
         if host not in self.up:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from test_builders_unpack import Member, tree, write_tar
 
-from builders import trees
+from builders import excerpt, trees
 from builders.cache import Cache, key_of
 from builders.errors import ArchiveError, ChecksumError
 from builders.fetch import Fetcher
@@ -148,7 +148,7 @@ def test_a_tampered_download_is_not_unpacked(world: World, monkeypatch: pytest.M
     ruy = world.source("ruy", Member("top/a"))
     [file] = world.cache.downloads.rglob("*.tar.gz")
     write_tar(file, [Member("top/a", b"evil")])
-    monkeypatch.setattr(trees, "unpack", lambda *_: pytest.fail("unpacked"))
+    monkeypatch.setattr(excerpt, "unpack", lambda *_: pytest.fail("unpacked"))
     with pytest.raises(ChecksumError, match=rf"ruy\.tar\.gz .*{ruy.origin.archive.sha256}"):
         world.make(ruy)
     assert not file.exists()

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import sys
+import types
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -34,7 +35,13 @@ NUMPY = {
     "numpy/__init__.pyi": b"stub",
     "numpy/py.typed": b"",
     "numpy/testing/__init__.py": b"kept",
-    "numpy/f2py/__init__.py": b"kept",
+    "numpy/f2py/__init__.py": b"raise ImportError",
+    "numpy/f2py/crackfortran.py": b"tool",
+    "numpy/distutils/core.py": b"tool",
+    "numpy/doc/ufuncs.py": b"text",
+    "numpy/_core/_simd.cpython-312-x86_64-linux-gnu.so": b"tests",
+    "numpy/_core/_multiarray_tests.cpython-312-x86_64-linux-gnu.so": b"imported",
+    "numpy/_core/_umath_tests.cpython-312-x86_64-linux-gnu.so": b"tests",
     "numpy/_core/include/numpy/ndarraytypes.h": b"header",
     "numpy/_core/include/numpy/LICENSE.txt": b"licence",
     "numpy/_core/lib/libnpymath.a": b"library",
@@ -51,6 +58,7 @@ STAYS = {
     "numpy/f2py/__init__.py",
     "numpy/_core/include/numpy/LICENSE.txt",
     "numpy/_core/_umath.cpython-312-x86_64-linux-gnu.so",
+    "numpy/_core/_multiarray_tests.cpython-312-x86_64-linux-gnu.so",
     "numpy.libs/libopenblas.so.0",
     "numpy-9.dist-info/METADATA",
     "numpy-9.dist-info/licenses/numpy/tests/LICENSE.txt",
@@ -104,8 +112,18 @@ def test_a_function_gets_what_it_needs_and_every_licence(tmp_path: Path) -> None
     wheel = make_wheel(tmp_path / "numpy-9-py3-none-any.whl", NUMPY, "numpy-9.dist-info")
     files = layer_content.site_packages([wheel])
     assert set(files) == STAYS
-    rows = csv.reader(io.StringIO(files["numpy-9.dist-info/RECORD"].decode()))
+    rows = [*csv.reader(io.StringIO(files["numpy-9.dist-info/RECORD"].decode()))]
     assert {row[0] for row in rows} == STAYS
+    f2py = files["numpy/f2py/__init__.py"]
+    assert layer_content.record_row("numpy/f2py/__init__.py", f2py) in rows
+
+
+def test_what_stands_in_for_a_tool_is_imported_and_has_nothing() -> None:
+    (text,) = layer_content.STAND_INS.values()
+    module = types.ModuleType("numpy.f2py")
+    exec(text, vars(module))
+    with pytest.raises(AttributeError, match=r"numpy\.f2py is not in this layer, nor .*compile"):
+        module.compile  # noqa: B018 - it is looked up
 
 
 @pytest.mark.parametrize(

@@ -357,7 +357,7 @@ def test_the_tree_is_fetched_by_its_checksum(
 
     monkeypatch.setattr(Fetcher, "url", url)
     monkeypatch.setattr(Fetcher, "debian", debian)
-    monkeypatch.setattr("builders.locking.tree.verify", lambda *_: None)
+    monkeypatch.setattr("builders.excerpt.verify", lambda *_: None)
     tensorflow = load_matrix().tensorflow(version)
     if version == "2.17.1":
         # Only upstream has it.

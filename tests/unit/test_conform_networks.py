@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +15,16 @@ from smoke_lambda.conform.networks import FLAVOURS, HERE, RECIPE, load_networks,
 from smoke_lambda.conform.settings import OWN_TOLERANCES_FILE, load_tolerances
 
 NETWORKS = load_networks()
+# It imports TensorFlow, which is not here.
+ARCHITECTURES = (HERE.parent / "train/architectures.py").read_text()
+KINDS = tuple(each.name for each in NETWORKS.drawn)
 TOLERANCES = read_toml(HERE / "tolerance.toml")
 
 
 def test_every_network_has_a_name_of_its_own() -> None:
     names = [(each.project, each.name) for each in NETWORKS.published]
     names += [("keras", each.name) for each in NETWORKS.built]
+    names += [("drawn", each.name) for each in NETWORKS.drawn]
     assert len(set(names)) == len(names) > 30
 
 
@@ -28,10 +33,26 @@ def test_ci_tries_some_of_each_kind() -> None:
     assert 0 < len(quick.published) < len(NETWORKS.published)
     assert 0 < len(quick.built) < len(NETWORKS.built)
     assert {0, 1} == {each.batch for each in quick.built}
+    assert {each.name for each in quick.drawn} == set(KINDS)
+
+
+def test_networks_are_chosen_by_the_names_of_their_models() -> None:
+    assert [each.name for each in NETWORKS.named("unet.int8").drawn] == ["unet"]
+    assert not NETWORKS.named("lstm.float16").drawn, "it is not made in that flavour"
+    assert NETWORKS.named("") == NETWORKS
+    few = NETWORKS.named("hand_recrop.int8", "mlp")
+    # A published network's flavour is its own: any may be meant.
+    assert [each.name for each in few.published] == ["hand_recrop"]
+    assert [each.name for each in few.drawn] == ["mlp"]
+
+
+def test_drawn_networks_are_those_of_the_module() -> None:
+    assert set(KINDS) == set(re.findall(r'^    "(\w+)": \(\1, ', ARCHITECTURES, re.MULTILINE))
 
 
 def test_flavours_and_their_tolerances_are_known() -> None:
-    assert {flavour for each in NETWORKS.built for flavour in each.flavours} == set(FLAVOURS)
+    for made in (NETWORKS.built, NETWORKS.drawn):
+        assert {flavour for each in made for flavour in each.flavours} == set(FLAVOURS)
     assert all(f"{flavour}-network" in TOLERANCES for flavour in FLAVOURS)
 
 
