@@ -16,7 +16,7 @@ SMOKE = ROOT / "smoke_lambda"
 ORDER = (("train",), ("conform", "serving"), ("",), ("inside",))
 
 # What an environment beside a wheel has, besides Python's own modules.
-INSIDE_HAS = {"numpy", "tflite_runtime", *sys.stdlib_module_names}
+INSIDE_HAS = {"numpy", "onnxruntime", "tflite_runtime", *sys.stdlib_module_names}
 
 # A module's name as a string of its own, or as an argument of a command.
 STARTED = re.compile(r'(?:-m |")(smoke_lambda(?:\.\w+)+)(?=["\s`])')
