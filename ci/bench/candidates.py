@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from builders.cache import Cache
 from builders.errors import SmokeError
@@ -33,6 +33,21 @@ DYING_SECONDS = 5.0
 VARIABLES = {"OPENBLAS_NUM_THREADS": "1", "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
+class Startable(Protocol):
+    """A runtime in which processes are started."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+
+    @property
+    def module(self) -> str:
+        """Has its `Interpreter`."""
+
+    def command(self, module: str, *arguments: str | Path) -> Sequence[str | Path]:
+        """A command that runs a module of this repository beside the runtime."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
     """A wheel that is installed.
@@ -47,6 +62,15 @@ class Candidate:
     subject: Subject
     numpy: str
     python: Path
+
+    @property
+    def module(self) -> str:
+        """See Startable."""
+        return self.subject.module
+
+    def command(self, module: str, *arguments: str | Path) -> Sequence[str | Path]:
+        """See Startable."""
+        return [self.python, "-m", module, *arguments]
 
 
 def name_of(wheel: Path, subject: Subject) -> str:
@@ -108,7 +132,7 @@ def installed(
 class Worker:
     """A process that times models in one runtime; see smoke_lambda/inside/timing.py."""
 
-    candidate: Candidate
+    candidate: Startable
     log: Path
     _process: subprocess.Popen[str] | None = field(default=None)
 
@@ -151,7 +175,7 @@ class Worker:
 
     def _running(self) -> subprocess.Popen[str]:
         if self._process is None:
-            module = self.candidate.subject.module
+            module = self.candidate.module
             with self.log.open("a") as log:
                 self._process = started(
                     self.candidate, TIMING, module, stdin=subprocess.PIPE, errors=log
@@ -160,11 +184,11 @@ class Worker:
 
 
 def started(
-    candidate: Candidate, module: str, *arguments: str | Path, stdin: int, errors: IO[str]
+    candidate: Startable, module: str, *arguments: str | Path, stdin: int, errors: IO[str]
 ) -> subprocess.Popen[str]:
     """Start a module of this repository in a candidate's environment."""
     return subprocess.Popen(
-        [candidate.python, "-m", module, *arguments],
+        [*candidate.command(module, *arguments)],
         cwd=ROOT,
         stdin=stdin,
         stdout=subprocess.PIPE,
@@ -177,7 +201,7 @@ def started(
 
 
 @contextmanager
-def workers(candidates: Sequence[Candidate], log: Path) -> Iterator[list[Worker]]:
+def workers(candidates: Sequence[Startable], log: Path) -> Iterator[list[Worker]]:
     """A process for each candidate, until the block ends."""
     found = [Worker(candidate=candidate, log=log) for candidate in candidates]
     try:

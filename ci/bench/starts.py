@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from builders.errors import SmokeError
-from ci.bench.candidates import ANSWER_SECONDS, Candidate, started
+from ci.bench.candidates import ANSWER_SECONDS, Startable, started
 from ci.bench.measure import Network
 from smoke_lambda.inside.probing import TIMING_MARK
 
@@ -55,7 +55,7 @@ class Start:
 
 
 def time_starts(
-    network: Network, candidates: Sequence[Candidate], processes: int, log: Path
+    network: Network, candidates: Sequence[Startable], processes: int, log: Path
 ) -> list[Start]:
     """Start each runtime so many times, in turns.
 
@@ -65,7 +65,7 @@ def time_starts(
     found = [Start() for _ in candidates]
     for turn in range(processes + 1):
         for candidate, start in zip(candidates, found, strict=True):
-            said = _start(candidate, network, log)
+            said = start_once(candidate, network, log)
             if turn > 0:  # the first fills the caches of files
                 start.parts.append(said["parts"])
                 start.faults.append(said["faults"])
@@ -73,8 +73,13 @@ def time_starts(
     return found
 
 
-def _start(candidate: Candidate, network: Network, log: Path) -> dict[str, Any]:
-    arguments = (candidate.subject.module, network.model, network.cases)
+def start_once(candidate: Startable, network: Network, log: Path) -> dict[str, Any]:
+    """What a new process says; see smoke_lambda/inside/starting.py.
+
+    Raises:
+        SmokeError: it does not start.
+    """
+    arguments = (candidate.module, network.model, network.cases)
     with log.open("a") as errors:
         process = started(
             candidate,

@@ -11,12 +11,16 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 from builders.errors import FetchError
 from builders.matrix import Runtime
+from builders.wheelname import parse_name
 
 OLDEST_GLIBC = 5
 """The 2.x of the oldest Linux that PEP 600 has wheels for."""
@@ -54,9 +58,18 @@ class Resolution:
     packages: tuple[Package, ...] = ()
     reason: str = ""
 
-    def version_of(self, name: str) -> str:
-        """The version of a package; empty where it is not among them."""
-        return next((each.version for each in self.packages if each.name == name), "")
+    def as_text(self) -> str:
+        """The same as JSON."""
+        return json.dumps(asdict(self), default=str)
+
+    @staticmethod
+    def of_text(text: str) -> Resolution:
+        """What `as_text` gave."""
+        found = json.loads(text)
+        for each in found["packages"]:
+            each["local"] = Path(each["local"]) if each["local"] else None
+        packages = tuple(Package(**each) for each in found["packages"])
+        return Resolution(packages=packages, reason=found["reason"])
 
 
 def platform_tags(glibc: str, arch: str) -> list[str]:
@@ -87,6 +100,9 @@ def resolve(
     Raises:
         FetchError: pip cannot say: no network, or no index.
     """
+    asked = requirements[0]
+    is_file = asked.endswith(".whl")
+    first = parse_name(Path(asked).name).project if is_file else Requirement(asked).name
     with tempfile.TemporaryDirectory(prefix="tflite-resolve-") as folder:
         report = Path(folder) / "report.json"
         command: list[str | Path] = [python, "-m", "pip", "install", "--dry-run"]
@@ -108,7 +124,7 @@ def resolve(
         with log.open("a") as file:
             file.write(f"--- pip, {', '.join(requirements)}\n{done.stdout}{done.stderr}")
         if done.returncode == 0:
-            return Resolution(packages=packages_of(json.loads(report.read_text())))
+            return Resolution(packages=packages_of(json.loads(report.read_text()), first))
         return Resolution(reason=reason_of(done.stderr, requirements[0], runtime, log))
 
 
@@ -125,10 +141,11 @@ def reason_of(said: str, requirement: str, runtime: Runtime, log: Path) -> str:
     return f"no wheel of {what} for Python {runtime.python} with glibc {runtime.glibc}"
 
 
-def packages_of(report: dict[str, Any]) -> tuple[Package, ...]:
+def packages_of(report: dict[str, Any], first: str) -> tuple[Package, ...]:
     """The wheels of pip's report (https://pip.pypa.io/en/stable/reference/installation-report/).
 
-    The first is the one that was asked for first.
+    Args:
+        first: the name of the one that is to come first.
     """
     found = []
     for each in report["install"]:
@@ -136,11 +153,11 @@ def packages_of(report: dict[str, Any]) -> tuple[Package, ...]:
         file = url.rpartition("/")[2]
         found.append(
             Package(
-                name=re.sub(r"[-_.]+", "-", each["metadata"]["name"]).lower(),
+                name=canonicalize_name(each["metadata"]["name"]),
                 version=each["metadata"]["version"],
                 file=file.replace("%2B", "+"),
                 sha256=each["download_info"]["archive_info"]["hashes"]["sha256"],
                 local=Path(url.removeprefix("file://")) if url.startswith("file://") else None,
             )
         )
-    return tuple(found)
+    return tuple(sorted(found, key=lambda each: (each.name != first, each.name)))

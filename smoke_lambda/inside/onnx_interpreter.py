@@ -26,7 +26,7 @@ class Interpreter:
         num_threads: for one inference; by default, ONNX Runtime decides.
 
     Raises:
-        RuntimeError, ValueError: the file is no model that this runtime can run.
+        ValueError: the file is no model that this runtime can run, or its size is open.
     """
 
     def __init__(self, model_path: str, num_threads: int = 0) -> None:
@@ -42,10 +42,15 @@ class Interpreter:
             raise ValueError(f"ONNX Runtime cannot load the model: {error}") from error
         found = self._session.get_modelmeta().custom_metadata_map.get(QUANTIZATION, "{}")
         scales = json.loads(found)
-        self._inputs = [_details(n, node, scales) for n, node in enumerate(self._session.get_inputs())]
-        self._outputs = [
-            _details(n, node, scales) for n, node in enumerate(self._session.get_outputs())
-        ]
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        self._inputs = [_details(number, node, scales) for number, node in enumerate(inputs)]
+        self._outputs = [_details(number, node, scales) for number, node in enumerate(outputs)]
+        for node in inputs:
+            if 1 in _shape(node.shape[1:]) and _shape(node.shape[1:]) != list(node.shape[1:]):
+                raise ValueError(
+                    f"the input {node.name} of shape {node.shape} is open: "
+                    "only its batch may be; export the model with a fixed size"
+                )
         for detail in self._inputs:
             if _is_channels_first(detail["shape"]):
                 detail["shape"] = detail["shape"][[0, 2, 3, 1]]

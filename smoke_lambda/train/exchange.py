@@ -7,7 +7,7 @@ what is in a job. Into the job's folder go
 
     model.tflite
     converted.onnx     of the same graph, with the scales of integers in its metadata
-    own.onnx           quantized by ONNX Runtime itself, where there is a float32 model to do so with
+    own.onnx           quantized by ONNX Runtime itself, where there is a float32 model for that
     given.onnx         the user's own
     cases.npz          inputs, as smoke_lambda.inside.timing reads them
     real.npz           the same in real numbers, for models that take such
@@ -128,20 +128,23 @@ def named(arrays: Sequence[Array]) -> dict[str, Array]:
 
 def tflite_of(keras: Any) -> bytes:  # noqa: ANN401
     """A Keras model in TensorFlow Lite's format, for one picture or row at a time."""
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([fixed(keras)], keras)
-    content: bytes = converter.convert()
+    call, _ = fixed(keras)
+    graph = call.get_concrete_function()
+    content: bytes = tf.lite.TFLiteConverter.from_concrete_functions([graph], keras).convert()
     return content
 
 
-def fixed(keras: Any) -> Any:  # noqa: ANN401
-    """A Keras model as a function of a fixed batch of one."""
-    specs = [tf.TensorSpec((1, *each.shape[1:]), each.dtype, name=each.name) for each in keras.inputs]
+def fixed(keras: Any) -> tuple[Any, list[Any]]:  # noqa: ANN401
+    """A Keras model as a function of a fixed batch of one, and the kinds of its inputs."""
+    kinds = [
+        tf.TensorSpec((1, *each.shape[1:]), each.dtype, name=each.name) for each in keras.inputs
+    ]
 
-    @tf.function(input_signature=specs)  # type: ignore[untyped-decorator,unused-ignore]
+    @tf.function(input_signature=kinds)  # type: ignore[untyped-decorator,unused-ignore]
     def call(*tensors: Any) -> Any:  # noqa: ANN401
         return keras(tensors[0] if len(tensors) == 1 else list(tensors), training=False)
 
-    return call.get_concrete_function()
+    return call, kinds
 
 
 def onnx_files(
@@ -192,15 +195,8 @@ def convert_tflite(model: Path, target: Path) -> None:
 
 def convert_keras(keras: Any, target: Path) -> None:  # noqa: ANN401
     """Write a Keras model as ONNX, for one picture or row at a time."""
-    specs = [tf.TensorSpec((1, *each.shape[1:]), each.dtype, name=each.name) for each in keras.inputs]
-
-    @tf.function(input_signature=specs)  # type: ignore[untyped-decorator,unused-ignore]
-    def call(*tensors: Any) -> Any:  # noqa: ANN401
-        return keras(tensors[0] if len(tensors) == 1 else list(tensors), training=False)
-
-    tf2onnx.convert.from_function(
-        call, input_signature=specs, opset=OPSET, output_path=str(target)
-    )
+    call, kinds = fixed(keras)
+    tf2onnx.convert.from_function(call, input_signature=kinds, opset=OPSET, output_path=str(target))
 
 
 def describe(path: Path, details: Sequence[Mapping[str, Any]]) -> None:
@@ -224,7 +220,10 @@ class Calibration(ort.CalibrationDataReader):  # type: ignore[misc,unused-ignore
         random = np.random.RandomState(SEED)
         low, high = [float(v.min()) for v in real], [float(v.max()) for v in real]
         more = [
-            [random.uniform(lo, hi, v.shape).astype(np.float32) for lo, hi, v in zip(low, high, real, strict=True)]
+            [
+                random.uniform(lo, hi, v.shape).astype(np.float32)
+                for lo, hi, v in zip(low, high, real, strict=True)
+            ]
             for _ in range(CALIBRATION - 1)
         ]
         self._left = [dict(zip(names, values, strict=True)) for values in [list(real), *more]]
