@@ -29,6 +29,7 @@ TIMING = "smoke_lambda.inside.timing"
 ANSWER_SECONDS = 120.0
 """No network takes so long for one inference."""
 DYING_SECONDS = 5.0
+CHUNK = 1 << 16
 # One thread of NumPy's, so that none is in the way; no user's settings.
 VARIABLES = {"OPENBLAS_NUM_THREADS": "1", "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -135,6 +136,7 @@ class Worker:
     candidate: Startable
     log: Path
     _process: subprocess.Popen[str] | None = field(default=None)
+    _unread: bytes = b""
 
     def ask(self, do: str, **request: object) -> dict[str, Any]:
         """Have something done; gives the answer, with `error` where it failed or ended it."""
@@ -147,21 +149,33 @@ class Worker:
         except OSError:
             return self._ended()
         end = time.monotonic() + ANSWER_SECONDS
-        while select.select([process.stdout], [], [], max(end - time.monotonic(), 0))[0]:
-            line = process.stdout.readline()
-            if not line:
-                return self._ended()
+        while (line := self._line(process.stdout.fileno(), end)) is not None:
             if line.startswith(TIMING_MARK):
                 answer: dict[str, Any] = json.loads(line[len(TIMING_MARK) :])
                 return answer
         return self._ended()
+
+    def _line(self, output: int, end: float) -> str | None:
+        """The next line of the process; None if it ends, or says none in time.
+
+        Read without a buffer of Python's: select(2) knows nothing of what is in there.
+        """
+        while b"\n" not in self._unread:
+            if not select.select([output], [], [], max(end - time.monotonic(), 0))[0]:
+                return None
+            said = os.read(output, CHUNK)
+            if not said:
+                return None
+            self._unread += said
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line.decode(errors="replace")
 
     def end(self) -> None:
         """End the process, if there is one."""
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
-            self._process = None
+            self._process, self._unread = None, b""
 
     def _ended(self) -> dict[str, Any]:
         """The answer of a process that is dead, or as good as that."""
