@@ -20,7 +20,7 @@ from builders.errors import SmokeError, UsageError
 from builders.matrix import Runtime
 from builders.progress import table_console
 from ci.bench.report import Machine
-from ci.compare.contenders import Contender, Registry, chosen, own_wheels
+from ci.compare.contenders import Contender, Registry, own_wheels
 from ci.compare.document import DOCUMENT, document
 from ci.compare.measure import Bench, Row, processors, works
 from ci.compare.models import LOCK, Given, Subject, check_given, own_models, subject_of
@@ -98,7 +98,7 @@ def _report(options: argparse.Namespace, given: Sequence[Given], session: Sessio
     registry = Registry(runtime=runtime, arch=arch, cache=cache, fetcher=session.fetcher, log=log)
     with reporter.step(f"what pip installs for Python {runtime.python}, {arch}") as step:
         wheels = options.wheel or own_wheels(runtime, arch)
-        contenders = chosen(registry.contenders(wheels, settings), options.only)
+        contenders = registry.contenders(wheels, settings, options.only)
         for number, each in enumerate(contenders):
             reporter.show(step, each.name)
             contenders[number] = registry.fetched(each) if not each.reason else each
@@ -179,35 +179,35 @@ def _installed(
         contender = each
         if not contender.reason:
             with session.reporter.step(f"install {contender.name}"):
-                place, contender = _installed_one(places, registry, contender, subject)
+                place, contender = installed_one(places, registry, contender, subject)
             installed += [place] if place else []
         found.append(contender)
     return installed, found
 
 
-def _installed_one(
+def installed_one(
     places: Places, registry: Registry, contender: Contender, subject: Subject
 ) -> tuple[Place | None, Contender]:
-    variants = [each for each in subject.of(contender.format) if not each.error]
-    reason = ""
-    tried = [contender]
-    if contender.numpy and not contender.numpy.startswith("1."):
-        tried.append(replace(contender, note="old"))
-    for each in tried:
-        candidate = registry.with_old_numpy(contender) if each.note else each
-        if candidate.reason:
-            break
+    """A contender that runs a model, with the NumPy that it needs; or the reason why none does."""
+    variant = next((each for each in subject.of(contender.format) if not each.error), None)
+    reason, candidate = "", contender
+    for is_last in (contender.numpy.startswith("1."), True):
         try:
             place = places.install(candidate)
         except NotInstalledError as error:
-            reason = reason or str(error)
-            continue
-        # Nothing to try it with: what it does with the models will tell.
-        fault = works(place, subject, variants[0], registry.log) if variants else ""
-        if not fault:
-            return place, candidate
-        reason = reason or fault
-    return None, replace(contender, reason=" ".join(reason.split())[:200])
+            fault = str(error)
+        else:
+            # Where there is nothing to try it with, what it does with other models will tell.
+            fault = works(place, subject, variant, registry.log) if variant else ""
+            if not fault:
+                return place, candidate
+        reason = reason or " ".join(fault.split())[:200]
+        if is_last:
+            break
+        candidate = registry.with_old_numpy(contender)
+        if candidate.reason:
+            break
+    return None, replace(contender, reason=reason)
 
 
 @contextmanager

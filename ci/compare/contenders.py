@@ -103,10 +103,16 @@ class Registry:
     fetcher: Fetcher
     log: Path
 
-    def contenders(self, wheels: Sequence[Path], settings: Settings) -> list[Contender]:
+    def contenders(
+        self, wheels: Sequence[Path], settings: Settings, only: Sequence[str]
+    ) -> list[Contender]:
         """Ours and all others, with what each is installed from; nothing is fetched yet.
 
+        Args:
+            only: see `chosen`.
+
         Raises:
+            UsageError: no runtime has such a name.
             FetchError: pip cannot say what it would install.
             SmokeError: this machine has no such Python to ask.
         """
@@ -132,7 +138,7 @@ class Registry:
         ]
         # pip waits for the network most of the time.
         with ThreadPoolExecutor() as threads:
-            return list(threads.map(self.resolved, asked))
+            return list(threads.map(self.resolved, chosen(asked, only)))
 
     def resolved(self, contender: Contender, *constraints: str) -> Contender:
         """A contender with the packages that pip chooses, or the reason why there are none."""

@@ -13,6 +13,7 @@ import pytest
 from builders.errors import FetchError, SmokeError, UsageError
 from builders.matrix import load_matrix
 from ci.bench.measure import Network
+from ci.commands import compare as command
 from ci.compare import measure
 from ci.compare.contenders import Contender, chosen, own_wheels
 from ci.compare.document import document
@@ -20,8 +21,9 @@ from ci.compare.judge import FASTER, SAME, SLOWER, fastest, million_cost, quanti
 from ci.compare.measure import Bench, Row
 from ci.compare.models import Given, Subject, Variant, check_given, read_made
 from ci.compare.page import page, plot
+from ci.compare.places import NotInstalledError
 from ci.compare.report import rows_of
-from ci.compare.resolve import Resolution, packages_of, platform_tags, reason_of
+from ci.compare.resolve import Package, Resolution, packages_of, platform_tags, reason_of
 from ci.compare.settings import Price, load_price, load_settings
 from ci.compare.show import model_cells, ratio_text
 from smoke_lambda.limits import Limits
@@ -365,3 +367,64 @@ def test_the_page_escapes_names_and_draws_ratios_to_scale() -> None:
     first, second = drawn["bars"]
     assert second["width"] == pytest.approx(first["width"] / 2, abs=0.2)
     assert first["x"] + first["width"] == pytest.approx(drawn["one"])
+
+
+@pytest.mark.parametrize("arguments", [[], ["some.tflite", "--document"]])
+def test_one_model_is_compared_or_our_own(arguments: list[str]) -> None:
+    with pytest.raises(UsageError, match="give one model"):
+        command.run(arguments)
+
+
+def test_bad_files_are_named_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no file"):
+        command.run([str(tmp_path / "none.tflite")])
+    assert not list(tmp_path.iterdir())
+
+
+class FakeRegistry:
+    log = Path("log")
+
+    def with_old_numpy(self, each: Contender) -> Contender:
+        return replace(each, note="with NumPy 1")
+
+
+class FakePlaces:
+    def __init__(self, installs: bool = True) -> None:
+        self.installs = installs
+
+    def install(self, each: Contender) -> FakePlace:
+        if not self.installs:
+            raise NotInstalledError("no  such\ntag")
+        found = FakePlace(each.name)
+        found.contender = each
+        return found
+
+
+def numpy_of(version: str) -> Contender:
+    package = Package(name="numpy", version=version, file="n.whl", sha256="0")
+    return replace(contender("old"), packages=(package,))
+
+
+def fault_of(place: FakePlace, *_: object) -> str:
+    return "" if place.contender.note else "numpy.core.multiarray failed to import"
+
+
+def test_what_needs_numpy_1_gets_it_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "works", fault_of)
+    places: Any = FakePlaces()
+    registry: Any = FakeRegistry()
+    found, row = command.installed_one(places, registry, numpy_of("2.2.6"), subject(tmp_path))
+    assert found is not None
+    assert row.note == "with NumPy 1"
+    found, row = command.installed_one(places, registry, numpy_of("1.26.4"), subject(tmp_path))
+    assert found is None
+    assert row.reason == "numpy.core.multiarray failed to import"
+
+
+def test_what_does_not_install_has_its_reason_in_a_line(tmp_path: Path) -> None:
+    places: Any = FakePlaces(installs=False)
+    registry: Any = FakeRegistry()
+    found, row = command.installed_one(places, registry, numpy_of("2.2.6"), subject(tmp_path))
+    assert (found, row.reason) == (None, "no such tag")
