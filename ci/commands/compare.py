@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ from smoke_lambda.limits import open_to_all
 from smoke_lambda.rie import emulator
 
 DEFAULT_PYTHON = "3.12"
+SO_FAR = "compare.json"
+"""In the run's folder of logs: what --json prints, of the models that are done."""
 
 DESCRIPTION = """\
 Run a model in every runtime that a Lambda function could have: our wheels, and the newest of each
@@ -73,7 +76,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         check_given(each)
     session = Session()
     with session.reporter.showing():
-        report = _report(options, given, session)
+        report = _report(options, given, session, argv)
     data = report.as_json()
     if options.document:
         write_atomically(DOCUMENT, document(data).encode())
@@ -91,7 +94,12 @@ def _given(options: argparse.Namespace) -> Given:
     return Given(name=model.name, model=model, onnx=options.onnx, picture=options.picture)
 
 
-def _report(options: argparse.Namespace, given: Sequence[Given], session: Session) -> Report:
+def _report(
+    options: argparse.Namespace,
+    given: Sequence[Given],
+    session: Session,
+    argv: Sequence[str] | None,
+) -> Report:
     settings, reporter, cache = load_settings(), session.reporter, session.cache
     runtime, arch = session.matrix.runtime(options.python), own_name(options.arch)
     machine, log = Machine.here(), session.own_logs() / "compare.log"
@@ -105,6 +113,7 @@ def _report(options: argparse.Namespace, given: Sequence[Given], session: Sessio
     report = Report(
         machine=machine,
         where="no place: it is for another machine than this one",
+        command=shlex.join(["./scripts/compare", *(sys.argv[1:] if argv is None else argv)]),
         runtime=runtime,
         arch=arch,
         price=load_price(arch),
@@ -141,6 +150,9 @@ def _report(options: argparse.Namespace, given: Sequence[Given], session: Sessio
                         tell=partial(reporter.show, step),
                     )
                     models[subject.name] = bench.measure(subject, installed)
+                # A run takes long: what is measured is kept, however it ends.
+                so_far = replace(report, contenders=contenders, models=models).as_json()
+                write_atomically(log.with_name(SO_FAR), json.dumps(so_far).encode())
             images = {place.name: place.image_bytes for place in installed}
     return replace(report, contenders=contenders, models=models, image_bytes=images)
 

@@ -11,6 +11,7 @@ from ci.compare.show import MODEL_COLUMNS, RUNTIME_COLUMNS, heading, model_cells
 
 DOCUMENT = Path(__file__).parents[2] / "docs/compare.md"
 
+COMMAND = "COMMAND"
 HEAD = """\
 <!-- Written by ./scripts/compare --document; not to be edited. -->
 
@@ -20,7 +21,7 @@ The same networks in every runtime that a function could have: our wheels, and t
 other one that pip installs on Lambda's Linux. One run made all of this page:
 
 ```
-./scripts/compare --document
+COMMAND
 ```
 
 `./scripts/compare my.tflite` does the same with your model; `--onnx my.onnx` takes your own ONNX
@@ -37,8 +38,11 @@ READING = f"""\
   CPU time, and with two, wall time. *Ratio* is a runtime's time by that of the table's first row:
   the median of the turns' ratios, and in brackets the middle half of them. Where that has 1 in it,
   neither is faster, and the table says *same*.
+- With two virtual CPUs, wall time depends on what else the machine does. A runtime whose threads
+  wait by spinning, as those of TensorFlow Lite 2.14 do, loses most where they do not run at once:
+  so it is on Lambda, too, below 3,538 MB. One thread is the default.
 - *Init* is what a new process takes to import NumPy and the runtime and to load the model; *first*,
-  the first inference after that. Both are the least of several processes, in wall time.
+  the first inference after that. Both are the least CPU time of several processes.
 - *Peak* is the resident memory of such a process up to its first answer, and *least* the smallest
   memory limit under which it answers.
 - *$ / million* is what AWS asks for a million requests: the inference alone, once it is warm.
@@ -55,7 +59,8 @@ READING = f"""\
 
 def document(data: Mapping[str, Any]) -> str:
     """The page, from a report's data."""
-    return HEAD + "".join(f"{line}\n" for line in _lines(data)) + "\n" + READING
+    head = HEAD.replace(COMMAND, data["command"], 1)
+    return head + "".join(f"{line}\n" for line in _lines(data)) + "\n" + READING
 
 
 def _lines(data: Mapping[str, Any]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from builders.errors import EngineError, SmokeError
 from ci.bench.candidates import Worker, workers
-from ci.bench.starts import PARTS, Start, start_once
+from ci.bench.starts import start_once
 from ci.compare.models import Subject, Variant
 from ci.compare.places import Place, Timed
 from ci.compare.settings import ONNX, Settings
@@ -45,7 +45,7 @@ class Row:
         wall_ms: its wall time.
         nodes: those that XNNPACK took, and all; (0, 0) where nothing tells.
         apart: the largest difference from the reference kernels' answers, by their largest.
-        start: parts of new processes with the model.
+        starts: what new processes with the model say; see smoke_lambda/inside/starting.py.
         function_ms: of requests to the function with the model, the first of them with its init.
         least_mb: the least memory in which it answers; None where nothing limits it.
         reply: what the function answered.
@@ -58,7 +58,7 @@ class Row:
     wall_ms: dict[int, list[float]] = field(default_factory=dict)
     nodes: tuple[int, int] = (0, 0)
     apart: float | None = None
-    start: Start = field(default_factory=Start)
+    starts: list[dict[str, Any]] = field(default_factory=list)
     function_ms: list[float] = field(default_factory=list)
     least_mb: int | None = None
     reply: Any = None
@@ -66,19 +66,19 @@ class Row:
 
     @property
     def init_ms(self) -> float | None:
-        """The least wall time to import and load, without the interpreter's own start."""
-        totals = [sum(parts[part] for part in INIT_PARTS) for parts in self.start.parts]
+        """The least CPU time to import and load, without the interpreter's own start."""
+        totals = [sum(each["cpu_parts"][part] for part in INIT_PARTS) for each in self.starts]
         return min(totals, default=None)
 
     @property
     def first_ms(self) -> float | None:
-        """The least wall time of the first inference."""
-        return min((parts["first"] for parts in self.start.parts), default=None)
+        """The least CPU time of the first inference."""
+        return min((each["cpu_parts"]["first"] for each in self.starts), default=None)
 
     @property
     def peak_bytes(self) -> int | None:
         """The most resident memory of a process up to its first answer; the least of several."""
-        return min(self.start.peak_bytes, default=None)
+        return min((each["peak_bytes"] for each in self.starts), default=None)
 
     @property
     def request_ms(self) -> float | None:
@@ -176,9 +176,7 @@ class Bench:
                     row.error = error.what
                     continue
                 if turn > 0:  # the first fills the caches of files
-                    row.start.parts.append({part: said["parts"][part] for part in PARTS})
-                    row.start.faults.append(said["faults"])
-                    row.start.peak_bytes.append(said["peak_bytes"])
+                    row.starts.append(said)
 
     def _functions(self, subject: Subject, rows: Sequence[Row]) -> None:
         """Send the same picture to all functions, in turns."""

@@ -142,7 +142,7 @@ def subject_of(given: Given, python: Path, cache: Cache, log: Path) -> Subject:
         paths = {name: str(path.absolute()) for name, path in files.items()}
         job.write_text(json.dumps(dict.fromkeys(FILES, "") | paths | {"folder": str(folder)}))
         run(
-            [python, "-B", "-m", "smoke_lambda.train.exchange", job],
+            [python, "-m", "smoke_lambda.train.exchange", job],
             log=log,
             failure=SmokeError,
             what=f"making models of {given.name}",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from statistics import median
 from typing import Any
 
 from builders.matrix import Runtime
@@ -27,6 +26,7 @@ class Report:
 
     Attributes:
         where: the base image, or this machine.
+        command: that was run.
         arch: that functions run on.
         contenders: all, also those that do not install.
         image_bytes: what a contender's image has more than its base, by name.
@@ -35,6 +35,7 @@ class Report:
 
     machine: Machine
     where: str
+    command: str
     runtime: Runtime
     arch: str
     price: Price
@@ -58,6 +59,7 @@ class Report:
             "date": f"{now:%Y-%m-%d}",
             "machine": asdict(self.machine),
             "where": self.where,
+            "command": self.command,
             "python": self.runtime.python,
             "glibc": self.runtime.glibc,
             "arch": self.arch,
@@ -127,8 +129,5 @@ def _row(row: Row, base: Row | None, price: Price, settings: Settings) -> dict[s
         "million_usd": million_cost(warm[1] or 0, needed, price),
         "nodes": list(row.nodes),
         "apart": row.apart,
-        "parts_ms": {
-            part: median(parts[part] for parts in row.start.parts)
-            for part in (row.start.parts[0] if row.start.parts else ())
-        },
+        "starts": row.starts,
     }

@@ -79,7 +79,13 @@ def ratio_text(found: Mapping[str, Any] | None) -> str:
         return "1"
     if found["verdict"] == SAME:
         return f"same ({found['low']:.2f}-{found['high']:.2f})"
-    return f"{found['value']:.2f} ({found['low']:.2f}-{found['high']:.2f})"
+    value, low, high = (digits(found[name]) for name in ("value", "low", "high"))
+    return f"{value} ({low}-{high})"
+
+
+def digits(ratio: float) -> str:
+    """A ratio with two digits after the point, or none where it is large."""
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
 
 
 def heading(data: Mapping[str, Any]) -> str:

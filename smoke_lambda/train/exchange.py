@@ -241,7 +241,8 @@ def quantize(float32: Path, folder: Path, target: Path, real: Sequence[Array]) -
     """
     plain, prepared = folder / "float32.onnx", folder / "prepared.onnx"
     convert_tflite(float32, plain)
-    ort.quant_pre_process(plain, prepared)
+    # The shapes are fixed: nothing is to be inferred of symbols.
+    ort.quant_pre_process(plain, prepared, skip_symbolic_shape=True)
     names = [node.name for node in onnx.load(prepared).graph.input]
     ort.quantize_static(
         prepared,

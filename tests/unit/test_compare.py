@@ -252,8 +252,8 @@ def measured(
     def start_once(place: FakePlace, _network: Network, _log: Path) -> dict[str, Any]:
         if place.limits.memory_mb < 300:
             raise SmokeError("it does not start")
-        parts = dict.fromkeys(measure.PARTS, 2.0)
-        return {"parts": parts, "faults": 1, "peak_bytes": 400 << 20}
+        parts = dict.fromkeys((*measure.INIT_PARTS, "start", "first"), 2.0)
+        return {"parts": {}, "cpu_parts": parts, "faults": 1, "peak_bytes": 400 << 20}
 
     monkeypatch.setattr(measure, "workers", workers)
     monkeypatch.setattr(measure, "start_once", start_once)
@@ -325,6 +325,7 @@ def sample() -> dict[str, Any]:
         "date": "2026-01-01",
         "machine": {"processor": "P", "cpus": 2, "kernel": "6", "load": 0.5},
         "where": "an image",
+        "command": "./scripts/compare --document",
         "python": "3.12",
         "glibc": "2.34",
         "arch": "x86_64",
