@@ -125,7 +125,7 @@ def _report(
     if arch != platform.machine():
         reporter.say(f"{arch} does not run here: what installs, and how large it is")
         return report
-    with TemporaryDirectory(prefix="tflite-compare-") as work, cache.lock("bench"):
+    with TemporaryDirectory(prefix="tflite-compare-") as work, cache.lock("compare"):
         files = Path(work) / "files"
         files.mkdir(parents=True)
         with reporter.step("models") as step:
