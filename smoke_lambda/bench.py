@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from builders.cache import sha256_of
 from smoke_lambda import events
 from smoke_lambda.inside.probing import share
 from smoke_lambda.report import Check, SmokeReport, SmokeRun
-from smoke_lambda.site import Function, Place, Site, Step, silent
+from smoke_lambda.site import Function, FunctionPlace, Place, Site, Step, silent
 
 FLOAT32, INT8 = "digits-float32", "digits-int8"
 
@@ -49,6 +50,26 @@ def function_variables(model: str) -> dict[str, str]:
         "URL_SECONDS": str(events.URL_SECONDS),
         "ALLOW_PRIVATE_URLS": "1" if model == FLOAT32 else "0",
     }
+
+
+def invoke(
+    place: FunctionPlace, model: str, known: events.Known, check: Callable[[str, str], None]
+) -> float | None:
+    """Send every event to a function of that model; gives its init time in ms.
+
+    Args:
+        check: is told the name of each check, and what is wrong, if anything is.
+    """
+    private = model == FLOAT32
+    with place.function(model, function_variables(model)) as function:
+        for case in events.cases(known, function.server, private=private):
+            reply = _reply(function, case)
+            check(f"{model}: {case.name}", events.judge(case, reply, model, known))
+            # Not the handler's words: it did not start, or it died. Every
+            # further event would find the same.
+            if isinstance(reply, dict) and "errorType" in reply:
+                break
+        return function.init_ms()
 
 
 @dataclass(kw_only=True)
@@ -93,18 +114,8 @@ class Bench:
         )
 
     def _invoke(self, model: str, known: events.Known) -> float | None:
-        """Send every event to a function of that model; gives its init time in ms."""
         self.step(f"{model} under the emulator")
-        private = model == FLOAT32
-        with self.place.function(model, function_variables(model)) as function:
-            for case in events.cases(known, function.server, private=private):
-                reply = _reply(function, case)
-                self.check(f"{model}: {case.name}", events.judge(case, reply, model, known))
-                # Not the handler's words: it did not start, or it died. Every
-                # further event would find the same.
-                if isinstance(reply, dict) and "errorType" in reply:
-                    break
-            return function.init_ms()
+        return invoke(self.place, model, known, self.check)
 
     def _probe(self, models: list[str]) -> dict[str, Any]:
         self.step("XNNPACK and times")

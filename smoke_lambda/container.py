@@ -28,6 +28,8 @@ from smoke_lambda.limits import Limits, open_to_all
 HERE = Path(__file__).parent
 WORK = "/smoke"
 """Where the probes are mounted; they are in no image."""
+TASK = "/var/task"
+"""Where Lambda looks for a function's code."""
 INSIDE = HERE / "inside"
 LABEL = "tflite-lambda.driver"
 START_SECONDS = 60.0
@@ -113,18 +115,22 @@ def running(
     variables: Mapping[str, str],
     folder: Path,
     log: Path,
+    task: Path | None = None,
 ) -> Iterator[ContainerFunction]:
     """Run an image's function, until the block ends.
 
     Args:
         folder: of `tools`.
         log: file that the container's output is appended to.
+        task: a folder with the function's code, where the image has none.
 
     Raises:
         SmokeError, EngineError: it cannot be started.
     """
     name = _name()
     options = [*limits.options(), *_labels(name), *_variables(variables)]
+    if task is not None:
+        options += ["--mount", f"type=bind,source={task},target={TASK},readonly"]
     try:
         engine.ask("run", "--detach", *options, image, what=f"starting {image}")
         with _relay(engine, image, name, folder) as relay:
@@ -179,6 +185,35 @@ def reap(engine: Engine) -> None:
         container, _, driver = line.partition(" ")
         if driver.isdecimal() and not Path(f"/proc/{driver}").exists():
             engine.attempt("rm", "--force", "--volumes", container)
+
+
+def one_shot(
+    engine: Engine,
+    image: str,
+    limits: Limits,
+    folder: Path,
+    files: Path,
+    module: str,
+    arguments: Sequence[str],
+) -> list[str | Path]:
+    """The command of a container that runs a probe, and speaks through it.
+
+    Args:
+        folder: of `tools`.
+        files: a folder that is to be seen there, where it is here.
+    """
+    name = _name()
+    command: list[str | Path] = [engine.client, "run", "--interactive", "--rm"]
+    command += [*limits.options(), *_labels(name), *_mount(folder)]
+    command += ["--mount", f"type=bind,source={files},target={files},readonly"]
+    return [*command, "--entrypoint", "python3", image, "-s", "-B", "-m", module, *arguments]
+
+
+def end_own(engine: Engine) -> None:
+    """Remove every container that this process has started."""
+    listed = engine.attempt("ps", "--all", "--quiet", "--filter", f"label={LABEL}={os.getpid()}")
+    if found := listed.stdout.split():
+        engine.attempt("rm", "--force", "--volumes", *found)
 
 
 @contextmanager

@@ -120,11 +120,30 @@ def uv(what: str, *arguments: str | Path, log: Path) -> None:
     run([find_uv_bin(), *arguments], log=log, failure=SmokeError, what=what, env=env)
 
 
+@dataclass(frozen=True)
+class Handler:
+    """A function's code.
+
+    Attributes:
+        file: the module `app`.
+        models: the folder of its models.
+        ending: of their files' names.
+    """
+
+    file: Path
+    models: Path
+    ending: str
+
+
+TFLITE_HANDLER = Handler(HERE / "app.py", events.MODELS, ".tflite")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Environment:
     """A virtual environment with the folders of a function; a Place.
 
     Attributes:
+        handler: what its functions are.
         dependencies: whether a wheel comes with all that it requires.
     """
 
@@ -135,16 +154,21 @@ class Environment:
     rie: Callable[[], Path] | None
     log: Path
     dependencies: bool = False
+    handler: Handler = TFLITE_HANDLER
 
     @property
     def python(self) -> Path:
         """The interpreter of the environment."""
         return self.folder / "environment" / "bin" / "python"
 
-    def install(self, wheel: Path) -> str:
-        """See Place."""
+    def make(self) -> None:
+        """Install what is locked; raises SmokeError where that cannot be had."""
         environment = self.folder / "environment"
         make_environment(self.interpreter, self.requirements, environment, self.log)
+
+    def install(self, wheel: Path) -> str:
+        """See Place."""
+        self.make()
         install: list[str | Path] = ["pip", "install", "--python", self.python, wheel]
         if not self.dependencies:
             install.append("--no-deps")
@@ -162,8 +186,9 @@ class Environment:
         task, home = self.folder / model, self.folder / "tmp"
         task.mkdir()
         home.mkdir(exist_ok=True)
-        shutil.copy2(HERE / "app.py", task)
-        shutil.copy2(events.MODELS / f"{model}.tflite", task)
+        name = f"{model}{self.handler.ending}"
+        shutil.copy2(self.handler.file, task / "app.py")
+        shutil.copy2(self.handler.models / name, task)
         output = self.folder / f"{model}.log"
         try:
             with (
@@ -176,7 +201,7 @@ class Environment:
                     rie=self.rie().absolute(),
                     log=output,
                     server=server,
-                    variables={**variables, "MODEL_PATH": f"{model}.tflite"},
+                    variables={**variables, "MODEL_PATH": name},
                 ) as function,
             ):
                 yield function

@@ -41,12 +41,25 @@ class Function(Protocol):
         """How long its init took, in milliseconds, once it has been invoked."""
 
 
-class Place(Protocol):
-    """Somewhere with one Python and one NumPy."""
+class FunctionPlace(Protocol):
+    """Somewhere with one NumPy and a handler, which runs as a function."""
 
     @property
     def numpy(self) -> str:
         """The version of NumPy."""
+
+    def function(
+        self, model: str, variables: Mapping[str, str]
+    ) -> AbstractContextManager[Function]:
+        """The handler with a model, running until the block ends.
+
+        Args:
+            variables: its environment variables, but for MODEL_PATH.
+        """
+
+
+class Place(FunctionPlace, Protocol):
+    """Somewhere with one Python and one NumPy, for a wheel."""
 
     @property
     def is_limited(self) -> bool:
@@ -57,15 +70,6 @@ class Place(Protocol):
 
         Raises:
             SmokeError, EngineError: all but the wheel cannot be installed.
-        """
-
-    def function(
-        self, model: str, variables: Mapping[str, str]
-    ) -> AbstractContextManager[Function]:
-        """The handler of smoke_lambda/app.py with a model, running until the block ends.
-
-        Args:
-            variables: its environment variables, but for MODEL_PATH.
         """
 
     def probe(self, models: Sequence[str]) -> tuple[str, dict[str, Any]]:

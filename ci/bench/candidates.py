@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from builders.cache import Cache
 from builders.errors import SmokeError
@@ -32,8 +32,28 @@ ANSWER_SECONDS = 120.0
 """No network takes so long for one inference."""
 DYING_SECONDS = 5.0
 NOT_TOLD = "not told"
+CHUNK = 1 << 16
 # One thread of NumPy's, so that none is in the way; no user's settings.
 VARIABLES = {"OPENBLAS_NUM_THREADS": "1", "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+class Startable(Protocol):
+    """A runtime in which processes are started."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+
+    @property
+    def module(self) -> str:
+        """Has its `Interpreter`."""
+
+    @property
+    def bytecode(self) -> Path | None:
+        """A folder for the bytecode of its processes; None where the runtime has its own."""
+
+    def command(self, module: str, *arguments: str | Path) -> Sequence[str | Path]:
+        """A command that runs a module of this repository beside the runtime."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +72,20 @@ class Candidate:
     numpy: str
     python: Path
     xnnpack: str = NOT_TOLD
+
+    @property
+    def module(self) -> str:
+        """See Startable."""
+        return self.subject.module
+
+    @property
+    def bytecode(self) -> Path:
+        """See Startable."""
+        return self.python.parents[1] / "bytecode"
+
+    def command(self, module: str, *arguments: str | Path) -> Sequence[str | Path]:
+        """See Startable."""
+        return [self.python, "-m", module, *arguments]
 
 
 def name_of(wheel: Path, subject: Subject) -> str:
@@ -139,9 +173,10 @@ def installed(
 class Worker:
     """A process that times models in one runtime; see smoke_lambda/inside/timing.py."""
 
-    candidate: Candidate
+    candidate: Startable
     log: Path
     _process: subprocess.Popen[str] | None = field(default=None)
+    _unread: bytes = b""
 
     def ask(self, do: str, **request: object) -> dict[str, Any]:
         """Have something done; gives the answer, with `error` where it failed or ended it."""
@@ -154,21 +189,33 @@ class Worker:
         except OSError:
             return self._ended()
         end = time.monotonic() + ANSWER_SECONDS
-        while select.select([process.stdout], [], [], max(end - time.monotonic(), 0))[0]:
-            line = process.stdout.readline()
-            if not line:
-                return self._ended()
+        while (line := self._line(process.stdout.fileno(), end)) is not None:
             if line.startswith(TIMING_MARK):
                 answer: dict[str, Any] = json.loads(line[len(TIMING_MARK) :])
                 return answer
         return self._ended()
+
+    def _line(self, output: int, end: float) -> str | None:
+        """The next line of the process; None if it ends, or says none in time.
+
+        Read without a buffer of Python's: select(2) knows nothing of what is in there.
+        """
+        while b"\n" not in self._unread:
+            if not select.select([output], [], [], max(end - time.monotonic(), 0))[0]:
+                return None
+            said = os.read(output, CHUNK)
+            if not said:
+                return None
+            self._unread += said
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line.decode(errors="replace")
 
     def end(self) -> None:
         """End the process, if there is one."""
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
-            self._process = None
+            self._process, self._unread = None, b""
 
     def _ended(self) -> dict[str, Any]:
         """The answer of a process that is dead, or as good as that."""
@@ -182,7 +229,7 @@ class Worker:
 
     def _running(self) -> subprocess.Popen[str]:
         if self._process is None:
-            module = self.candidate.subject.module
+            module = self.candidate.module
             with self.log.open("a") as log:
                 self._process = started(
                     self.candidate, TIMING, module, stdin=subprocess.PIPE, errors=log
@@ -191,7 +238,7 @@ class Worker:
 
 
 def started(
-    candidate: Candidate,
+    candidate: Startable,
     module: str,
     *arguments: str | Path,
     stdin: int,
@@ -200,7 +247,7 @@ def started(
 ) -> subprocess.Popen[str]:
     """Start a module of this repository in a candidate's environment."""
     return subprocess.Popen(
-        [candidate.python, "-m", module, *arguments],
+        [*candidate.command(module, *arguments)],
         cwd=ROOT,
         stdin=stdin,
         stdout=subprocess.PIPE,
@@ -213,7 +260,7 @@ def started(
 
 
 @contextmanager
-def workers(candidates: Sequence[Candidate], log: Path) -> Iterator[list[Worker]]:
+def workers(candidates: Sequence[Startable], log: Path) -> Iterator[list[Worker]]:
     """A process for each candidate, until the block ends."""
     found = [Worker(candidate=candidate, log=log) for candidate in candidates]
     try:

@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from builders.errors import SmokeError
-from ci.bench.candidates import ANSWER_SECONDS, Candidate, started
+from ci.bench.candidates import ANSWER_SECONDS, Startable, started
 from ci.bench.measure import Network
 from smoke_lambda.inside.probing import TIMING_MARK
 
@@ -55,7 +55,7 @@ class Start:
 
 
 def time_starts(
-    network: Network, candidates: Sequence[Candidate], processes: int, log: Path
+    network: Network, candidates: Sequence[Startable], processes: int, log: Path
 ) -> list[Start]:
     """Start each runtime so many times, in turns.
 
@@ -65,7 +65,7 @@ def time_starts(
     found = [Start() for _ in candidates]
     for turn in range(processes + 1):
         for candidate, start in zip(candidates, found, strict=True):
-            said = _start(candidate, network, log)
+            said = start_once(candidate, network, log)
             if turn > 0:  # the first fills the caches of files
                 start.parts.append(said["parts"])
                 start.faults.append(said["faults"])
@@ -73,19 +73,24 @@ def time_starts(
     return found
 
 
-def bytecode(candidate: Candidate) -> dict[str, str]:
-    """Variables with which the first process keeps its bytecode, in the candidate's environment.
+def bytecode(candidate: Startable) -> dict[str, str]:
+    """Variables with which the first process keeps its bytecode.
 
     A function has it, too, from its layer or image: without, most of a start is compiling NumPy.
     """
-    return {
-        "PYTHONDONTWRITEBYTECODE": "",
-        "PYTHONPYCACHEPREFIX": str(candidate.python.parents[1] / "bytecode"),
-    }
+    folder = candidate.bytecode
+    if folder is None:
+        return {}
+    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder)}
 
 
-def _start(candidate: Candidate, network: Network, log: Path) -> dict[str, Any]:
-    arguments = (candidate.subject.module, network.model, network.cases)
+def start_once(candidate: Startable, network: Network, log: Path) -> dict[str, Any]:
+    """What a new process says; see smoke_lambda/inside/starting.py.
+
+    Raises:
+        SmokeError: it does not start.
+    """
+    arguments = (candidate.module, network.model, network.cases)
     with log.open("a") as errors:
         process = started(
             candidate,

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import argparse
 import json
+import platform
 import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from builders.cli import EXIT_CODES, Session, main_of, wheels_parser
+from builders.cli import EXIT_CODES, Session, command_parser, main_of
 from builders.errors import SmokeError, UsageError
-from builders.matrix import Runtime
+from builders.matrix import Runtime, load_matrix
 from builders.progress import table_console
 from ci.proof.runners import RUNNERS, Wanted, choose_smoker
 from ci.proof.show import show_model, show_smoke
 from ci.proof.smoker import Smoker, images_of
 from smoke_lambda.bench import smoke
 from smoke_lambda.model import check_model, try_model
+from smoke_lambda.onnx.smoke import smoke as smoke_onnx
 
 DESCRIPTION = """\
 Install each wheel with --no-deps beside its oldest and newest NumPy, and invoke it under Lambda's
@@ -36,6 +38,7 @@ examples:
   smoke --model my.tflite dist/*.whl             does my model run on each wheel, and what does
                                                  it need?
   smoke --model my.tflite --input x.npy some.whl with that as its first input
+  smoke --onnx 3.12 3.13                         the function for ONNX Runtime of these Pythons
 
 The default runner is docker where there are an engine and every base image: stand-ins that were
 made before, or AWS's; else native.
@@ -46,7 +49,10 @@ made before, or AWS's; else native.
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; raises UserError where `main` prints."""
     options = _parser().parse_args(argv)
-    images = images_of(options.wheels)
+    if bool(options.wheels) == bool(options.onnx):
+        raise UsageError("give wheels, or --onnx with Pythons", remedy="see --help")
+    runtimes = [load_matrix().runtime(python) for python in options.onnx]
+    images = images_of(options.wheels) or [(each, platform.machine()) for each in runtimes]
     if options.input and not options.model:
         raise UsageError("--input is the input of a --model")
     if options.model:
@@ -56,7 +62,9 @@ def run(argv: Sequence[str] | None = None) -> int:
     reports = []
     with session.reporter.showing():
         smoker = choose_smoker(wanted, images, session.cache, session.reporter)
-        for wheel, (runtime, _) in zip(options.wheels, images, strict=True):
+        for runtime in runtimes:
+            reports.append(_onnx_report(smoker, runtime, session))
+        for wheel, (runtime, _) in zip(options.wheels, images, strict=not runtimes):
             reports.append(_report(smoker, wheel, runtime, options, session))
     if options.json:
         print(json.dumps(reports, indent=2))
@@ -83,8 +91,25 @@ def _report(
         return smoke(site, on_step=tell).as_json()
 
 
+def _onnx_report(smoker: Smoker, runtime: Runtime, session: Session) -> dict[str, Any]:
+    log = session.logs / f"smoke-onnx-{runtime.tag}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        session.reporter.step(f"smoke the function for ONNX Runtime, {runtime.python}") as step,
+        smoker.onnx(runtime, log=log) as place,
+    ):
+        tell = partial(session.reporter.show, step)
+        where = smoker.place(runtime, platform.machine())
+        return smoke_onnx(place, runtime, where, log, tell).as_json()
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = wheels_parser("smoke", DESCRIPTION, EXAMPLES)
+    parser = command_parser("smoke", DESCRIPTION, EXAMPLES)
+    parser.add_argument("wheels", metavar="WHEEL", nargs="*", type=Path, help="a wheel file")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument(
+        "--onnx", metavar="X.Y", nargs="+", default=[], help="Pythons of smoke_lambda/onnx"
+    )
     parser.add_argument("--runner", choices=RUNNERS, default="auto", help="default: auto")
     parser.add_argument(
         "--base", metavar="IMAGE", default="", help="a base image; {python} in it is X.Y"

@@ -16,6 +16,7 @@ from ci.pages.pins import (
     write_headers_lock,
 )
 from smoke_lambda.lock import main as lock_smoke_requirements
+from smoke_lambda.onnx.lock import main as lock_onnx_requirements
 from smoke_lambda.serving.lock import main as lock_serving_requirements
 
 DESCRIPTION = """\
@@ -41,6 +42,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         write_emulator_lock()
         lock_smoke_requirements()
         lock_serving_requirements()
+        lock_onnx_requirements()
     write_generated(matrix)
     return 0
 

@@ -18,6 +18,8 @@ from builders.matrix import Matrix, Target
 from ci.pages.house import house_map
 from ci.pages.marked import between
 from ci.pages.ops_page import PAGE, operators_page
+from smoke_lambda.onnx.handler import OUTPUT as ONNX_HANDLER
+from smoke_lambda.onnx.handler import onnx_handler
 from smoke_lambda.ops import load_ops
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +53,7 @@ def generated(matrix: Matrix) -> Mapping[Path, str]:
         ARCHITECTURE: with_map(ARCHITECTURE.read_text(), ROOT),
         **{path: _named(path.read_text(), matrix) for path in NAMING},
         **{path: with_recommended(path.read_text(), matrix, EXAMPLE) for path in EXAMPLES},
+        ONNX_HANDLER: onnx_handler(),
         BAKE_FILE: bake_file(matrix),
         PAGE: operators_page(load_ops()),
     }

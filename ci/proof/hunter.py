@@ -18,7 +18,7 @@ from builders.interpreters import find_interpreter
 from builders.matrix import Runtime
 from ci.proof.conformer import Subject
 from ci.proof.smoker import Smoker
-from ci.proof.tensorflow_environment import tensorflow_python
+from ci.proof.tensorflow_environment import REQUIREMENTS, tensorflow_python
 from smoke_lambda.conform.environment import TENSORFLOW_VARIABLES
 from smoke_lambda.conform.graph import Graph, as_data
 from smoke_lambda.conform.hunt import Failure, Hunt, hunt
@@ -99,8 +99,11 @@ class Maker:
         return self._process
 
 
-def train_python(cache: Cache, log: Path) -> Path:
-    """The Python of the environment of requirements/train.txt, made now if there is none.
+def train_python(cache: Cache, log: Path, requirements: Path = REQUIREMENTS) -> Path:
+    """The Python of the environment that makes models, made now if there is none.
+
+    Args:
+        requirements: its lock: that of requirements/train.txt, or another one with TensorFlow.
 
     Raises:
         UsageError: there is no interpreter of its version here.
@@ -110,7 +113,7 @@ def train_python(cache: Cache, log: Path) -> Path:
         raise UsageError(
             f"no Python {TRAIN_PYTHON}, for TensorFlow", remedy="install one, such as with pyenv"
         )
-    return tensorflow_python(interpreter, cache, log)
+    return tensorflow_python(interpreter, cache, log, requirements)
 
 
 @contextmanager

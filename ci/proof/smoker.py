@@ -21,8 +21,9 @@ from builders.wheelname import name_of, parse_name
 from ci.images.bases import BaseImages
 from ci.images.emulation import REMEDY, emulates
 from smoke_lambda import docker, native
+from smoke_lambda.onnx import smoke as onnx
 from smoke_lambda.rie import emulator
-from smoke_lambda.site import Site
+from smoke_lambda.site import FunctionPlace, Site
 
 
 class Smoker(Protocol):
@@ -42,6 +43,13 @@ class Smoker(Protocol):
 
         Raises:
             SmokeError, EngineError: the wheel is for another machine or Python, or there is none.
+        """
+
+    def onnx(self, runtime: Runtime, *, log: Path) -> AbstractContextManager[FunctionPlace]:
+        """The function for ONNX Runtime on a Python, installed until the block ends.
+
+        Raises:
+            SmokeError, EngineError: it cannot be installed here.
         """
 
 
@@ -68,7 +76,7 @@ class NativeSmoker:
     @contextmanager
     def site(self, wheel: Path, runtime: Runtime, *, log: Path) -> Iterator[Site]:
         """See Smoker."""
-        python = self._interpreter(wheel, runtime)
+        python = self._interpreter(wheel.name, runtime)
         rie = partial(emulator, platform.machine(), self.cache.root / "rie", self.fetcher)
         with self._work(wheel, runtime) as work:
             yield native.site(
@@ -81,11 +89,22 @@ class NativeSmoker:
                 dependencies=self.dependencies,
             )
 
-    def _interpreter(self, wheel: Path, runtime: Runtime) -> Path:
+    @contextmanager
+    def onnx(self, runtime: Runtime, *, log: Path) -> Iterator[FunctionPlace]:
+        """See Smoker."""
+        python = self._interpreter("ONNX Runtime", runtime)
+        rie = partial(emulator, platform.machine(), self.cache.root / "rie", self.fetcher)
+        key = f"smoke-onnx-{runtime.tag}"
+        with self.cache.lock(key):
+            work = self.cache.root / "work" / key
+            with onnx.environment(runtime, python=python, work=work, log=log, rie=rie) as found:
+                yield found
+
+    def _interpreter(self, what: str, runtime: Runtime) -> Path:
         found = find_interpreter(runtime.python)
         if found is None:
             raise SmokeError(
-                f"this machine has no Python {runtime.python} to run {wheel.name}",
+                f"this machine has no Python {runtime.python} to run {what}",
                 remedy=f"install it (pyenv install {runtime.python}), or use Docker",
             )
         return found.executable
@@ -128,6 +147,17 @@ class DockerSmoker:
         # Two of one Python would share the names of their images.
         with self.cache.lock(f"smoke-docker-{runtime.tag}-{arch}"):
             yield docker.site(wheel, runtime, arch=arch, engine=self.engine, base=base, log=log)
+
+    @contextmanager
+    def onnx(self, runtime: Runtime, *, log: Path) -> Iterator[FunctionPlace]:
+        """See Smoker."""
+        arch = self.engine.arch
+        base = self.bases.get(runtime, arch)
+        with (
+            self.cache.lock(f"smoke-onnx-docker-{runtime.tag}-{arch}"),
+            onnx.image(runtime, engine=self.engine, base=base, arch=arch, log=log) as found,
+        ):
+            yield found
 
     def _arch(self, wheel: Path) -> str:
         """The architecture of a wheel, which can run in this engine."""

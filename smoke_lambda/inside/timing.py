@@ -12,6 +12,8 @@ Each line in is a request in JSON, and each line out that begins with "timing: "
     {"do": "compare", "path": NPZ}
         {"apart": X}                              the largest difference, by the largest answer
 
+Answers are real numbers: those of a model in int8 stand for some.
+
 An error is an answer with "error". The process stays, so that wheels can be timed in turns.
 """
 
@@ -57,7 +59,8 @@ class Worker:
         made.invoke()
         once = max(time.perf_counter() - began, 1e-7)
         self.interpreter, self.repeats = made, max(1, round(SAMPLE_SECONDS / once))
-        found = operators(made)
+        # ONNX Runtime has no delegate, and nothing that tells of nodes.
+        found = operators(made) if hasattr(made, "_get_ops_details") else []
         return {"nodes": [sum(taken for _, taken in found), len(found)]}
 
     def time(self, seconds: float) -> dict[str, Any]:
@@ -85,14 +88,20 @@ class Worker:
         with np.load(path) as theirs:
             for ours, name in zip(self._answers(), theirs.files):
                 other = theirs[name].astype(np.float64)
+                if ours.shape != other.shape:
+                    raise ValueError(f"an answer of shape {ours.shape} instead of {other.shape}")
                 size = max(float(np.abs(other).max(initial=0.0)), 1e-9)
                 difference = np.abs(ours.astype(np.float64) - other).max(initial=0.0)
                 apart = max(apart, float(difference) / size)
         return {"apart": apart}
 
     def _answers(self) -> list[Any]:
-        details = self.interpreter.get_output_details()
-        return [self.interpreter.get_tensor(detail["index"]) for detail in details]
+        found = []
+        for detail in self.interpreter.get_output_details():
+            answer = self.interpreter.get_tensor(detail["index"])
+            scale, zero = detail.get("quantization", (0.0, 0))
+            found.append((answer.astype(np.float64) - zero) * scale if scale else answer)
+        return found
 
 
 def set_inputs(interpreter: Any, cases: Path) -> None:  # noqa: ANN401

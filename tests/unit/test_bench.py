@@ -325,6 +325,23 @@ def test_what_a_process_says_or_how_it_ends(
 
 
 @pytest.mark.usefixtures("allow_subprocess")
+def test_an_answer_that_comes_with_other_lines_is_read_at_once(
+    starting: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidates_module, "ANSWER_SECONDS", 20.0)
+    code = """
+import os, sys
+for line in sys.stdin:
+    os.write(1, b"noise" + bytes([10]) * 2 + b'timing: {"n": 1}' + bytes([10]))
+"""
+    worker = Worker(candidate=starting(code), log=tmp_path / "log")
+    try:
+        assert [worker.ask("time") for _ in range(3)] == [{"n": 1}] * 3
+    finally:
+        worker.end()
+
+
+@pytest.mark.usefixtures("allow_subprocess")
 def test_a_process_that_does_not_answer_is_ended(
     starting: Starting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

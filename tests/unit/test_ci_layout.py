@@ -16,6 +16,7 @@ STARTED = re.compile(r'^_bootstrap\.start\("([\w.]+)"', re.MULTILINE)
 ORDER = (
     ("commands",),
     ("jobs",),
+    ("compare",),
     ("bench", "fuzz", "upstream_tests"),
     ("publish",),
     ("layers", "pages", "proof"),

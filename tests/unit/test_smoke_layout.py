@@ -13,10 +13,10 @@ SMOKE = ROOT / "smoke_lambda"
 # The folder without a name is smoke_lambda/ itself: it drives what runs inside, and conform/
 # drives with it. What makes the models is started as a process of TensorFlow's environment; a
 # model server, as one of its image's.
-ORDER = (("train",), ("conform", "serving"), ("",), ("inside",))
+ORDER = (("train",), ("conform", "onnx", "serving"), ("",), ("inside",))
 
 # What an environment beside a wheel has, besides Python's own modules.
-INSIDE_HAS = {"numpy", "tflite_runtime", *sys.stdlib_module_names}
+INSIDE_HAS = {"numpy", "onnxruntime", "tflite_runtime", *sys.stdlib_module_names}
 
 # A module's name as a string of its own, or as an argument of a command.
 STARTED = re.compile(r'(?:-m |")(smoke_lambda(?:\.\w+)+)(?=["\s`])')

@@ -1,0 +1,89 @@
+"""Compare what was measured: ratios by turn, and which of them say that something is faster."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from ci.compare.measure import Row
+from ci.compare.settings import Price
+
+SAME, FASTER, SLOWER = "same", "faster", "slower"
+VCPU_MB = 1769
+"""From so much memory on a function has a whole virtual CPU, and below it a part of one
+(https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html)."""
+MILLION = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratio:
+    """A runtime's time by another's, measured turn by turn.
+
+    Attributes:
+        value: the median of the turns' ratios.
+        low: where the middle part of them begins.
+        high: where it ends.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        """What the turns agree on: a ratio whose spread has 1 in it says nothing."""
+        if self.low <= 1 <= self.high:
+            return SAME
+        return FASTER if self.value < 1 else SLOWER
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float], spread: float) -> Ratio | None:
+    """The ratio of times of the same turns; None where one has none.
+
+    Args:
+        spread: the middle part of the ratios that counts, 0 to 1.
+    """
+    found = sorted(a / b for a, b in zip(ours, theirs, strict=False) if b > 0)
+    if not found:
+        return None
+    cut = (1 - spread) / 2
+    return Ratio(value=median(found), low=quantile(found, cut), high=quantile(found, 1 - cut))
+
+
+def quantile(values: Sequence[float], part: float) -> float:
+    """A quantile of sorted values, between neighbours where it falls between them."""
+    place = part * (len(values) - 1)
+    below, above = math.floor(place), math.ceil(place)
+    return values[below] + (values[above] - values[below]) * (place - below)
+
+
+def fastest(rows: Sequence[Row], spread: float) -> list[Row]:
+    """The rows that nothing is faster than, at one virtual CPU; the first is the fastest."""
+    timed = [row for row in rows if not row.error and row.cpu_ms.get(1)]
+    if not timed:
+        return []
+    best = min(timed, key=lambda row: median(row.cpu_ms[1]))
+    found = [best]
+    for row in timed:
+        if row is not best:
+            by = ratio(row.cpu_ms[1], best.cpu_ms[1], spread)
+            if by is not None and by.verdict == SAME:
+                found.append(row)
+    return found
+
+
+def million_cost(warm_ms: float, memory_mb: float, price: Price) -> float:
+    """What a million requests cost, in US dollars: the inference alone, once it is warm.
+
+    Below VCPU_MB, a function with half of the memory takes twice as long, and costs the same: so
+    it is counted at VCPU_MB, or at what it needs if that is more.
+
+    Args:
+        warm_ms: CPU time of an inference, in milliseconds.
+        memory_mb: that it needs.
+    """
+    gigabytes = max(memory_mb, VCPU_MB) / 1024
+    seconds = max(1, math.ceil(warm_ms)) / 1000
+    return MILLION * seconds * gigabytes * price.gb_second + price.million_requests

@@ -1,0 +1,113 @@
+"""Which runtimes are compared, how a run measures, and what Lambda costs: runtimes.toml."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from builders.tables import Row, read_toml
+
+HERE = Path(__file__).parent
+DATA = HERE / "runtimes.toml"
+PRICES = HERE.parent / "prices.toml"
+TFLITE, ONNX = "tflite", "onnx"
+OWN_MODULE = "tflite_runtime.interpreter"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """A runtime that is not ours; see runtimes.toml."""
+
+    requirement: str
+    module: str
+    format: str
+
+    @property
+    def project(self) -> str:
+        """Its name on PyPI."""
+        return Requirement(self.requirement).name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """See runtimes.toml.
+
+    Attributes:
+        turn_seconds: of one runtime's turn.
+        starts: new processes of each.
+        spread: the middle part of the turns' ratios that counts, 0 to 1.
+    """
+
+    turns: int
+    turn_seconds: float
+    starts: int
+    spread: float
+    runtimes: tuple[Runtime, ...]
+
+
+@cache
+def load_settings(path: Path = DATA) -> Settings:
+    """Read and validate runtimes.toml.
+
+    Raises:
+        UsageError: it is malformed; the message names the place.
+    """
+    row = Row(path.name, read_toml(path))
+    settings = Settings(
+        turns=row.take("turns", int, lambda n: n >= 2),
+        turn_seconds=row.take("turn_seconds", float, lambda s: s > 0),
+        starts=row.take("starts", int, lambda n: n >= 1),
+        spread=row.take("spread", float, lambda part: 0 < part < 1),
+        runtimes=tuple(map(_runtime, row.rows("runtime", "requirement"))),
+    )
+    row.done()
+    return settings
+
+
+def _runtime(row: Row) -> Runtime:
+    runtime = Runtime(
+        requirement=row.take("requirement", str, bool),
+        module=row.take("module", str, bool),
+        format=row.take("format", str, {TFLITE, ONNX}.__contains__),
+    )
+    row.done()
+    return runtime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """What AWS asks for functions of one architecture; see ci/prices.toml.
+
+    Attributes:
+        gb_second: US dollars.
+        million_requests: US dollars.
+    """
+
+    gb_second: float
+    million_requests: float
+    source: str
+    date: datetime.date
+    region: str
+
+
+def load_price(arch: str, path: Path = PRICES) -> Price:
+    """Read the price of an architecture.
+
+    Raises:
+        UsageError: the file is malformed; the message names the place.
+    """
+    row = Row(path.name, read_toml(path))
+    each = Row(f"{path.name}: {arch}", row.take(arch, dict))
+    price = Price(
+        gb_second=each.take("gb_second", float, lambda n: n > 0),
+        million_requests=each.take("million_requests", float, lambda n: n >= 0),
+        source=row.take("source", str, bool),
+        date=row.take("date", datetime.date),
+        region=row.take("region", str, bool),
+    )
+    each.done()
+    return price
