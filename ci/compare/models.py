@@ -203,7 +203,7 @@ def own_models(cache: Cache, fetcher: Fetcher, folder: Path, log: Path) -> Itera
             picture=events.IMAGES / events.SAMPLE,
         )
     corpus = corpus_of(load_networks(NETWORKS), train_python(cache, log), cache, fetcher, log)
-    found = {each.name: each for each in unpacked(corpus, folder, "")}
+    found = {each.name: each for each in unpacked(corpus, folder, lambda _name: True)}
     for name, network in found.items():
         plain = found.get(f"{name.rpartition('.')[0]}.float32")
         yield Given(

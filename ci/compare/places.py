@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from builders.architecture import docker_platform
 from builders.cache import Cache
-from builders.engine import Engine
+from builders.docker_engine import Engine
 from builders.errors import EngineError, SmokeError
 from builders.interpreters import find_interpreter
 from builders.matrix import Runtime

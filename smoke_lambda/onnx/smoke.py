@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builders.architecture import docker_platform
-from builders.engine import Engine, pip_secrets
+from builders.docker_engine import Engine, pip_secrets
 from builders.matrix import Runtime
 from smoke_lambda import events, native
 from smoke_lambda.bench import invoke
