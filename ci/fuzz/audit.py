@@ -27,6 +27,9 @@ from builders.wheelname import PACKAGE
 from ci.fuzz.campaign import Case, Target
 from ci.fuzz.edits import edited, edits
 from ci.fuzz.worker import apart
+from ci.publish.choice import newest
+from ci.publish.manifest import read_manifest
+from ci.publish.places import WHEELS
 
 SECONDS = 60.0  # for a case: an audit takes one or two, on a machine that does nothing else
 MEMORY = 2 << 30
@@ -139,10 +142,9 @@ def tried(case: Case, folder: Path) -> str:
 
 
 def recommended() -> Path | None:
-    """A published wheel of the recommended TensorFlow, the newest build, if there is one."""
-    version = load_matrix().recommended.version
-    wheels = Path(__file__).parent.parent.parent / "wheels"
-    return max(wheels.glob(f"{PACKAGE}-{version}-*-cp312-*_x86_64.whl"), default=None)
+    """The current wheel of the recommended TensorFlow, if there is one."""
+    wheel = newest(read_manifest(WHEELS), load_matrix(), "3.12", "x86_64")
+    return WHEELS / wheel.file if wheel else None
 
 
 @contextmanager

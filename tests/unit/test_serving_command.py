@@ -26,10 +26,14 @@ def failed(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, st
 def test_what_is_no_model_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = tmp_path / "x.tflite"
     broken.write_bytes(b"nothing")
-    for path in (broken, tmp_path / "gone.tflite"):
+    gone = tmp_path / "gone.tflite"
+    for path, words in (
+        (broken, f"{broken} is not a TensorFlow Lite model: "),
+        (gone, f"there is no file {gone}"),
+    ):
         status, said = failed("--model", str(path), capsys=capsys)
         assert status == UsageError.exit_code
-        assert f"{path} is no TensorFlow Lite model" in said
+        assert words in said
 
 
 def test_a_name_must_fit_into_a_url(capsys: pytest.CaptureFixture[str]) -> None:

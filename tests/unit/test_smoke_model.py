@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
+import tracemalloc
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -132,6 +134,25 @@ def test_a_file_is_checked_before_anything_is_made(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not a NumPy array"):
         model.check_model(INT8, wrong)
     assert model.check_model(INT8, None) == operator_codes(INT8.read_bytes())
+    wrong.write_bytes(b"")
+    with pytest.raises(UsageError, match="is not a TensorFlow Lite model"):
+        model.check_model(wrong, None)
+
+
+def test_of_a_large_file_only_the_tables_are_read(tmp_path: Path) -> None:
+    large = tmp_path / "large.tflite"
+    large.write_bytes(INT8.read_bytes())
+    os.truncate(large, 40 << 30)
+    tracemalloc.start()
+    try:
+        codes = model.check_model(large, None)
+        with pytest.raises(UsageError, match="is not a NumPy array"):
+            model.check_model(INT8, large)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert codes == operator_codes(INT8.read_bytes())
+    assert peak < 1 << 20
 
 
 @pytest.mark.parametrize(
