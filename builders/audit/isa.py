@@ -7,9 +7,11 @@ rightly left out; so is what follows an indirect jump (a switch's table).
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import capstone
 
@@ -84,13 +86,29 @@ class _Processor:
     beyond: Callable[[bytes, str, str], str | None]
 
 
+class Code(NamedTuple):
+    """What is walked of an extension; see builders.audit.elf.Extension."""
+
+    machine: str
+    entries: tuple[int, ...]
+    functions: frozenset[int]
+    code: tuple[tuple[int, bytes], ...]
+
+
 def scan(extension: Extension) -> Scan:
     """Walk the code that loading and importing run.
 
     Raises:
         KeyError: the machine is none that we know.
     """
+    return _scan(Code(extension.machine, extension.entries, extension.functions, extension.code))
+
+
+# It takes a second, and a fuzzer asks of the same code again and again.
+@functools.lru_cache(maxsize=2)
+def _scan(extension: Code) -> Scan:
     processor = PROCESSORS[extension.machine]
+    engine = capstone.Cs(processor.arch, processor.mode)
     starts = [a for a in extension.entries if _piece(extension, a)]
     todo = list(starts)
     seen: set[int] = set()
@@ -102,7 +120,9 @@ def scan(extension: Extension) -> Scan:
             ]
             break
         previous = ""
-        for address, code, mnemonic, operands in _run(processor, extension, todo.pop(), seen):
+        for address, code, mnemonic, operands in _run(
+            processor, engine, extension, todo.pop(), seen
+        ):
             if feature := processor.beyond(code, mnemonic, previous):
                 text = f"{mnemonic} {operands}".rstrip()
                 offences.append((address, f"`{text}` ({feature}) at {address:#x}"))
@@ -120,10 +140,9 @@ def scan(extension: Extension) -> Scan:
 
 
 def _run(
-    processor: _Processor, extension: Extension, start: int, seen: set[int]
+    processor: _Processor, engine: capstone.Cs, extension: Code, start: int, seen: set[int]
 ) -> Iterator[tuple[int, bytes, str, str]]:
     """Instructions from `start` to the first that does not go on to the next."""
-    engine = capstone.Cs(processor.arch, processor.mode)
     address = start
     while address not in seen and (piece := _piece(extension, address)):
         for place, size, mnemonic, operands in engine.disasm_lite(piece, address):
@@ -144,7 +163,7 @@ def _run(
         address = following
 
 
-def _piece(extension: Extension, address: int) -> bytes:
+def _piece(extension: Code, address: int) -> bytes:
     for start, code in extension.code:
         if start <= address < start + len(code):
             return code[address - start : address - start + WINDOW]

@@ -10,6 +10,7 @@ from builders.errors import EngineError, SmokeError, UsageError
 from builders.matrix import load_matrix
 from builders.progress import table_console
 from ci.commands import serve
+from ci.publish.places import WHEELS
 from smoke_lambda import events
 from smoke_lambda.serving import image
 
@@ -44,7 +45,7 @@ def test_a_name_must_fit_into_a_url(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_wheel_is_the_published_one_of_the_images_python() -> None:
     wheel, runtime = serve.chosen(None, image.default_python())
     assert runtime.python == image.default_python()
-    assert wheel.parent == serve.WHEELS
+    assert wheel.parent == WHEELS
     assert f"-{load_matrix().recommended.version}-" in wheel.name
     assert f"-{runtime.tag}-" in wheel.name
 
