@@ -3,10 +3,10 @@
     python -m smoke_lambda.inside.model_probe MODEL [INPUT.npy]
 
 Its last line is "found: " and JSON: "operators" with whether a delegate took them, "open":
-those with a tensor of open size,
-"inputs" and "outputs" (with "open" where the model leaves the shape open), "load_ms",
-"first_ms", "warm_ms" (the median), "resident_bytes" and "peak_bytes" (the cgroup's); or "error" with the "stage" at which it came, and "missing":
-operators that this runtime lacks. Without INPUT, inputs are made up.
+those with a tensor of open size, "inputs" and "outputs" (with "open" where the model leaves the
+shape open), "load_ms", "first_ms", "warm_ms" (the median), "resident_bytes" and "peak_bytes"
+(the cgroup's); or "error" with the "stage" at which it came, and "missing": operators that this
+runtime lacks. Without INPUT, inputs are made up.
 """
 
 from __future__ import annotations
