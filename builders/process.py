@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -139,16 +140,27 @@ def die_with_parent() -> None:
 # What the largest Lambda function has
 # (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
 MOST_MEMORY = 10_240 << 20
+# What NumPy's threads reserve, and do not use, on a machine with many processors.
+LEAST_MEMORY = 2_048 << 20
 
 
 def confine() -> None:
     """In a child that loads a stranger's wheel or model: as `die_with_parent`, and bounded memory.
 
-    A damaged size asks for any amount; that must not be the machine's.
+    A damaged size asks for any amount; that must not be the machine's. Where less is free than
+    it may have, the kernel is to end this child, and nothing else.
+    Source: proc_pid_oom_score_adj(5)
     """
     die_with_parent()
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+    most = min(MOST_MEMORY, max(LEAST_MEMORY, _physical_memory()))
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def _physical_memory() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _excerpt(lines: Sequence[str]) -> str:

@@ -60,9 +60,9 @@ The TensorFlow Lite interpreter, built for the Python runtimes of AWS Lambda:
 
     from tflite_runtime.interpreter import Interpreter
 
-It needs NumPy, glibc {glibc} and, on x86-64, a processor with SSE4.2 (x86-64-v2), as
-all of Lambda's are; and nothing else. XNNPACK is on. The components that are compiled in are listed, with versions, sources and licences, in the SBOM in its
-`.dist-info/sboms` folder.
+It needs NumPy, glibc {glibc} and, on x86-64, a processor with SSE4.2 (x86-64-v2), as all of
+Lambda's are; and nothing else. XNNPACK is on. The components that are compiled in are listed,
+with versions, sources and licences, in the SBOM in its `.dist-info/sboms` folder.
 """
 LLVM_LICENCE = "Apache-2.0 WITH LLVM-exception"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import mmap
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -111,15 +112,35 @@ def check_model(model: Path, sample: Path | None) -> list[OperatorCode]:
     for path in (model, *([sample] if sample else [])):
         if not path.is_file():
             raise UsageError(f"there is no file {path}")
-    if sample is not None and sample.read_bytes()[:6] != b"\x93NUMPY":
+    if sample is not None and _begins(sample, 6) != b"\x93NUMPY":
         raise UsageError(f"{sample} is not a NumPy array", remedy="write it with numpy.save")
     try:
-        return operator_codes(model.read_bytes())
+        return _operator_codes(model)
     except NotAModelError as error:
         raise UsageError(
             f"{model} is not a TensorFlow Lite model: {error}",
             remedy="a repository's page or a Git LFS pointer may have been saved in its stead",
         ) from error
+
+
+def _begins(file: Path, count: int) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(count)
+
+
+def _operator_codes(model: Path) -> list[OperatorCode]:
+    """What a model's tables say, read where they are: a file may have gigabytes of weights.
+
+    Raises:
+        NotAModelError: see operator_codes.
+    """
+    if not model.stat().st_size:  # nothing can be mapped
+        return operator_codes(b"")
+    with (
+        model.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+    ):
+        return operator_codes(mapped)
 
 
 def try_model(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import tempfile
 from collections import defaultdict
@@ -209,7 +210,7 @@ def check_auditwheel(subject: Subject) -> Check:
         # It reads section headers, too, and without bounds.
         return Check.of("auditwheel", ["not asked: see the check `loader`"], "")
     try:
-        computed = _computed_policy(subject, arch)
+        computed = _computed_policy(subject.data, subject.elf.versions, arch)
     except (ValueError, ELFError, AuditwheelError) as error:
         return Check.of("auditwheel", [f"finds no policy: {error}"], "")
     match = re.fullmatch(r"manylinux_(\d+)_(\d+)_\w+", computed)
@@ -220,15 +221,17 @@ def check_auditwheel(subject: Subject) -> Check:
     return Check.of("auditwheel", faults, f"computes {computed}")
 
 
-def _computed_policy(subject: Subject, arch: str) -> str:
+# As with the code: it takes half a second.
+@functools.lru_cache(maxsize=2)
+def _computed_policy(data: bytes, versions: frozenset[tuple[str, str]], arch: str) -> str:
     policies = WheelPolicies(libc=Libc.GLIBC, arch=Architecture(arch))
     symbols: dict[str, set[str]] = defaultdict(set)
-    for library, version in subject.elf.versions:
+    for library, version in versions:
         if not library.startswith("ld-linux"):
             symbols[library].add(version)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder).resolve() / f"{MODULE}.so"
-        file.write_bytes(subject.data)
+        file.write_bytes(data)
         tree = ldd(file, ldpaths={"conf": [], "env": [], "interp": []})
         references = policies.lddtree_external_references(tree, file.parent).values()
     admitted = [r.policy for r in references if not r.libs and not r.blacklist]

@@ -9,9 +9,11 @@ rightly left out; so is what follows an indirect jump (a switch's table).
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import capstone
 
@@ -100,6 +102,15 @@ class _Processor:
     beyond: Callable[[bytes, str, str], str | None]
 
 
+class Code(NamedTuple):
+    """What is walked of an extension; see builders.audit.elf.Extension."""
+
+    machine: str
+    entries: tuple[int, ...]
+    functions: frozenset[int]
+    code: tuple[tuple[int, bytes], ...]
+
+
 def scan(extension: Extension, *, loading: bool = False) -> Scan:
     """Walk the code that loading and importing run.
 
@@ -109,9 +120,17 @@ def scan(extension: Extension, *, loading: bool = False) -> Scan:
     Raises:
         KeyError: the machine is none that we know.
     """
-    processor = (OLDEST if loading else PROCESSORS)[extension.machine]
+    processors = OLDEST if loading else PROCESSORS
     entries = extension.loading if loading else extension.entries
-    starts = [a for a in entries if _piece(extension, a)]
+    code = Code(extension.machine, entries, extension.functions, extension.code)
+    return _scan(code, processors[extension.machine])
+
+
+# It takes a second, and a fuzzer asks of the same code again and again.
+@functools.lru_cache(maxsize=4)
+def _scan(extension: Code, processor: _Processor) -> Scan:
+    engine = capstone.Cs(processor.arch, processor.mode)
+    starts = [a for a in extension.entries if _piece(extension, a)]
     todo = list(starts)
     seen: set[int] = set()
     offences = []
@@ -122,7 +141,9 @@ def scan(extension: Extension, *, loading: bool = False) -> Scan:
             ]
             break
         previous = ""
-        for address, code, mnemonic, operands in _run(processor, extension, todo.pop(), seen):
+        for address, code, mnemonic, operands in _run(
+            processor, engine, extension, todo.pop(), seen
+        ):
             if feature := processor.beyond(code, mnemonic, previous):
                 text = f"{mnemonic} {operands}".rstrip()
                 offences.append((address, f"`{text}` ({feature}) at {address:#x}"))
@@ -140,10 +161,9 @@ def scan(extension: Extension, *, loading: bool = False) -> Scan:
 
 
 def _run(
-    processor: _Processor, extension: Extension, start: int, seen: set[int]
+    processor: _Processor, engine: capstone.Cs, extension: Code, start: int, seen: set[int]
 ) -> Iterator[tuple[int, bytes, str, str]]:
     """Instructions from `start` to the first that does not go on to the next."""
-    engine = capstone.Cs(processor.arch, processor.mode)
     address = start
     while address not in seen and (piece := _piece(extension, address)):
         for place, size, mnemonic, operands in engine.disasm_lite(piece, address):
@@ -164,7 +184,7 @@ def _run(
         address = following
 
 
-def _piece(extension: Extension, address: int) -> bytes:
+def _piece(extension: Code, address: int) -> bytes:
     for start, code in extension.code:
         if start <= address < start + len(code):
             return code[address - start : address - start + WINDOW]

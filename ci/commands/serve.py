@@ -28,13 +28,15 @@ from builders.errors import SmokeError, UsageError
 from builders.interpreters import Interpreter, find_interpreter
 from builders.matrix import Runtime, load_matrix
 from builders.progress import table_console
-from smoke_lambda.inside.flatbuffer import NotAModelError, operator_codes
+from ci.publish.choice import newest
+from ci.publish.manifest import read_manifest
+from ci.publish.places import ROOT, WHEELS
+from smoke_lambda.model import check_model
 from smoke_lambda.serving import image
 from smoke_lambda.serving.lock import runtimes
 from smoke_lambda.serving.native import lay_out, running, serving_python
 
 RUNNERS = ("native", "docker", "podman")
-WHEELS = Path(__file__).parents[2] / "wheels"
 NAME = re.compile(r"[\w.-]+")
 READY_SECONDS = 60.0
 
@@ -66,7 +68,7 @@ class Served:
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; raises UserError where `main` prints."""
     options = _parser().parse_args(argv)
-    check_model(options.model)
+    check_model(options.model, None)
     name = options.name or options.model.stem
     if not NAME.fullmatch(name):
         raise UsageError(f"{name} is no name of a model", remedy="choose letters with --name")
@@ -87,19 +89,6 @@ def run(argv: Sequence[str] | None = None) -> int:
     raise SmokeError("the server has ended", remedy=f"see {log}")
 
 
-def check_model(model: Path) -> None:
-    """Refuse what is no model, before anything is made.
-
-    Raises:
-        UsageError: there is no such file, or it is none.
-    """
-    try:
-        operator_codes(model.read_bytes())
-    except (OSError, NotAModelError) as error:
-        said = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"{model} is no TensorFlow Lite model: {said}") from None
-
-
 def chosen(wheel: Path | None, python: str) -> tuple[Path, Runtime]:
     """The wheel to serve with: the one that was named, or the published one of a Python.
 
@@ -109,7 +98,7 @@ def chosen(wheel: Path | None, python: str) -> tuple[Path, Runtime]:
     able = {runtime.tag: runtime for runtime in runtimes(load_matrix())}
     if wheel is None:
         runtime = load_matrix().runtime(python)
-        return _published(runtime), runtime
+        return _published(runtime.python), runtime
     if not wheel.is_file():
         raise UsageError(f"there is no {wheel}")
     for tag, runtime in able.items():
@@ -118,16 +107,14 @@ def chosen(wheel: Path | None, python: str) -> tuple[Path, Runtime]:
     raise UsageError(f"{wheel.name} is of none of the server's Pythons: {', '.join(able)}")
 
 
-def _published(runtime: Runtime) -> Path:
-    version = load_matrix().recommended.version
-    pattern = f"tflite_runtime-{version}-*-{runtime.tag}-*_{platform.machine()}.whl"
-    found = sorted(WHEELS.glob(pattern))
-    if not found:
+def _published(python: str) -> Path:
+    wheel = newest(read_manifest(WHEELS), load_matrix(), python, platform.machine())
+    if wheel is None:
         raise UsageError(
-            f"no published wheel of Python {runtime.python} for {platform.machine()}",
+            f"no published wheel of Python {python} for {platform.machine()}",
             remedy="run ./scripts/build, and name one with --wheel",
         )
-    return found[-1]
+    return WHEELS / wheel.file
 
 
 def environment(options: argparse.Namespace, cache: Cache, log: Path) -> Path:
@@ -234,7 +221,7 @@ def measured(
     load = ["smoke_lambda.serving.load", f"localhost:{port}", name, str(options.model)]
     done = subprocess.run(
         [str(python), "-s", "-m", *load, str(options.load)],
-        cwd=WHEELS.parent,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,

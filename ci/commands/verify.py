@@ -14,6 +14,8 @@ from builders.engines.options import add_options, chosen, processors
 from builders.errors import PublishError
 from builders.matrix import Matrix, Target, load_matrix
 from builders.native import NativeRunner
+from ci.publish.attestation import Signer, attested, public_verifier
+from ci.publish.finding import find_signers
 from ci.publish.hosting import read_hosting
 from ci.publish.manifest import Manifest, read_manifest
 from ci.publish.places import README, WHEELS
@@ -27,6 +29,12 @@ examples:
   verify --rebuild    the same; and every current wheel is built and compared
   verify --rebuild --engine bazel
                       the same by Bazel, whose bytes are to be no others
+  verify --signed --repository https://github.com/OWNER/NAME
+                      the same; and a workflow of that repository signed every current wheel
+
+Signatures are verified where wheels have them, without a network. Which repository should have
+signed, the git remote `origin` or ci/hosting.toml says; in a copy that may have been changed
+as a whole, say it yourself.
 
 A rebuild takes from the cache what is there already; to compile all of it, set
 {CACHE_VARIABLE} to an empty folder.
@@ -48,11 +56,45 @@ def run(argv: Sequence[str] | None = None) -> int:
         f"{len(list(Tree(WHEELS).paths()))} files are what was published: "
         f"{len(manifest.current)} current wheels, {len(manifest.present)} in the index"
     )
+    addresses = [options.repository] if options.repository else find_signers()
+    verify_signatures(manifest, [Signer.of(each) for each in addresses], every=options.signed)
     if options.rebuild:
         session = Session()
         engine = chosen(options, session.reporter.say)
         rebuild_all(manifest, load_matrix(), session, engine, options.jobs or processors())
     return 0
+
+
+def verify_signatures(manifest: Manifest, signers: Sequence[Signer], *, every: bool) -> None:
+    """Verify who signed wheels, and say what that proves.
+
+    Args:
+        every: each current wheel must be signed.
+
+    Raises:
+        PublishError: a signature is not of these signers, or one is missing.
+    """
+    found, bad = attested(Tree(WHEELS), manifest, signers, public_verifier)
+    if every:
+        bad += [
+            f"{wheel.file}: nobody signed it"
+            for wheel in manifest.current
+            if wheel.attestation_sha256 is None
+        ]
+    if bad:
+        raise PublishError("\n  ".join(["not signed as it should be:", *bad]))
+    for signer in dict.fromkeys(found.values()):
+        files = [file for file, each in found.items() if each == signer]
+        print(
+            f"{len(files)} wheels are signed: {signer.identity} had these very bytes "
+            "and published this provenance of them"
+        )
+    unsigned = [wheel for wheel in manifest.current if wheel.file not in found]
+    if unsigned:
+        print(
+            f"{len(unsigned)} current wheels are not signed: their files agree with one another, "
+            "which does not prove who made them"
+        )
 
 
 def rebuild_all(
@@ -90,6 +132,15 @@ def _parser() -> argparse.ArgumentParser:
         help="also build every current wheel from source, and compare the bytes",
     )
     add_options(parser.add_argument_group("how to rebuild"))
+    parser.add_argument(
+        "--repository",
+        metavar="ADDRESS",
+        default="",
+        help="whose workflow must have signed (default: the git remote's, and ci/hosting.toml's)",
+    )
+    parser.add_argument(
+        "--signed", action="store_true", help="fail if a current wheel has no signature"
+    )
     return parser
 
 

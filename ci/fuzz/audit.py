@@ -12,21 +12,26 @@ import io
 import os
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from builders.audit import audit
+from builders.audit.zip_layout import END, END_SIGNATURE, LOCAL, LOCAL_SIGNATURE
 from builders.errors import UsageError
 from builders.matrix import load_matrix
 from builders.wheelname import PACKAGE
 from ci.fuzz.campaign import Case, Target
 from ci.fuzz.edits import edited, edits
 from ci.fuzz.worker import apart
+from ci.publish.choice import newest
+from ci.publish.manifest import read_manifest
+from ci.publish.places import WHEELS
 
 SECONDS = 60.0  # for a case: an audit takes one or two, on a machine that does nothing else
 MEMORY = 2 << 30
@@ -35,6 +40,8 @@ WHEEL = "TFLITE_FUZZ_WHEEL"
 
 # What is changed: bytes of the whole file; or of a member, the archive agreeing with it.
 FILE, PROGRAM, DYNAMIC, SECTIONS, TEXT = "file", "program headers", "dynamic", "sections", "text"
+# A header of the directory: after its signature the fields of a local header, and five more.
+HEADER, END_OF_HEADER = struct.Struct("<HHHHHIIIHH"), struct.Struct("<HHHII")
 MEMBERS = ("METADATA", "WHEEL", "RECORD", ".cdx.json", "LICENSE", ".py", ".pyi", ".so")
 
 
@@ -101,16 +108,29 @@ def packed(members: Mapping[str, bytes], *, with_record: bool) -> bytes:
             for name, data in members.items()
         ]
         members = {**members, record: "\n".join(lines).encode() + b"\n"}
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for name, data in members.items():
-            info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-            info.compress_type = zipfile.ZIP_DEFLATED
-            info.external_attr = (0o100755 if name.endswith(".so") else 0o100644) << 16
-            archive.writestr(info, data)
-    return file.getvalue()
+    body, directory = bytearray(), bytearray()
+    for name, data in members.items():
+        text, (stream, checksum) = name.encode(), _deflated(data)
+        mode = (0o100755 if name.endswith(".so") else 0o100644) << 16
+        # Version 2.0, deflated, of 1980-01-01; no extra field and no comment.
+        told = (20, 0, 8, 0, 33, checksum, len(stream), len(data), len(text))
+        made = struct.pack("<IH", 0x02014B50, 3 << 8 | 20)
+        directory += made + HEADER.pack(*told, 0) + END_OF_HEADER.pack(0, 0, 0, mode, len(body))
+        directory += text
+        body += LOCAL.pack(LOCAL_SIGNATURE, *told, 0) + text + stream
+    count = len(members)
+    end = END.pack(END_SIGNATURE, 0, 0, count, count, len(directory), len(body), 0)
+    return bytes(body + directory + end)
 
 
+# All but one of a case's members are those of the case before.
+@lru_cache(maxsize=100)
+def _deflated(data: bytes) -> tuple[bytes, int]:
+    packer = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush(), zlib.crc32(data)
+
+
+@lru_cache(maxsize=100)
 def _digest(data: bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
 
@@ -139,10 +159,9 @@ def tried(case: Case, folder: Path) -> str:
 
 
 def recommended() -> Path | None:
-    """A published wheel of the recommended TensorFlow, the newest build, if there is one."""
-    version = load_matrix().recommended.version
-    wheels = Path(__file__).parent.parent.parent / "wheels"
-    return max(wheels.glob(f"{PACKAGE}-{version}-*-cp312-*_x86_64.whl"), default=None)
+    """The current wheel of the recommended TensorFlow, if there is one."""
+    wheel = newest(read_manifest(WHEELS), load_matrix(), "3.12", "x86_64")
+    return WHEELS / wheel.file if wheel else None
 
 
 @contextmanager

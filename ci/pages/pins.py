@@ -25,7 +25,8 @@ from builders.wheelname import parse_name
 
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = tuple(
-    ROOT / folder / "requirements.in" for folder in ("builders", "tests", "tests/clients")
+    ROOT / folder / "requirements.in"
+    for folder in ("builders", "ci/publish", "tests", "tests/clients")
 )
 GENERATED = "# Written by ./scripts/update; not to be edited.\n"
 EMULATOR = ROOT / "smoke_lambda" / "rie.toml"

@@ -49,6 +49,7 @@ def show_model(report: dict[str, Any], console: Console) -> None:
         _fail(f"this runtime lacks {lack['text']}", console)
     if report["error"]:
         _fail(report["error"], console)
+        _show_open(report, console)
         console.print(f"log: {report['log']}", soft_wrap=True, highlight=False)
         return
     table = _table("operator", "in the model", "taken by XNNPACK")
@@ -65,6 +66,7 @@ def show_model(report: dict[str, Any], console: Console) -> None:
     for kind in ("inputs", "outputs"):
         shapes = ", ".join(f"{t['name']} {t['dtype']}{t['shape']}" for t in report[kind])
         console.print(f"{kind}: {shapes}", soft_wrap=True, highlight=False, markup=False)
+    _show_open(report, console)
     millis = [f"{name} {report[f'{name}_ms']:.3g}" for name in ("load", "first", "warm")]
     console.print(f"ms: {', '.join(millis)}", highlight=False)
     console.print(f"memory: {_bytes(report['resident_bytes'])} resident", highlight=False)
@@ -75,6 +77,19 @@ def show_model(report: dict[str, Any], console: Console) -> None:
             highlight=False,
             soft_wrap=True,
         )
+
+
+def _show_open(report: dict[str, Any], console: Console) -> None:
+    """Say what was tried of a shape that the model leaves open."""
+    for tensor in report["inputs"]:
+        if "open" in tensor:
+            console.print(
+                f"{tensor['name']} has the open shape {tensor['open']} and was tried as "
+                f"{tensor['shape']}; --input X.npy tries another",
+                soft_wrap=True,
+                highlight=False,
+                markup=False,
+            )
 
 
 def _show_measures(run: dict[str, Any], console: Console) -> None:

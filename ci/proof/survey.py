@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import platform
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,8 @@ from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.version import Version
 
 from builders.audit import PACKAGE, RuntimeVerdict, audit
+from builders.audit.wheelfile import read_archive
+from builders.audit.zip_layout import DamagedWheelError
 from builders.cache import Cache
 from builders.errors import SmokeError, UsageError
 from builders.interpreters import find_interpreter
@@ -168,13 +169,18 @@ def wheel_tags(wheel: Path) -> frozenset[Tag]:
     """The tags of a wheel's name.
 
     Raises:
-        UsageError: there is no such file, it has another name, or it is of something else.
+        UsageError: there is no such file, it has another name, it is of something else, or no
+            zip of bounded size: what installs wheels would unpack all of it.
     """
     tags = name_of(wheel).tags
-    if zipfile.is_zipfile(wheel):
-        with zipfile.ZipFile(wheel) as archive:
-            if not any(name.startswith(f"{PACKAGE}/") for name in archive.namelist()):
-                raise UsageError(f"{wheel.name} has no package {PACKAGE}: it cannot be tried")
+    try:
+        archive = read_archive(wheel, with_faults=True)
+    except DamagedWheelError as error:
+        raise UsageError(
+            f"{wheel.name} cannot be tried: {error}", remedy="name a whole wheel"
+        ) from error
+    if not any(name.startswith(f"{PACKAGE}/") for name in archive.contents):
+        raise UsageError(f"{wheel.name} has no package {PACKAGE}: it cannot be tried")
     return tags
 
 

@@ -54,6 +54,24 @@ def add(manifest: Manifest, new: Wheel) -> Manifest:
     return manifest.with_wheels([*retired, new])
 
 
+def attest(manifest: Manifest, file: str, sha256: str) -> Manifest:
+    """The manifest with an attestation of a wheel.
+
+    Args:
+        sha256: of the attestation.
+
+    Raises:
+        UsageError: no such wheel is published.
+        PublishError: it has another attestation.
+    """
+    wheel = manifest.find(file)
+    if wheel is None or not wheel.present:
+        raise UsageError(f"{file} is not published", remedy="run ./scripts/publish first")
+    if wheel.attestation_sha256 not in (None, sha256):
+        raise PublishError(f"{file} has another attestation already, and files never change")
+    return manifest.with_wheels([replace(wheel, attestation_sha256=sha256)])
+
+
 def set_state(manifest: Manifest, file: str, state: State, reason: str) -> Manifest:
     """The manifest with a wheel retired, yanked or removed.
 

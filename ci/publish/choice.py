@@ -1,4 +1,4 @@
-"""Which published wheel the README, WHEELS.md and the page show first."""
+"""Which published wheel the README, WHEELS.md and the page show first, and commands take."""
 
 from __future__ import annotations
 
@@ -23,4 +23,13 @@ def example(manifest: Manifest, matrix: Matrix) -> Wheel | None:
             wheel.order,
         ),
         default=None,
+    )
+
+
+def newest(manifest: Manifest, matrix: Matrix, python: str, arch: str) -> Wheel | None:
+    """The current wheel of the recommended TensorFlow for a Python and an architecture."""
+    wanted = (matrix.recommended.version, python, arch)
+    return next(
+        (w for w in manifest.current if (w.tensorflow, w.python, w.arch) == wanted),
+        None,
     )

@@ -72,10 +72,10 @@ def dockerfile_lines(wheel: Wheel, hosting: Hosting) -> Iterator[str]:
     """What installs NumPy and a wheel in an image; without a host, in the clone's root."""
     yield f'RUN pip install "{wheel.numpy.requirement}"'
     if hosting.raw:
-        yield f"RUN pip install --no-deps {hosting.raw_url(wheel.file)}"
+        yield f"RUN pip install --no-deps {_pinned(wheel, hosting)}"
     else:
         yield f"ADD {hosting.raw_url(wheel.file)} /tmp/"
-        yield f"RUN pip install --no-deps /tmp/{wheel.file}"
+        yield f"RUN pip install --no-deps file:///tmp/{wheel.file}#sha256={wheel.sha256}"
 
 
 def _wheels(manifest: Manifest, matrix: Matrix, hosting: Hosting) -> Iterator[str]:
@@ -88,7 +88,9 @@ def _wheels(manifest: Manifest, matrix: Matrix, hosting: Hosting) -> Iterator[st
     shown = example(manifest, matrix) or manifest.current[-1]
     yield "```"
     yield f'pip install "{shown.numpy.requirement}"'
-    yield f"pip install --no-deps {hosting.raw_url(shown.file)}"
+    # Of a path, as in a clone, pip takes no checksum.
+    url = _pinned(shown, hosting) if hosting.raw else hosting.raw_url(shown.file)
+    yield f"pip install --no-deps {url}"
     yield "```"
     yield ""
     yield from _versions(manifest, matrix)
@@ -103,7 +105,8 @@ def _wheels(manifest: Manifest, matrix: Matrix, hosting: Hosting) -> Iterator[st
         )
     yield ""
     yield "`pip` needs the *raw* address of a file. The address of its page on the host"
-    yield "(`…/blob/…`) gives HTML, and pip then says `BadZipFile`."
+    yield "(`…/blob/…`) gives HTML, and pip then says `BadZipFile`. What follows `#sha256=` is the"
+    yield "checksum of the wheel: pip refuses a file that has another."
     yield ""
     yield "## As a package index"
     yield ""
@@ -136,5 +139,10 @@ def _versions(manifest: Manifest, matrix: Matrix) -> Iterator[str]:
 
 
 def _link(wheel: Wheel, hosting: Hosting) -> str:
-    url = hosting.raw_url(wheel.file)
+    url = _pinned(wheel, hosting)
     return f"<{url}>" if hosting.raw else f"[{wheel.file}]({url})"
+
+
+def _pinned(wheel: Wheel, hosting: Hosting) -> str:
+    """The address of a wheel with its checksum, which pip and uv then check."""
+    return f"{hosting.raw_url(wheel.file)}#sha256={wheel.sha256}"

@@ -28,6 +28,8 @@ WORDS = {
 }
 # git@host:owner/name
 SCP = re.compile(r"(?:[^@/]+@)?(?P<host>[^:/@]+):(?P<path>[^:]+)")
+SIGNING_HOST = "github.com"
+"""Where CI jobs have an identity to sign with."""
 GIT_SCHEMES = ("https", "http", "ssh", "git")
 
 Git = Callable[..., str | None]
@@ -66,6 +68,7 @@ def find_hosting(
     environment = os.environ if environment is None else environment
     asked = git or (lambda *arguments: ask_git(ROOT, *arguments))
     row = Row(file.name, read_toml(file) if file.is_file() else {})
+    row.take("signers", list, default=[])  # see find_signers
     kind = row.take("kind", str, lambda value: value in KINDS, default="")
     branch = row.take("branch", str, default="") or _default_branch(asked)
     own = {
@@ -83,6 +86,25 @@ def find_hosting(
     except ValueError as error:
         raise UsageError(f"{file.name}: {error}") from error
     return dataclasses.replace(found, **{name: url for name, url in own.items() if url})
+
+
+def find_signers(
+    environment: Mapping[str, str] | None = None,
+    git: Git | None = None,
+    file: Path = HOSTING_FILE,
+) -> list[str]:
+    """The addresses of the repositories whose CI may have signed what is published here.
+
+    This one, where it is on GitHub, and those of `ci/hosting.toml`: of a fork, what it was forked
+    from. What `wheels/` says is not asked: who changes that changes it, too.
+
+    Raises:
+        UsageError: the file is malformed; the message names the key.
+    """
+    own = find_hosting(environment, git, file).repository or ""
+    row = read_toml(file) if file.is_file() else {}
+    others = [str(address) for address in row.get("signers", [])]
+    return [*([own] if urlsplit(own).netloc == SIGNING_HOST else []), *others]
 
 
 def service_place(environment: Mapping[str, str]) -> Place | None:

@@ -19,7 +19,7 @@ GENERATORS: tuple[Generator, ...] = (
     lambda manifest, _hosting: {MANIFEST: manifest.encode()},
     lambda _manifest, hosting: {HOSTING: hosting.encode()},
     lambda _manifest, _hosting: {SCHEMA: SCHEMA_FILE.read_bytes()},
-    lambda manifest, _hosting: index_files(manifest),
+    index_files,
     lambda manifest, hosting: {PAGE: page(manifest, load_matrix(), hosting)},
 )
 

@@ -130,6 +130,7 @@ class Wheel:
         substituted: which of its components are not what TensorFlow pins, nor shipped
             together with it, and for what; None of a wheel that does not say it.
         conform: None for wheels that were published before there was a corpus.
+        attestation_sha256: of `<file>.provenance` (PEP 740); None where nobody signed.
         reason: why it is not current; empty if it is.
     """
 
@@ -152,6 +153,7 @@ class Wheel:
     smoke: tuple[Smoke, ...]
     substituted: Mapping[str, str] | None = None
     conform: Conform | None = None
+    attestation_sha256: str | None = None
     state: State = State.CURRENT
     reason: str = ""
 
@@ -249,7 +251,7 @@ def _validate(data: object) -> None:
 def _data(wheel: Wheel) -> dict[str, Any]:
     """As the file has it: what there is not is left out."""
     data = dataclasses.asdict(wheel)
-    for optional in ("substituted", "conform"):
+    for optional in ("substituted", "conform", "attestation_sha256"):
         if data[optional] is None:
             del data[optional]
     return data

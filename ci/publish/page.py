@@ -33,7 +33,7 @@ from ci.publish.manifest import (
     State,
     Wheel,
 )
-from ci.publish.product import provenance_path
+from ci.publish.product import attestation_path, provenance_path
 from ci.publish.versions import OLDER, requirement
 from ci.publish.versions import published as published_versions
 
@@ -162,6 +162,7 @@ def _template() -> Template:
         "place": lambda place: PLACES.get(place, place),
         "megabytes": lambda size: f"{size / 1e6:.2f} MB",
         "percent": lambda share: f"{share:.0%}",
+        "attestation_path": attestation_path,
         "provenance_path": provenance_path,
     }
     environment.filters |= filters

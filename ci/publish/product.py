@@ -36,13 +36,21 @@ def provenance_path(file: str) -> str:
     return f"provenance/{file}.json"
 
 
+def attestation_path(file: str) -> str:
+    """Where that statement is with a signature (PEP 740)."""
+    return f"{file}.provenance"
+
+
 def stored_files(wheel: Wheel) -> dict[str, str]:
     """The SHA-256 of each of its files, by path below wheels/; once there, they stay."""
-    return {
+    files = {
         wheel.file: wheel.sha256,
         metadata_path(wheel.file): wheel.metadata_sha256,
         provenance_path(wheel.file): wheel.provenance_sha256,
     }
+    if wheel.attestation_sha256 is not None:
+        files[attestation_path(wheel.file)] = wheel.attestation_sha256
+    return files
 
 
 @dataclass(frozen=True, kw_only=True)

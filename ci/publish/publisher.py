@@ -11,12 +11,13 @@ from pathlib import Path
 from builders.cache import Cache, key_of, write_atomically
 from builders.errors import PublishError
 from builders.matrix import Matrix
-from ci.publish.changes import add, refresh, set_state
+from ci.publish.changes import add, attest, refresh, set_state
 from ci.publish.documents import documents
 from ci.publish.generated import decode_sums, generate, stored
 from ci.publish.hosting import Hosting
 from ci.publish.intake import take_in
 from ci.publish.manifest import SUMS, Manifest, State, read_manifest
+from ci.publish.product import attestation_path
 from ci.publish.tree import Tree
 
 
@@ -62,8 +63,16 @@ class Publisher:
         self.matrix = matrix
         self.hosting = hosting
 
-    def plan(self, wheels: Sequence[Path], decisions: Sequence[Decision]) -> Plan:
+    def plan(
+        self,
+        wheels: Sequence[Path],
+        decisions: Sequence[Decision],
+        attestations: Mapping[str, bytes] | None = None,
+    ) -> Plan:
         """What would change; nothing is written.
+
+        Args:
+            attestations: of published wheels, by the wheel's name.
 
         Raises:
             UsageError: a wheel is not there, or a decision has no reason.
@@ -78,6 +87,9 @@ class Publisher:
             after = add(after, candidate.wheel)
             if published is None:
                 fresh.update(candidate.files)
+        for file, data in (attestations or {}).items():
+            after = attest(after, file, hashlib.sha256(data).hexdigest())
+            fresh[attestation_path(file)] = data
         for decision in decisions:
             after = set_state(after, decision.file, decision.state, decision.reason)
         after = refresh(after, self.matrix)

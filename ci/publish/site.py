@@ -1,7 +1,8 @@
 """The package index: PEP 503's HTML and PEP 691's JSON, as files that any host can serve.
 
 Written here and not by dumb-pypi, which has no PEP 691 and writes the time into its
-pages. All links are relative, so that a folder, a bucket or a site below any path will do.
+pages. All links are relative, so that a folder, a bucket or a site below any path will do; but
+of an attestation PEP 740 wants the whole address, and so it is named where that is known.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
-from ci.publish.hosting import INDEX
+from ci.publish.hosting import INDEX, Hosting
 from ci.publish.manifest import PROJECT, Manifest, State, Wheel
+from ci.publish.product import attestation_path
 
 # From simple/<project>/ to the wheels.
 UP = "../../"
-API_VERSION = "1.1"
+# Of PEP 740, which brought attestations.
+API_VERSION = "1.3"
 PAGE = """\
 <!DOCTYPE html>
 <html lang="en">
@@ -33,26 +36,26 @@ PAGE = """\
 """
 
 
-def index_files(manifest: Manifest) -> dict[str, bytes]:
+def index_files(manifest: Manifest, hosting: Hosting) -> dict[str, bytes]:
     """The index's files, by path below wheels/."""
     project = f"{INDEX}{PROJECT}/"
     return {
         f"{INDEX}index.html": _page("Simple index", [_link(f"{PROJECT}/", PROJECT, {})]),
         f"{INDEX}index.json": _json({"projects": [{"name": PROJECT}]}),
         f"{project}index.html": _page(
-            f"Links for {PROJECT}", [_file_link(wheel) for wheel in manifest.present]
+            f"Links for {PROJECT}", [_file_link(wheel, hosting) for wheel in manifest.present]
         ),
         f"{project}index.json": _json(
             {
                 "name": PROJECT,
                 "versions": list(dict.fromkeys(w.tensorflow for w in manifest.present)),
-                "files": [_file(wheel) for wheel in manifest.present],
+                "files": [_file(wheel, hosting) for wheel in manifest.present],
             }
         ),
     }
 
 
-def _file_link(wheel: Wheel) -> str:
+def _file_link(wheel: Wheel, hosting: Hosting) -> str:
     core_metadata = f"sha256={wheel.metadata_sha256}"
     attributes = {
         "data-requires-python": wheel.requires_python,
@@ -62,10 +65,12 @@ def _file_link(wheel: Wheel) -> str:
     }
     if wheel.state is State.YANKED:
         attributes["data-yanked"] = wheel.reason
+    if (attestation := _attestation(wheel, hosting)) is not None:
+        attributes["data-provenance"] = attestation
     return _link(f"{_url(wheel)}#sha256={wheel.sha256}", wheel.file, attributes)
 
 
-def _file(wheel: Wheel) -> dict[str, Any]:
+def _file(wheel: Wheel, hosting: Hosting) -> dict[str, Any]:
     return {
         "filename": wheel.file,
         "url": _url(wheel),
@@ -74,7 +79,15 @@ def _file(wheel: Wheel) -> dict[str, Any]:
         "requires-python": wheel.requires_python,
         "core-metadata": {"sha256": wheel.metadata_sha256},
         "yanked": wheel.reason if wheel.state is State.YANKED else False,
+        "provenance": _attestation(wheel, hosting),
     }
+
+
+def _attestation(wheel: Wheel, hosting: Hosting) -> str | None:
+    """The address of a wheel's attestation, where it has one and the address is known."""
+    if wheel.attestation_sha256 is None or hosting.pages is None:
+        return None
+    return hosting.pages + quote(attestation_path(wheel.file))
 
 
 def _url(wheel: Wheel) -> str:

@@ -82,5 +82,5 @@ def _below(folder: Path) -> Iterator[str]:
 
 
 def _rank(path: str) -> tuple[bool, str]:
-    stored = path.startswith("provenance/") or path.endswith((".whl", ".metadata"))
+    stored = path.startswith("provenance/") or path.endswith((".whl", ".metadata", ".provenance"))
     return not stored, path

@@ -8,8 +8,9 @@ vtable, which has a 16-bit offset per field, 0 for one that is not stored.
 
 from __future__ import annotations
 
+import mmap
 import struct
-from typing import NamedTuple
+from typing import NamedTuple, Union
 
 IDENTIFIER = b"TFL3"
 CUSTOM = 32  # BuiltinOperator.CUSTOM
@@ -24,6 +25,9 @@ LONGEST_NAME = 1000
 # Fields by their number in the schema.
 MODEL_OPERATOR_CODES = 1
 CODE_DEPRECATED, CODE_CUSTOM, CODE_VERSION, CODE_BUILTIN = range(4)
+
+
+Data = Union[bytes, bytearray, mmap.mmap]
 
 
 class OperatorCode(NamedTuple):
@@ -41,7 +45,7 @@ class NotAModelError(ValueError):
     """The bytes are no TensorFlow Lite model."""
 
 
-def operator_codes(data: bytes | bytearray) -> list[OperatorCode]:
+def operator_codes(data: Data) -> list[OperatorCode]:
     """The operator kinds of a model, in its order.
 
     Raises:
@@ -93,7 +97,7 @@ def make_plain(data: bytearray, code: OperatorCode) -> None:
             struct.pack_into(form, data, position, value)
 
 
-def _code(data: bytes | bytearray, table: int) -> OperatorCode:
+def _code(data: Data, table: int) -> OperatorCode:
     # The code was a byte once; each writer since stores the one that holds it, or both.
     builtin = max(
         _number(data, table, CODE_DEPRECATED, "<b", 0), _number(data, table, CODE_BUILTIN, "<i", 0)
@@ -110,13 +114,13 @@ def _code(data: bytes | bytearray, table: int) -> OperatorCode:
     return OperatorCode(builtin=builtin, version=version, custom=custom, position=table)
 
 
-def _follow(data: bytes | bytearray, position: int) -> int:
+def _follow(data: Data, position: int) -> int:
     """Where the offset that is stored at a position leads."""
     (offset,) = struct.unpack_from("<I", data, position)
     return position + int(offset)
 
 
-def field_position(data: bytes | bytearray, table: int, number: int) -> int:
+def field_position(data: Data, table: int, number: int) -> int:
     """The position of a table's field; 0 if it is not stored."""
     (back,) = struct.unpack_from("<i", data, table)
     vtable = table - back
@@ -128,7 +132,7 @@ def field_position(data: bytes | bytearray, table: int, number: int) -> int:
     return table + offset if offset else 0
 
 
-def _number(data: bytes | bytearray, table: int, number: int, form: str, default: int) -> int:
+def _number(data: Data, table: int, number: int, form: str, default: int) -> int:
     position = field_position(data, table, number)
     if not position:
         return default

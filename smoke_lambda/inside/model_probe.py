@@ -3,10 +3,10 @@
     python -m smoke_lambda.inside.model_probe MODEL [INPUT.npy]
 
 Its last line is "found: " and JSON: "operators" with whether a delegate took them, "open":
-those with a tensor of open size,
-"inputs" and "outputs", "load_ms", "first_ms", "warm_ms" (the median), "resident_bytes" and
-"peak_bytes" (the cgroup's); or "error" with the "stage" at which it came, and "missing":
-operators that this runtime lacks. Without INPUT, inputs are made up.
+those with a tensor of open size, "inputs" and "outputs" (with "open" where the model leaves the
+shape open), "load_ms", "first_ms", "warm_ms" (the median), "resident_bytes" and "peak_bytes"
+(the cgroup's); or "error" with the "stage" at which it came, and "missing": operators that this
+runtime lacks. Without INPUT, inputs are made up.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def missing(model: bytes) -> list[str]:
 def described(detail: dict[str, Any]) -> dict[str, Any]:
     """An input or output, for people."""
     shape = [int(n) for n in detail["shape"]]
-    return {"name": detail["name"], "shape": shape, "dtype": np.dtype(detail["dtype"]).name}
+    found = {"name": detail["name"], "shape": shape, "dtype": np.dtype(detail["dtype"]).name}
+    signature = [int(n) for n in detail.get("shape_signature", shape)]
+    return {**found, "open": signature} if -1 in signature else found
 
 
 def given(path: str, interpreter: Any) -> Any:  # noqa: ANN401
@@ -80,6 +82,7 @@ def run(found: dict[str, Any], model: str, *inputs: str) -> None:
     found["stage"] = "load"
     start = time.perf_counter()
     interpreter = Interpreter(model_path=model)
+    found["inputs"] = [described(detail) for detail in interpreter.get_input_details()]
     found["stage"] = "input"
     arrays = {0: given(inputs[0], interpreter)} if inputs else {}
     found["stage"] = "allocate"
@@ -122,8 +125,8 @@ def main(model: str, *inputs: str) -> None:
     found: dict[str, Any] = {}
     try:
         run(found, model, *inputs)
-    except (RuntimeError, ValueError, TypeError, OSError) as error:
-        found["error"] = str(error)
+    except (RuntimeError, ValueError, TypeError, OSError, MemoryError) as error:
+        found["error"] = str(error) or "out of memory"
         if found["stage"] == "load":
             try:
                 found["missing"] = missing(Path(model).read_bytes())

@@ -18,6 +18,8 @@ MARK = "found: "
 TIMING_MARK = "timing: "
 """Begins the lines of timing.py and starting.py that are JSON."""
 
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE)
+
 # lite/core/api/op_resolver.cc says so of a builtin operator.
 LACKS_VERSION = re.compile(r"Didn't find op for builtin opcode '(\w+)' version '(-?\d+)'")
 LACKS_CODE = re.compile(r"Op builtin_code out of range: (\d+)\.")
@@ -35,7 +37,7 @@ def judged(status: int | None, output: str) -> tuple[str, dict[str, Any]]:
     if status == 0 and results:
         found: dict[str, Any] = json.loads(results[-1][len(MARK) :])
         return "", found
-    ended = "none in time" if status is None else named(status)
+    ended = "none in time" if status is None else named(status) + crash(status)
     return f"expected exit status 0, found {ended}: {''.join(lines[-1:])}", {}
 
 
@@ -46,8 +48,25 @@ def share(operators: Sequence[tuple[str, bool]]) -> float:
 
 def named(status: int) -> str:
     """An exit status, or the signal that it stands for; a container adds 128."""
-    number = -status if status < 0 else status - 128
+    found = _signal(status)
+    return f"{status} ({found.name})" if found else str(status)
+
+
+def crash(status: int) -> str:
+    """What it means that a signal ended a process that ran a model; empty where nothing."""
+    found = _signal(status)
+    if found is signal.SIGKILL:
+        return ", as of a process that takes more memory than there is"
+    if found in CRASHES:
+        return (
+            ", a crash in the runtime: the model is damaged, or it meets a fault of "
+            "TensorFlow Lite (docs/troubleshooting.md, Segmentation fault)"
+        )
+    return ""
+
+
+def _signal(status: int) -> signal.Signals | None:
     try:
-        return f"{status} ({signal.Signals(number).name})"
+        return signal.Signals(-status if status < 0 else status - 128)
     except ValueError:
-        return str(status)
+        return None

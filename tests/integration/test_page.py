@@ -200,7 +200,7 @@ def test_the_newest_wheel_is_shown_and_its_pasted_line_installs(page: Page, tmp_
     assert page.status() == "Copied the pip line"
     assert button.text == "Copied"
     line = page.pasted()
-    assert line == f"pip install --no-deps {page.address}{wheel.file}"
+    assert line == f"pip install --no-deps {page.address}{wheel.file}#sha256={wheel.sha256}"
 
     environment = Environment(tmp_path / "environment", wheel.python)
     environment.numpy(wheel.smoke[-1].numpy)
@@ -350,7 +350,7 @@ def test_at_home_the_lines_have_raw_addresses(page: Page, published: Path) -> No
     file = published / "index.html"
     original = file.read_text()
     wheel = page.newest
-    line = f"pip install --no-deps {HOSTING.raw_url(wheel.file)}"
+    line = f"pip install --no-deps {HOSTING.raw_url(wheel.file)}#sha256={wheel.sha256}"
     assert not shows(page, wheel.target, line)
     file.write_text(original.replace(str(HOSTING.pages), page.address))
     try:
@@ -365,7 +365,7 @@ def test_a_file_of_a_clone_has_raw_addresses(page: Page, published: Path) -> Non
     page.driver.get((published / "index.html").as_uri())
     wheel = page.newest
     assert page.shown() == [wheel.target]
-    line = f"pip install --no-deps {HOSTING.raw_url(wheel.file)}"
+    line = f"pip install --no-deps {HOSTING.raw_url(wheel.file)}#sha256={wheel.sha256}"
     assert shows(page, wheel.target, line)
     page.driver.find_element(By.CSS_SELECTOR, f"[data-copies='{wheel.target}-pip']").click()
     assert page.status() == "Copied the pip line"

@@ -200,7 +200,7 @@ def test_every_client_installs_the_wheel_of_its_python(
     environment.numpy(wheel.smoke[0].numpy)
     with serving(published.parent) as (address, asked):
         raw, index = f"{address}wheels/{wheel.file}", f"{address}wheels/simple/"
-        environment.pip("install", "--no-deps", raw)
+        environment.pip("install", "--no-deps", f"{raw}#sha256={wheel.sha256}")
         assert environment.infers()
         environment.uninstall()
 
@@ -221,6 +221,18 @@ def test_every_client_installs_the_wheel_of_its_python(
         client(find_uv_bin(), *install, "--index-url", index, wanted)
     environment.numpy(wheel.smoke[-1].numpy)
     assert environment.infers()
+
+
+def test_another_checksum_than_the_address_names_is_refused(
+    published: Path, newest: Wheel, environment: Environment
+) -> None:
+    """As README, WHEELS.md and page name wheels: by an address, or in an image, by a file."""
+    with serving(published) as (address, _):
+        for place in (f"{address}{newest.file}", (published / newest.file).as_uri()):
+            told = environment.pip("install", "--no-deps", f"{place}#sha256={'0' * 64}", ok=False)
+            assert "DO NOT MATCH THE HASHES" in told
+            environment.pip("install", "--no-deps", f"{place}#sha256={newest.sha256}")
+            environment.uninstall()
 
 
 def test_the_wrong_python_is_refused_clearly(

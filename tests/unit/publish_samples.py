@@ -129,13 +129,20 @@ def conform_of(target: Target, name: str, sha256: str) -> dict[str, Any]:
     return report.as_json()
 
 
-def write_wheel(folder: Path, target: Target, changes: Mapping[str, Any] | None = None) -> Path:
+def write_wheel(
+    folder: Path,
+    target: Target,
+    changes: Mapping[str, Any] | None = None,
+    content: bytes | None = None,
+) -> Path:
     """A wheel with its record in a folder.
 
     Args:
         changes: values to put into the record, by dotted path.
+        content: other bytes than the target's.
     """
     name, data = wheel_of(target)
+    data = data if content is None else content
     record = record_of(target, name, data)
     for path, value in (changes or {}).items():
         *parents, last = path.split(".")
@@ -152,7 +159,8 @@ def write_wheel(folder: Path, target: Target, changes: Mapping[str, Any] | None 
 class Place:
     """A repository of which only what publishing writes is there."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, hosting: Hosting = HOSTING) -> None:
+        self.hosting = hosting
         self.dist = root / "dist"
         self.wheels = root / "wheels"
         self.readme = root / "README.md"
@@ -163,7 +171,7 @@ class Place:
     @property
     def publisher(self) -> Publisher:
         """As a command would make it."""
-        return Publisher(self.wheels, self.readme, MATRIX, HOSTING)
+        return Publisher(self.wheels, self.readme, MATRIX, self.hosting)
 
     def publish(self, *wheels: Target | Path, decisions: tuple[Decision, ...] = ()) -> Plan:
         """Publish wheels, by path or made for a target."""

@@ -261,10 +261,23 @@ def test_what_loads_a_strangers_model_has_bounded_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("builders.process.MOST_MEMORY", 200 << 20)
-    code = "print('started', flush=True); bytes(1 << 30)"
+    code = "print(open('/proc/self/oom_score_adj').read(), flush=True); bytes(1 << 30)"
     log = tmp_path / "log"
     command = [sys.executable, "-c", code]
     with started(command, cwd=tmp_path, env={}, log=log, is_strange=True) as process:
         assert process.wait(60) == 1
-    assert log.read_text().startswith("started")
+    assert log.read_text().startswith("1000\n")
     assert log.read_text().endswith("MemoryError\n")
+
+
+def test_a_stranger_gets_no_more_memory_than_the_machine_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builders.process._physical_memory", lambda: 3 << 30)
+    code = "import resource; print(resource.getrlimit(resource.RLIMIT_AS)[0] >> 30)"
+    log = tmp_path / "log"
+    with started(
+        [sys.executable, "-c", code], cwd=tmp_path, env={}, log=log, is_strange=True
+    ) as process:
+        assert process.wait(60) == 0
+    assert log.read_text() == "3\n"

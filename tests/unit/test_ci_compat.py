@@ -164,6 +164,19 @@ def tried(path: Path, folder: Path) -> list[Row]:
     return [row for row in found.rows if row.state != OTHER_PYTHON]
 
 
+def test_what_is_no_bounded_zip_is_not_installed(world: World, tmp_path: Path) -> None:
+    path = wheel(tmp_path, "cp311")
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("tflite_runtime/bomb.so", bytes(251 << 20))
+    assert path.stat().st_size < 1 << 20
+    with pytest.raises(UsageError, match=r"cannot be tried: unpacks to .*, more than Lambda's"):
+        tried(path, tmp_path)
+    path.write_text("<!DOCTYPE html>")
+    with pytest.raises(UsageError, match=r"cannot be tried: .*not a zip file; name a whole wheel"):
+        tried(path, tmp_path)
+    assert world.tried == []
+
+
 def test_each_numpy_of_the_wheels_python_is_tried(world: World, tmp_path: Path) -> None:
     runtime = load_matrix().runtime("3.11")
     rows = tried(wheel(tmp_path, "cp311"), tmp_path)

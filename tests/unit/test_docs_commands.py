@@ -32,6 +32,7 @@ SAM: Mapping[str, Mapping[str, bool]] = {
     "build": {"--template": True},
     "deploy": {"--template": True, "--guided": False},
 }
+GH: Mapping[str, Mapping[str, bool]] = {"attestation verify": {"--repo": True}}
 # Programs of every system, and those that other tests look at.
 PLAIN = {"aws", "cat", "cd", "curl", "echo", "export", "sed", "zip", "base64", "pre-commit"} | {
     *("eksctl", "kind", "kubectl"),
@@ -129,6 +130,11 @@ def test_sam_has_these_options_and_the_template_is_there(command: Command) -> No
     assert "--template" not in options or (ROOT / options["--template"]).is_file()
 
 
+@pytest.mark.parametrize("command", shown("gh"), ids=str)
+def test_gh_has_these_options(command: Command) -> None:
+    assert known(command, GH)[1]["--repo"]
+
+
 def known(command: Command, table: Mapping[str, Mapping[str, bool]]) -> tuple[str, dict[str, str]]:
     """The verb and the options of a command; fails where the table does not have one."""
     words = list(command.words[1:])
@@ -146,7 +152,7 @@ def known(command: Command, table: Mapping[str, Mapping[str, bool]]) -> tuple[st
 
 
 def test_no_command_goes_unchecked() -> None:
-    checked = PLAIN | {"pip", "docker", "sam", "python3"}
+    checked = PLAIN | {"pip", "docker", "sam", "gh", "python3"}
     for command in ALL:
         program = command.words[0]
         assert program.startswith("./scripts/") or program in checked, command

@@ -8,6 +8,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from documents import DOCUMENTS, ROOT, anchors, links
 
+from builders.cache import sha256_of
+
 FRONT = ("README.md", "LICENSE", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "WHEELS.md")
 
 
@@ -25,7 +27,9 @@ def test_every_link_leads_somewhere(document: Path) -> None:
         target = (document.parent / unquote(parts.path)).resolve() if parts.path else document
         assert target.is_relative_to(ROOT), link
         assert target.exists(), link
-        if parts.fragment:
+        if target.suffix == ".whl":
+            assert parts.fragment == f"sha256={sha256_of(target)}", link
+        elif parts.fragment:
             assert parts.fragment in anchors(target.read_text()), link
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from ci.pages.pins import REQUIREMENTS
 from ci.publish.manifest import read_manifest
 
 ROOT = Path(__file__).parent.parent.parent
@@ -28,7 +29,7 @@ def test_dependabot_looks_at_actions_and_at_every_requirements_file() -> None:
     updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
     by_ecosystem = {update["package-ecosystem"]: update for update in updates}
     assert set(by_ecosystem) == {"github-actions", "pip"}
-    folders = {f"/{path.parent.relative_to(ROOT)}" for path in ROOT.glob("*/requirements.in")}
+    folders = {f"/{path.parent.relative_to(ROOT)}" for path in REQUIREMENTS}
     assert set(by_ecosystem["pip"]["directories"]) == folders
 
 

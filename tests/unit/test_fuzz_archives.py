@@ -19,7 +19,7 @@ from builders.errors import ArchiveError, UsageError
 from builders.unpack import UNPACKED_FLOOR
 from ci.fuzz import audit, unpack
 from ci.fuzz.edits import edited, edits
-from ci.fuzz.worker import ROOT, Worker
+from ci.fuzz.worker import ROOT, Worker, apart
 
 MEMBER = {"name": "top/a", "kind": "0", "link": "", "data": "6869", "size": None, "mode": 0o644}
 ARCHIVE = {"format": "", "members": [MEMBER], "edits": []}
@@ -171,11 +171,14 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
         "import os, time\n"
         "def tried(case, folder):\n"
         "    time.sleep(case.get('sleep', 0))\n"
+        "    end = time.process_time() + case.get('burn', 0)\n"
+        "    while time.process_time() < end: pass\n"
         "    os._exit(case['end']) if 'end' in case else None\n"
-        "    return 'no memory' if 'take' in case and not bytes(case['take']) else case['says']\n"
+        "    bytes(case.get('take', 0))\n"
+        "    return case.get('says', '')\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    made = Worker("tried_module", st.nothing(), seconds=3.0, memory=1 << 30)
+    made = Worker("tried_module", st.nothing(), seconds=1.0, memory=1 << 30)
     yield made
     made.close()
 
@@ -185,7 +188,9 @@ def test_a_process_that_ends_or_hangs_is_a_fault(worker: Worker) -> None:
     assert worker.fault({"says": ""}) == ""
     assert worker.fault({"says": "é is wrong"}) == "é is wrong"
     assert worker.fault({"end": 7}) == "the process ends with the status 7"
-    assert worker.fault({"sleep": 30}) == "it takes more than 3 s"
+    assert worker.fault({"sleep": 1.5}) == "", "of a machine that does something else"
+    assert worker.fault({"sleep": 60}) == "it takes more than 10 s"
+    assert worker.fault({"burn": 1.5}) == "it takes more than 1 s of CPU"
     assert worker.fault({"take": 2 << 30}).startswith("the process ends with the status")
     assert worker.fault({"says": "again"}) == "again"
 
@@ -193,6 +198,9 @@ def test_a_process_that_ends_or_hangs_is_a_fault(worker: Worker) -> None:
 @pytest.mark.usefixtures("allow_subprocess")
 def test_a_target_that_does_not_start_is_no_fault() -> None:
     assert (ROOT / "ci/fuzz").is_dir()
-    with pytest.raises(RuntimeError, match="does not start"):
-        Worker("no_such_module", st.nothing(), seconds=3.0, memory=1 << 30).fault({})
+    with (
+        pytest.raises(UsageError, match="does not start within 600 s: status 1; try again"),
+        apart("no_such_module", st.nothing(), seconds=3.0, memory=1 << 30),
+    ):
+        pass
     assert sys.executable

@@ -25,6 +25,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
         monkeypatch.setattr(module, "WHEELS", place.wheels)
         monkeypatch.setattr(module, "README", place.readme)
     monkeypatch.setattr(command, "find_hosting", lambda: HOSTING)
+    monkeypatch.setattr(verify_command, "find_signers", list)
     return place
 
 

@@ -113,7 +113,7 @@ def test_every_current_wheel_has_its_lines() -> None:
     root = document()
     assert list(articles(root)) == [wheel.target for wheel in SAMPLE.current]
     for wheel in SAMPLE.current:
-        line = f"pip install --no-deps {HOSTING.raw_url(wheel.file)}"
+        line = f"pip install --no-deps {HOSTING.raw_url(wheel.file)}#sha256={wheel.sha256}"
         assert text(by_id(root, f"{wheel.target}-pip")) == line
         dockerfile = text(by_id(root, f"{wheel.target}-dockerfile")).splitlines()
         assert f"FROM public.ecr.aws/lambda/python:{wheel.python}" in dockerfile
@@ -295,7 +295,8 @@ def test_without_a_host_the_lines_install_from_a_clone() -> None:
         )
         dockerfile = text(by_id(root, f"{wheel.target}-dockerfile")).splitlines()
         assert f"ADD wheels/{wheel.file} /tmp/" in dockerfile
-        assert f"RUN pip install --no-deps /tmp/{wheel.file}" in dockerfile
+        pinned = f"file:///tmp/{wheel.file}#sha256={wheel.sha256}"
+        assert f"RUN pip install --no-deps {pinned}" in dockerfile
     files = {*generate(SAMPLE, NOWHERE), *stored(SAMPLE), "simple/"}
     links = [found.attrib["href"] for found in root.iter("a")]
     assert all(link.startswith("#") or unquote(link) in files for link in links)

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from publish_samples import CP39, CP312, HOSTING, MATRIX, Place, later, wheel_of, write_wheel
 
-from builders.cache import Cache
+from builders.cache import Cache, sha256_of
 from builders.errors import PublishError, UsageError
 from ci.publish import generated
 from ci.publish.generated import decode_sums
@@ -79,8 +79,8 @@ def test_the_manifest_names_its_schema(published: Place) -> None:
 def test_the_page_of_wheels_has_a_row_with_the_raw_url_of_each(published: Place) -> None:
     text = published.page.read_text()
     assert "| python3.12 | x86_64 | 2.14.1 | `numpy>=1.26.0,<3` | 2.17 |" in text
-    assert f"<{HOSTING.raw}wheels/{NAME312}>" in text
-    assert f"<{HOSTING.raw}wheels/{NAME39}>" in text
+    for name in (NAME312, NAME39):
+        assert f"<{HOSTING.raw}wheels/{name}#sha256={sha256_of(published.wheels / name)}>" in text
     assert f"--index-url {HOSTING.pages}simple/ tflite-runtime" in text
     assert document_faults(published.readme, read_manifest(published.wheels), HOSTING) == []
     assert text.index("| python3.9 ") < text.index("| python3.12 ")
@@ -91,7 +91,8 @@ def test_the_readme_has_a_dockerfile_of_three_lines_for_the_newest_wheel(publish
     assert block.splitlines() == [
         "FROM public.ecr.aws/lambda/python:3.12",
         'RUN pip install "numpy>=1.26.0,<3"',
-        f"RUN pip install --no-deps {HOSTING.raw}wheels/{NAME312}",
+        f"RUN pip install --no-deps {HOSTING.raw}wheels/{NAME312}"
+        f"#sha256={sha256_of(published.wheels / NAME312)}",
     ]
 
 
@@ -252,7 +253,7 @@ def test_a_refresh_follows_hosting_and_touches_no_published_file(place: Place) -
     plan = publisher.plan([], [])
     assert (set(plan.files), plan.gone) == ({PAGE, SUMS, HOSTING_RECORD}, ())
     publisher.publish(plan)
-    assert f"<https://other.example/wheels/{NAME312}>" in place.page.read_text()
+    assert f"<https://other.example/wheels/{NAME312}#sha256=" in place.page.read_text()
     assert read_hosting(place.wheels) == elsewhere
     assert "https://other.example/" in (place.wheels / PAGE).read_text()
 

@@ -10,9 +10,10 @@ import pytest
 from builders.errors import PublishError
 from builders.matrix import load_matrix
 from ci.publish.changes import refresh
+from ci.publish.choice import newest
 from ci.publish.documents import BEGIN, END, wheels_page, with_install
 from ci.publish.hosting import NOWHERE, read_hosting
-from ci.publish.manifest import Manifest, read_manifest
+from ci.publish.manifest import Manifest, State, read_manifest
 from ci.publish.places import README, ROOT, WHEELS
 from ci.publish.verify import document_faults, faults
 from ci.publish.versions import OLDER
@@ -87,3 +88,16 @@ def test_without_the_recommended_version_a_pre_release_is_no_example() -> None:
 def test_a_readme_that_lost_its_marks_is_not_touched(text: str) -> None:
     with pytest.raises(PublishError, match="put the two marks back"):
         with_install(text, Manifest(), MATRIX, NOWHERE)
+
+
+def test_what_is_current_the_manifest_says() -> None:
+    """Of builds 2 and 10 the text would be in the other order, and a yanked one may be last."""
+    wheel = next(w for w in read_manifest(WHEELS).current if w.python == "3.12")
+    second, tenth, yanked = (
+        replace(wheel, tensorflow=MATRIX.recommended.version, build=n, file=f"b{n}.whl", state=s)
+        for n, s in ((2, State.RETIRED), (10, State.CURRENT), (11, State.YANKED))
+    )
+    manifest = Manifest((second, tenth, yanked))
+    assert newest(manifest, MATRIX, "3.12", wheel.arch) == tenth
+    assert newest(manifest, MATRIX, "3.11", wheel.arch) is None
+    assert newest(manifest, MATRIX, "3.12", "riscv64") is None

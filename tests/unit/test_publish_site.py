@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_publish_manifest import REBUILT, RETIRED, WHEEL
 
+from ci.publish.hosting import NOWHERE
 from ci.publish.manifest import Manifest, State
 from ci.publish.product import stored_files
 from ci.publish.site import index_files
@@ -60,21 +61,21 @@ class Links(HTMLParser):
 
 
 def as_json(path: str, manifest: Manifest = MANIFEST) -> Any:  # noqa: ANN401
-    return json.loads(index_files(manifest)[path])
+    return json.loads(index_files(manifest, NOWHERE)[path])
 
 
 def test_the_root_names_the_project_under_its_normalized_name() -> None:
-    links = Links(index_files(MANIFEST)["simple/index.html"]).found
+    links = Links(index_files(MANIFEST, NOWHERE)["simple/index.html"]).found
     assert links == {"tflite-runtime": {"href": "tflite-runtime/"}}
     assert as_json("simple/index.json") == {
-        "meta": {"api-version": "1.1"},
+        "meta": {"api-version": "1.3"},
         "projects": [{"name": "tflite-runtime"}],
     }
 
 
 def test_the_page_lists_all_that_is_there_with_hash_python_and_metadata() -> None:
-    page = Links(index_files(MANIFEST)[f"{PROJECT}index.html"])
-    assert page.meta == {"pypi:repository-version": "1.1"}
+    page = Links(index_files(MANIFEST, NOWHERE)[f"{PROJECT}index.html"])
+    assert page.meta == {"pypi:repository-version": "1.3"}
     assert list(page.found) == [YANKED.file, RETIRED.file, REBUILT.file]
     assert page.found[REBUILT.file] == {
         "href": f"../../{REBUILT.file}#sha256={REBUILT.sha256}",
@@ -87,14 +88,14 @@ def test_the_page_lists_all_that_is_there_with_hash_python_and_metadata() -> Non
 
 
 def test_markup_in_a_reason_stays_text() -> None:
-    page = index_files(MANIFEST)[f"{PROJECT}index.html"].decode()
+    page = index_files(MANIFEST, NOWHERE)[f"{PROJECT}index.html"].decode()
     assert "<arm64>" not in page
     assert "&lt;arm64&gt; &amp; &quot;graviton&quot;" in page
 
 
 def test_the_json_says_the_same() -> None:
     found = as_json(f"{PROJECT}index.json")
-    assert found["meta"] == {"api-version": "1.1"}
+    assert found["meta"] == {"api-version": "1.3"}
     assert (found["name"], found["versions"]) == ("tflite-runtime", ["2.14.1"])
     assert [file["filename"] for file in found["files"]] == [
         YANKED.file,
@@ -109,6 +110,7 @@ def test_the_json_says_the_same() -> None:
         "requires-python": ">=3.12,<3.13",
         "core-metadata": {"sha256": REBUILT.metadata_sha256},
         "yanked": False,
+        "provenance": None,
     }
     assert found["files"][0]["yanked"] == YANKED.reason
 
@@ -117,7 +119,7 @@ def test_every_link_is_relative_and_leads_to_a_published_file() -> None:
     base = "http://host.example/any/path/wheels/"
     page = urljoin(base, PROJECT)
     published = {base + path for wheel in MANIFEST.present for path in stored_files(wheel)}
-    links = Links(index_files(MANIFEST)[f"{PROJECT}index.html"]).found
+    links = Links(index_files(MANIFEST, NOWHERE)[f"{PROJECT}index.html"]).found
     urls = [str(attributes["href"]) for attributes in links.values()]
     urls += [file["url"] for file in as_json(f"{PROJECT}index.json")["files"]]
     assert len(urls) == 6
@@ -128,11 +130,11 @@ def test_every_link_is_relative_and_leads_to_a_published_file() -> None:
 
 
 def test_an_empty_index_is_an_index() -> None:
-    files = index_files(Manifest())
+    files = index_files(Manifest(), NOWHERE)
     assert Links(files[f"{PROJECT}index.html"]).found == {}
     assert as_json(f"{PROJECT}index.json", Manifest())["files"] == []
 
 
 @given(st.permutations(MANIFEST.wheels))
 def test_the_same_wheels_give_the_same_bytes(wheels: list[Any]) -> None:
-    assert index_files(Manifest().with_wheels(wheels)) == index_files(MANIFEST)
+    assert index_files(Manifest().with_wheels(wheels), NOWHERE) == index_files(MANIFEST, NOWHERE)

@@ -10,6 +10,7 @@ from builders.errors import EngineError, SmokeError, UsageError
 from builders.matrix import load_matrix
 from builders.progress import table_console
 from ci.commands import serve
+from ci.publish.places import WHEELS
 from smoke_lambda import events
 from smoke_lambda.serving import image
 
@@ -26,10 +27,14 @@ def failed(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, st
 def test_what_is_no_model_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = tmp_path / "x.tflite"
     broken.write_bytes(b"nothing")
-    for path in (broken, tmp_path / "gone.tflite"):
+    gone = tmp_path / "gone.tflite"
+    for path, words in (
+        (broken, f"{broken} is not a TensorFlow Lite model: "),
+        (gone, f"there is no file {gone}"),
+    ):
         status, said = failed("--model", str(path), capsys=capsys)
         assert status == UsageError.exit_code
-        assert f"{path} is no TensorFlow Lite model" in said
+        assert words in said
 
 
 def test_a_name_must_fit_into_a_url(capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,7 +45,7 @@ def test_a_name_must_fit_into_a_url(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_wheel_is_the_published_one_of_the_images_python() -> None:
     wheel, runtime = serve.chosen(None, image.default_python())
     assert runtime.python == image.default_python()
-    assert wheel.parent == serve.WHEELS
+    assert wheel.parent == WHEELS
     assert f"-{load_matrix().recommended.version}-" in wheel.name
     assert f"-{runtime.tag}-" in wheel.name
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
+import tracemalloc
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from smoke_lambda.inside.flatbuffer import (
     model_of,
     operator_codes,
 )
-from smoke_lambda.inside.probing import NO_VARIABLES
+from smoke_lambda.inside.probing import NO_VARIABLES, judged
 from smoke_lambda.limits import Limits
 from smoke_lambda.ops import OpsTable, load_ops, parsed
 from smoke_lambda.reasons import EXPLAIN, Reason
@@ -132,6 +134,25 @@ def test_a_file_is_checked_before_anything_is_made(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not a NumPy array"):
         model.check_model(INT8, wrong)
     assert model.check_model(INT8, None) == operator_codes(INT8.read_bytes())
+    wrong.write_bytes(b"")
+    with pytest.raises(UsageError, match="is not a TensorFlow Lite model"):
+        model.check_model(wrong, None)
+
+
+def test_of_a_large_file_only_the_tables_are_read(tmp_path: Path) -> None:
+    large = tmp_path / "large.tflite"
+    large.write_bytes(INT8.read_bytes())
+    os.truncate(large, 40 << 30)
+    tracemalloc.start()
+    try:
+        codes = model.check_model(large, None)
+        with pytest.raises(UsageError, match="is not a NumPy array"):
+            model.check_model(INT8, large)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert codes == operator_codes(INT8.read_bytes())
+    assert peak < 1 << 20
 
 
 @pytest.mark.parametrize(
@@ -350,3 +371,28 @@ def test_versions_can_be_raised_for_the_tests_that_do() -> None:
     code = operator_codes(data)[0]
     struct.pack_into("<i", data, field_position(data, code.position, CODE_VERSION), 99)
     assert operator_codes(data)[0].version == 99
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (-11, r"-11 (SIGSEGV), a crash in the runtime: the model is damaged, or it meets a fault"),
+        (134, r"134 (SIGABRT), a crash in the runtime"),
+        (137, r"137 (SIGKILL), as of a process that takes more memory than there is"),
+        (-15, r"-15 (SIGTERM): last words"),
+        (1, r"found 1: last words"),
+    ],
+)
+def test_what_ended_a_model_is_said_in_a_sentence(status: int, words: str) -> None:
+    fault, found = judged(status, "first\nlast words\n")
+    assert words in fault
+    assert found == {}
+
+
+def test_an_open_shape_asks_for_an_input(tmp_path: Path) -> None:
+    inputs = [{"name": "in", "shape": [1, 8], "dtype": "int8", "open": [-1, 8]}]
+    asked = "in has the open shape [-1, 8] and was tried as [1, 8]; --input X.npy tries another"
+    fails = {"stage": "allocate", "error": "1 != 8", "inputs": inputs}
+    for found in ({**FOUND, "inputs": inputs}, fails):
+        assert asked in shown(try_model(Place(found, limited=False), tmp_path))
+    assert "open shape" not in shown(try_model(Place(FOUND, limited=False), tmp_path))

@@ -106,6 +106,7 @@
   const home = document.querySelector("link[rel=canonical]")?.href;
   if (location.protocol.startsWith("http") && here !== home) {
     for (const base of all("[data-base], [data-here]")) base.textContent = here;
+    for (const end of all("[data-checksum]")) end.textContent = end.dataset.checksum;
     document.getElementById("elsewhere").hidden = false;
   }
 
