@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -214,6 +214,25 @@ class Image:
             timeout,
             variables,
         )
+
+    def own(self, folder: Path) -> Callable[[Limits], AbstractContextManager[ContainerFunction]]:
+        """See Place: by the folder's own Dockerfile."""
+        name = f"{self.name}-own"
+        with pip_secrets() as secrets:
+            self.engine.build(
+                dockerfile=folder / "Dockerfile",
+                context=folder,
+                target=None,
+                args={"BASE_IMAGE": self.base},
+                secrets=secrets,
+                labels={LABEL: name},
+                tag=name,
+                network="host",
+                platform=docker_platform(self.arch),
+                log=self.log,
+                what="building the function's image",
+            )
+        return lambda limits: running(self.engine, name, limits, {}, self.folder, self.log)
 
     def measures(self) -> dict[str, Any]:
         """See Place: of the NumPy that Lambda's users get."""

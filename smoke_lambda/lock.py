@@ -1,4 +1,4 @@
-"""Lock the environments in which wheels are smoke-tested, and the one that trains.
+"""Lock the environments in which wheels are smoke-tested, and those that train and convert.
 
     python -m smoke_lambda.lock
 
@@ -24,6 +24,7 @@ from builders.tables import read_toml
 FOLDER = Path(__file__).with_name("requirements")
 DATA = FOLDER / "runtime.toml"
 TRAIN = FOLDER / "train.in"
+CONVERT = FOLDER / "convert.in"
 TRAIN_PYTHON = "3.11"
 
 # Newer than Amazon Linux 2: the newest NumPy that a wheel's metadata admits may not
@@ -79,11 +80,12 @@ def locks(matrix: Matrix) -> Iterator[Lock]:
                 python=runtime.python,
                 requirements="".join(f"{name}=={v}\n" for name, v in versions.items()),
             )
-    yield Lock(
-        path=TRAIN.with_suffix(".txt"),
-        python=TRAIN_PYTHON,
-        requirements=TRAIN.read_text(),
-    )
+    for source in (TRAIN, CONVERT):
+        yield Lock(
+            path=source.with_suffix(".txt"),
+            python=TRAIN_PYTHON,
+            requirements=source.read_text(),
+        )
 
 
 def locked(lock: Path, project: str) -> str:

@@ -21,6 +21,7 @@ from smoke_lambda import events
 from smoke_lambda.function import Function, running
 from smoke_lambda.inside.probing import NO_VARIABLES, PROBE, PROBE_SECONDS, judged
 from smoke_lambda.inside.server import serving
+from smoke_lambda.limits import Limits
 from smoke_lambda.lock import lock_path
 from smoke_lambda.session import started
 from smoke_lambda.site import Site
@@ -223,6 +224,35 @@ class Environment:
             status = process.wait(timeout)
         self._keep(output)
         return status, output.read_text(errors="replace")
+
+    @contextmanager
+    def _owned(self, folder: Path) -> Iterator[Function]:
+        assert self.rie is not None, "an environment without an emulator runs no function"
+        home, output = self.folder / "tmp", self.folder / "own.log"
+        home.mkdir(exist_ok=True)
+        output.unlink(missing_ok=True)
+        try:
+            with running(
+                "app.handler",
+                python=self.python,
+                task=folder.absolute(),
+                home=home,
+                rie=self.rie().absolute(),
+                log=output,
+                variables={"PYTHONDONTWRITEBYTECODE": "1"},
+            ) as function:
+                yield function
+        finally:
+            self._keep(output)
+
+    def own(self, folder: Path) -> Callable[[Limits], AbstractContextManager[Function]]:
+        """See Place; nothing here is limited."""
+        return lambda _limits: self._owned(folder)
+
+    @property
+    def is_emulated(self) -> bool:
+        """See Place."""
+        return False
 
     def measures(self) -> dict[str, Any]:
         """See Place; nothing here is limited as in Lambda, so nothing is measured."""

@@ -41,6 +41,20 @@ class Function(Protocol):
         """How long its init took, in milliseconds, once it has been invoked."""
 
 
+class Measured(Function, Protocol):
+    """A function that tells what it uses."""
+
+    @property
+    def ms(self) -> list[float]:
+        """How long each invocation took, in milliseconds."""
+
+    def peak_bytes(self) -> int | None:
+        """The most memory that it has used, by its cgroup."""
+
+    def resident_bytes(self) -> int:
+        """The most that its processes have had in memory."""
+
+
 class Place(Protocol):
     """Somewhere with one Python and one NumPy."""
 
@@ -92,6 +106,20 @@ class Place(Protocol):
         Returns:
             Its exit status, None if it did not end in time, and its output.
         """
+
+    def own(self, folder: Path) -> Callable[[Limits], AbstractContextManager[Measured]]:
+        """Make the function of a user's folder (app.py, model.tflite, Dockerfile) ready.
+
+        Returns:
+            What runs it under limits, until a block ends.
+
+        Raises:
+            EngineError: its image cannot be built.
+        """
+
+    @property
+    def is_emulated(self) -> bool:
+        """Whether its processor is, so that times mean nothing."""
 
     def measures(self) -> dict[str, Any]:
         """What else this place can tell of the wheel, by name."""

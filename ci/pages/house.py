@@ -24,6 +24,7 @@ FOLDERS = {
     "scripts": "What people type: each enters its locked environment and starts a module.",
     "smoke_lambda/conform/corpus": "The models of the comparison, and the stored answers.",
     "smoke_lambda/conform/delegated": "How many nodes XNNPACK takes of each model, per version.",
+    "smoke_lambda/functions/template": "A function's files, for us and for cookiecutter.",
     "smoke_lambda/images": "Digits, for the events.",
     "smoke_lambda/models": "Small models with known answers.",
     "smoke_lambda/requirements": "Locks of the environments in which wheels are tried.",

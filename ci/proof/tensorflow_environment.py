@@ -14,15 +14,21 @@ from smoke_lambda.native import make_environment
 REQUIREMENTS = TRAIN.with_suffix(".txt")
 
 
-def tensorflow_python(interpreter: Interpreter, cache: Cache, log: Path) -> Path:
-    """The Python of an environment with TensorFlow, made now if the cache has none."""
+def tensorflow_python(
+    interpreter: Interpreter, cache: Cache, log: Path, requirements: Path = REQUIREMENTS
+) -> Path:
+    """The Python of an environment with TensorFlow, made now if the cache has none.
+
+    Args:
+        requirements: a lock with a TensorFlow in it.
+    """
     key = {
-        "requirements": sha256_of(REQUIREMENTS),
+        "requirements": sha256_of(requirements),
         "python": (str(interpreter.executable), interpreter.version, interpreter.arch),
     }
 
     def make(folder: Path) -> None:
-        make_environment(interpreter.executable, REQUIREMENTS, folder / "environment", log)
+        make_environment(interpreter.executable, requirements, folder / "environment", log)
 
     folder = cache.product("tensorflow-environment", key_of(key), make)
     return folder / "environment" / "bin" / "python"
