@@ -107,8 +107,13 @@ class Place(Protocol):
             Its exit status, None if it did not end in time, and its output.
         """
 
-    def own(self, folder: Path) -> Callable[[Limits], AbstractContextManager[Measured]]:
+    def own(
+        self, folder: Path, layers: Sequence[Path] = ()
+    ) -> Callable[[Limits], AbstractContextManager[Measured]]:
         """Make the function of a user's folder (app.py, model.tflite, Dockerfile) ready.
+
+        Args:
+            layers: zips that have what it needs, instead of its Dockerfile.
 
         Returns:
             What runs it under limits, until a block ends.

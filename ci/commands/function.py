@@ -21,13 +21,13 @@ from builders.architecture import ARCHITECTURES, own_name
 from builders.audit.wheelfile import UNPACKED_LIMIT
 from builders.cache import sha256_of
 from builders.cli import EXIT_CODES, Session, command_parser, main_of, positive
-from builders.errors import UsageError
+from builders.errors import SmokeError, UsageError
 from builders.interpreters import find_interpreter
 from builders.matrix import Runtime
 from builders.wheelname import parse_name
 from ci.layers.layer_plan import find_wheels, make, plan
 from ci.layers.layer_zip import MEBIBYTE
-from ci.proof.converter import ENDINGS, FLAVOURS, Conversion, convert, examples
+from ci.proof.converter import ENDINGS, FLAVOURS, Conversion, convert, examples, requirements_of
 from ci.proof.runners import RUNNERS, Wanted, choose_smoker
 from ci.proof.smoker import NativeSmoker, Smoker, wheel_runtime
 from ci.publish.choice import example
@@ -37,6 +37,7 @@ from ci.publish.manifest import read_manifest
 from ci.publish.places import WHEELS
 from smoke_lambda.functions.context import PACKAGES, RESIZES, Made, Wheel, function_context
 from smoke_lambda.functions.facts import Facts
+from smoke_lambda.functions.kubernetes import FOLDER, manifests
 from smoke_lambda.functions.looking import delegated, look_at
 from smoke_lambda.functions.plan import KINDS, Choice, make_plan
 from smoke_lambda.functions.preprocessing import Scaling, scaling_of
@@ -53,6 +54,7 @@ LABELS = "labels.txt"
 # What a repository of ECR, a function and a role may all be called.
 NAME = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*")
 LONGEST_NAME = 64
+SHOWN = 500  # characters of an answer
 
 DESCRIPTION = """\
 Make a Lambda function of a model: a folder with handler, model, requirements with hashes,
@@ -178,6 +180,10 @@ class Maker:
             if not self.target.wheel.url:
                 add(folder / "wheels", self.target.path)
             self._write(folder, made)
+            if self.options.serving:
+                (folder / FOLDER).mkdir()
+                for name, text in manifests(decided, self.name).items():
+                    (folder / FOLDER / name).write_text(text)
             if self.options.package == "zip":
                 self._add_layers(folder, pillow=decided["has_pictures"])
             trial = None
@@ -200,6 +206,12 @@ class Maker:
         write_function(folder, function_context(made, target.tensorflow, target.wheel))
 
     def _tried(self, place: Place, folder: Path, on_step: Callable[[str], None]) -> Trial:
+        try:
+            return self._sent(place, folder, on_step)
+        except SmokeError as error:
+            raise SmokeError(error.what, remedy=f"see {self.log}") from error
+
+    def _sent(self, place: Place, folder: Path, on_step: Callable[[str], None]) -> Trial:
         docker = not isinstance(self.smoker, NativeSmoker)
         return try_function(
             place,
@@ -300,6 +312,7 @@ def _conversion(options: argparse.Namespace, choice: Choice) -> Conversion | Non
                 remedy="leave --convert out, or name the model of Keras",
             )
         return None
+    requirements_of(options.model)
     return Conversion(
         model=options.model,
         flavour=options.convert,
@@ -347,9 +360,11 @@ def _show(options: argparse.Namespace, trial: Trial | None) -> None:
     if trial is None:
         console.print(f"{options.out} is made; it was not tried: this machine cannot run it")
         return
-    console.print(f"the answer to {DIRECT}: {json.dumps(trial.answer)[:500]}", soft_wrap=True)
+    answer = json.dumps(trial.answer)
+    shown = answer if len(answer) <= SHOWN else f"{answer[:SHOWN]}…"
+    console.print(f"the answer to {DIRECT}: {shown}", soft_wrap=True, highlight=False, markup=False)
     for line in trial.lines(prices):
-        console.print(line, soft_wrap=True, highlight=False)
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     for arch, dollars in trial.costs(prices).items():
         console.print(
             f"  {arch}: ${dollars:.2f} per million requests of that time with {trial.memory_mb} MB",
@@ -425,6 +440,7 @@ def _add_place_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--tensorflow", default="", help="default: the recommended version")
     group.add_argument("--wheel", type=Path, help="default: the published one")
     group.add_argument("--package", choices=PACKAGES, default=PACKAGES[0], help="default: image")
+    group.add_argument("--serving", action="store_true", help="add a model server for Kubernetes")
     group.add_argument("--memory", metavar="MB", type=positive, default=0, help="default: measured")
     group.add_argument("--runner", choices=RUNNERS, default="auto", help="default: auto")
     group.add_argument(

@@ -118,7 +118,7 @@ def try_function(
         EngineError: its image cannot be built.
     """
     on_step("making the function")
-    own = place.own(folder)
+    own = place.own(folder, sorted(folder.glob("layers/*.zip")))
     events = {path.name: json.loads(path.read_text()) for path in folder.glob("events/*.json")}
     direct = events[Path(DIRECT).name]
     start_mb = max(memory_mb, FULL_PROCESSOR_MB)

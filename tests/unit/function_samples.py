@@ -90,6 +90,11 @@ MODELS: Mapping[str, tuple[Facts, Choice, str]] = {
         Choice(scaling=scaling_of("0..1")),
         "0..1",
     ),
+    "digits": (
+        model([tensor(shape=(1, 8, 8, 1))], [tensor("y", (1, 10), last="SOFTMAX")]),
+        Choice(scaling=scaling_of("0..1"), labels=tuple("0123456789")),
+        "0..1",
+    ),
     "two outputs": (
         model([PICTURE], [tensor("a", (1, 2)), tensor("b", (1, 1), position=1)]),
         Choice(scaling=scaling_of("-1..1")),

@@ -31,9 +31,22 @@ DOCKER: Mapping[str, Mapping[str, bool]] = {
 SAM: Mapping[str, Mapping[str, bool]] = {
     "build": {"--template": True},
     "deploy": {"--template": True, "--guided": False},
+    "init": {"--location": True},
 }
 # Programs of every system, and those that other tests look at.
-PLAIN = {"aws", "cat", "cd", "curl", "echo", "export", "sed", "zip", "base64", "pre-commit"} | {
+PLAIN = {
+    "make",
+    "aws",
+    "cat",
+    "cd",
+    "curl",
+    "echo",
+    "export",
+    "sed",
+    "zip",
+    "base64",
+    "pre-commit",
+} | {
     *("eksctl", "kind", "kubectl"),
 }
 
@@ -127,6 +140,8 @@ def test_docker_has_these_options(command: Command) -> None:
 def test_sam_has_these_options_and_the_template_is_there(command: Command) -> None:
     _, options = known(command, SAM)
     assert "--template" not in options or (ROOT / options["--template"]).is_file()
+    if "--location" in options:
+        assert (ROOT / options["--location"] / "cookiecutter.json").is_file()
 
 
 def known(command: Command, table: Mapping[str, Mapping[str, bool]]) -> tuple[str, dict[str, str]]:

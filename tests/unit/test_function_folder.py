@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from ci.publish.hosting import Hosting, read_hosting
 from ci.publish.manifest import read_manifest
 from ci.publish.places import WHEELS
 from smoke_lambda.functions import context as contexts
+from smoke_lambda.functions.kubernetes import manifests
 from smoke_lambda.functions.prices import load_prices
 from smoke_lambda.functions.render import (
     FOLDER,
@@ -105,7 +107,7 @@ def test_cfn_lint_has_nothing_to_say(tmp_path: Path, package: str) -> None:
     write_function(tmp_path, context("labelled", package=package))
     (tmp_path / "layers").mkdir()
     done = subprocess.run(
-        [sys.executable, "-m", "cfnlint", tmp_path / "template.yaml"],
+        [Path(sys.executable).with_name("cfn-lint"), tmp_path / "template.yaml"],
         capture_output=True,
         text=True,
         check=False,
@@ -183,6 +185,12 @@ def test_cookiecutter_makes_what_we_make(tmp_path: Path, kind: str) -> None:
     }
 
 
+def fails(out: Path) -> None:
+    """Fail when a part of the folder is written."""
+    with contextlib.suppress(ZeroDivisionError), handed_over(out) as folder:
+        (folder / "file").write_text(str(1 / 0))
+
+
 def test_a_folder_is_there_at_the_end_or_not_at_all(tmp_path: Path) -> None:
     out = tmp_path / "made"
     with handed_over(out) as folder:
@@ -191,10 +199,7 @@ def test_a_folder_is_there_at_the_end_or_not_at_all(tmp_path: Path) -> None:
     assert (out / "file").read_text() == "x"
     with pytest.raises(UsageError, match="is there already"), handed_over(out):
         pass
-    other = tmp_path / "other"
-    with pytest.raises(RuntimeError), handed_over(other) as folder:
-        (folder / "file").write_text("x")
-        raise RuntimeError
+    fails(tmp_path / "other")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["made"]
 
 
@@ -273,3 +278,22 @@ def test_a_million_requests_cost_their_seconds_and_their_number() -> None:
     prices = load_prices()
     assert prices.million("x86_64", 1024, 99.1) == pytest.approx(0.20 + 1.66667, abs=1e-4)
     assert prices.million("arm64", 512, 1000) == pytest.approx(0.20 + 6.6667, abs=1e-3)
+
+
+def test_a_model_server_has_the_models_name_and_a_gateway_where_it_can() -> None:
+    found = manifests(context("labelled")["_plans"]["input"], "hats")
+    assert set(found) == {"server.yaml", "gateway.yaml", "network.yaml", "kustomization.yaml"} | {
+        "Dockerfile"
+    }
+    assert "clothes" not in "".join(found.values())
+    assert "COPY --chmod=444 app.py labels.txt /function/" in found["Dockerfile"]
+    for name, text in found.items():
+        if name.endswith(".yaml"):
+            assert list(yaml.safe_load_all(text))
+    deployment = next(yaml.safe_load_all(found["server.yaml"]))
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert (container["image"], container["env"][0]["value"]) == ("hats", "hats")
+    numbers = manifests(context("numbers")["_plans"]["input"], "hats")
+    assert set(numbers) == {"server.yaml", "kustomization.yaml", "Dockerfile"}
+    assert yaml.safe_load(numbers["kustomization.yaml"])["resources"] == ["server.yaml"]
+    assert "HANDLER" not in numbers["Dockerfile"]

@@ -18,6 +18,7 @@ from builders.engine import Engine
 from builders.errors import EngineError
 from builders.matrix import Runtime, load_matrix
 from smoke_lambda import container, docker, events
+from smoke_lambda.function import resident
 from smoke_lambda.inside import relay
 from smoke_lambda.limits import CPU_FILES, Limits, list_processors
 from smoke_lambda.lock import FUNCTION_PACKAGES, lock_path, packages_of
@@ -110,8 +111,8 @@ def test_processors_are_hidden_or_shown(tmp_path: Path) -> None:
 
 
 def test_the_memory_of_a_functions_processes() -> None:
-    assert container.resident(STATUSES) == 60 * 1024
-    assert container.resident("") == 0
+    assert resident(STATUSES) == 60 * 1024
+    assert resident("") == 0
 
 
 def test_a_peak_is_read_from_either_kind_of_cgroup() -> None:
