@@ -20,7 +20,7 @@ def pins(path: Path) -> dict[str, str]:
 
 def test_one_file_per_python_and_numpy_and_no_other() -> None:
     assert {path.name for path in lock.FOLDER.glob("*.txt")} == {item.path.name for item in LOCKS}
-    expected = sum(len(r.numpy.smoke_versions) for r in load_matrix().runtimes) + 1
+    expected = sum(len(r.numpy.smoke_versions) for r in load_matrix().runtimes) + 2
     assert len(LOCKS) == expected
 
 
@@ -48,10 +48,11 @@ def test_every_package_is_named_for_every_python() -> None:
 
 
 def test_writing_replaces_and_removes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("runtime.toml", "train.in"):
+    for name in ("runtime.toml", "train.in", "convert.in"):
         (tmp_path / name).write_text((lock.FOLDER / name).read_text())
     monkeypatch.setattr(lock, "FOLDER", tmp_path)
     monkeypatch.setattr(lock, "TRAIN", tmp_path / "train.in")
+    monkeypatch.setattr(lock, "CONVERT", tmp_path / "convert.in")
     monkeypatch.setattr(lock, "compile_lock", lambda item: f"lock of {item.path.name}\n")
     stale = tmp_path / "cp37-numpy-1.17.txt"
     stale.write_text("old")
