@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from builders.errors import SmokeError, UserError
 from builders.matrix import Runtime
@@ -107,6 +107,14 @@ class Place(Protocol):
             Its exit status, None if it did not end in time, and its output.
         """
 
+    def measures(self) -> dict[str, Any]:
+        """What else this place can tell of the wheel, by name."""
+
+
+@runtime_checkable
+class Host(Place, Protocol):
+    """A place that runs a user's own function."""
+
     def own(
         self, folder: Path, layers: Sequence[Path] = ()
     ) -> Callable[[Limits], AbstractContextManager[Measured]]:
@@ -125,9 +133,6 @@ class Place(Protocol):
     @property
     def is_emulated(self) -> bool:
         """Whether its processor is, so that times mean nothing."""
-
-    def measures(self) -> dict[str, Any]:
-        """What else this place can tell of the wheel, by name."""
 
 
 @dataclass(frozen=True, kw_only=True)

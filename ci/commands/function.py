@@ -47,7 +47,7 @@ from smoke_lambda.functions.trial import DIRECT, Trial, try_function
 from smoke_lambda.functions.writing import add, check_free, handed_over, write_function
 from smoke_lambda.measure import LEAST_MB
 from smoke_lambda.model import MOST_MB, check_model
-from smoke_lambda.site import Place
+from smoke_lambda.site import Host
 
 MODEL = "model.tflite"
 LABELS = "labels.txt"
@@ -150,15 +150,16 @@ class Maker:
         return self._made(None, facts)
 
     @contextmanager
-    def _place(self, smoker: Smoker, target: Target) -> Iterator[Place]:
+    def _place(self, smoker: Smoker, target: Target) -> Iterator[Host]:
         with smoker.site(target.path, target.runtime, log=self.log) as site, site.installed() as it:
+            assert isinstance(it, Host), "both smokers' places are"
             yield it
 
-    def _looked(self, place: Place, target: Target) -> Facts:
+    def _looked(self, place: Host, target: Target) -> Facts:
         with self.session.reporter.step(f"look at {self.model.name}"):
             return look_at(place, self.model, check_model(self.model, None), target.path)
 
-    def _made(self, place: Place | None, facts: Facts) -> Trial | None:
+    def _made(self, place: Host | None, facts: Facts) -> Trial | None:
         reporter = self.session.reporter
         decided = make_plan(facts, self.choice)
         made = Made(
@@ -205,13 +206,13 @@ class Maker:
         target = self.target
         write_function(folder, function_context(made, target.tensorflow, target.wheel))
 
-    def _tried(self, place: Place, folder: Path, on_step: Callable[[str], None]) -> Trial:
+    def _tried(self, place: Host, folder: Path, on_step: Callable[[str], None]) -> Trial:
         try:
             return self._sent(place, folder, on_step)
         except SmokeError as error:
             raise SmokeError(error.what, remedy=f"see {self.log}") from error
 
-    def _sent(self, place: Place, folder: Path, on_step: Callable[[str], None]) -> Trial:
+    def _sent(self, place: Host, folder: Path, on_step: Callable[[str], None]) -> Trial:
         docker = not isinstance(self.smoker, NativeSmoker)
         return try_function(
             place,

@@ -19,7 +19,7 @@ from smoke_lambda.functions.prices import Prices
 from smoke_lambda.limits import Limits
 from smoke_lambda.measure import LEAST_MB, least
 from smoke_lambda.model import advised
-from smoke_lambda.site import Measured, Place, Step, silent
+from smoke_lambda.site import Host, Measured, Step, silent
 
 WARM = 20
 WARM_SECONDS = 10.0
@@ -98,7 +98,7 @@ class Trial:
 
 
 def try_function(
-    place: Place,
+    place: Host,
     folder: Path,
     *,
     name: str,

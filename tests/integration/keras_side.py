@@ -66,7 +66,7 @@ def models(folder: Path) -> None:
     answers = {
         "clothes": tf.nn.softmax(classifier(scaled)).numpy()[0].tolist(),
         "features": features[0],
-        "price": price(np.float32(features)).numpy().tolist(),
+        "price": price(np.array(features, np.float32)).numpy().tolist(),
     }
     (folder / "answers.json").write_text(json.dumps(answers))
 

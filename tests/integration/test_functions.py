@@ -189,7 +189,7 @@ def test_an_operator_that_nobody_has_is_named(models: Path, tmp_path: Path) -> N
 
 def app_of(network: str) -> str:
     """The handler of a network of pictures."""
-    kind = {"dtype": "float32", "scale": 0.0, "zero_point": 0, "position": 0}
+    kind: dict[str, Any] = {"dtype": "float32", "scale": 0.0, "zero_point": 0, "position": 0}
     picture: dict[str, Any] = {"name": "x", "shape": (1, 32, 32, 3), "open_shape": (1, 32, 32, 3)}
     scores: dict[str, Any] = {"name": "y", "shape": (1, 9), "open_shape": (1, 9)}
     whole = Signature(

@@ -83,7 +83,8 @@ def test_caffe_has_blue_first_and_a_mean_of_its_own(tmp_path: Path) -> None:
 def test_colours_may_come_first(tmp_path: Path) -> None:
     app, model = of("channels first", tmp_path)
     app.handler({"image": png(COLOURS)}, None)
-    mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+    mean = np.array([0.485, 0.456, 0.406], np.float32)
+    std = np.array([0.229, 0.224, 0.225], np.float32)
     wanted = (COLOURS.astype(np.float32) / np.float32(255) - mean) / std
     np.testing.assert_array_equal(model.given["x"][0], wanted.transpose(2, 0, 1))
 
