@@ -17,13 +17,12 @@ from typing import Any
 
 from rich.console import Console
 
-from builders.architecture import ARCHITECTURES, own_name
+from builders.architecture import ARCHITECTURES
 from builders.audit.wheelfile import UNPACKED_LIMIT
 from builders.cache import sha256_of
 from builders.cli import EXIT_CODES, Session, command_parser, main_of, positive
 from builders.errors import SmokeError, UsageError
 from builders.interpreters import find_interpreter
-from builders.matrix import Runtime
 from builders.wheelname import parse_name
 from ci.layers.layer_plan import find_wheels, make, plan
 from ci.layers.layer_zip import MEBIBYTE
@@ -31,8 +30,7 @@ from ci.proof.converter import ENDINGS, FLAVOURS, Conversion, convert, examples,
 from ci.proof.runners import RUNNERS, Wanted, choose_smoker
 from ci.proof.smoker import NativeSmoker, Smoker, wheel_runtime
 from ci.publish.choice import example
-from ci.publish.functions import installed, published_wheel
-from ci.publish.hosting import read_hosting
+from ci.publish.functions import Target, published
 from ci.publish.manifest import read_manifest
 from ci.publish.places import WHEELS
 from smoke_lambda.functions.context import PACKAGES, RESIZES, Made, Wheel, function_context
@@ -74,25 +72,6 @@ examples:
   function my.tflite --input image=image --input mask=array --preprocess none --out masked
 
 {EXIT_CODES}"""
-
-
-@dataclass(frozen=True)
-class Target:
-    """What the function is for.
-
-    Attributes:
-        wheel: as its requirements name it.
-        path: the wheel's file here.
-    """
-
-    runtime: Runtime
-    wheel: Wheel
-    path: Path
-
-    @property
-    def tensorflow(self) -> str:
-        """The wheel's version."""
-        return str(parse_name(self.wheel.file).version)
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -141,7 +120,7 @@ class Maker:
             with self._place(self.smoker, self.target) as place:
                 return self._made(place, self._looked(place, self.target))
         # Another machine's: what the model takes is the same for this machine's wheel.
-        own = _published(self.target.tensorflow, self.target.runtime)
+        own = published(self.target.tensorflow, self.target.runtime)
         if own.wheel.arch == self.target.wheel.arch:
             own = self.target  # its error says what is missing
         smoker = NativeSmoker(self.session.cache, self.session.fetcher)
@@ -341,14 +320,7 @@ def _target(options: argparse.Namespace, session: Session) -> Target:
     shown = example(read_manifest(WHEELS), matrix)
     python = options.python or (shown.python if shown else matrix.builder.python)
     runtime = matrix.runtime(python)
-    return _published(matrix.tensorflow(version).version, runtime, options.arch)
-
-
-def _published(tensorflow: str, runtime: Runtime, arch: str = "") -> Target:
-    """The published wheel of a Python; by default, of this machine's architecture."""
-    arch = own_name(arch or platform.machine())
-    found = published_wheel(read_manifest(WHEELS), tensorflow, runtime, arch)
-    return Target(runtime, installed(found, read_hosting(WHEELS)), WHEELS / found.file)
+    return published(matrix.tensorflow(version).version, runtime, options.arch)
 
 
 def _show(options: argparse.Namespace, trial: Trial | None) -> None:

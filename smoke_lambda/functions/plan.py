@@ -12,6 +12,15 @@ from typing import Any
 
 from builders.errors import UsageError
 from smoke_lambda.functions.facts import Facts, Signature, Tensor
+from smoke_lambda.functions.fits import (
+    channels_of,
+    check_audio,
+    check_image,
+    check_labels,
+    check_type,
+    product,
+    shape_of,
+)
 from smoke_lambda.functions.preprocessing import Scaling
 
 KINDS = ("image", "json", "audio", "array")
@@ -45,7 +54,6 @@ LABELLED_TOP = 10
 SHOWN_TOP = 5
 # What a name of an input may have in a request; others become underscores.
 UNUSUAL = re.compile(r"[^\w.:/-]")
-PLAIN_TYPES = ("float32", "float64", "float16", "bool")
 ENDS_IN_SCORES = ("SOFTMAX", "LOGISTIC")
 # The JSON of an answer may have 6 MB (Lambda's limit of a response), at some 20 bytes per number.
 MOST_NUMBERS = 300_000
@@ -123,19 +131,6 @@ def described(kind: str) -> str:
     return f"{FILES[kind]['described']}: base64, a data URL, or an http or https URL"
 
 
-def check_labels(labels: Sequence[str]) -> None:
-    """Refuse labels that would be lost in an answer.
-
-    Raises:
-        UsageError: one is empty, or there twice.
-    """
-    for number, label in enumerate(labels, 1):
-        if not label.strip():
-            raise UsageError(f"line {number} of the labels is empty", remedy="name each output")
-        if label in labels[: number - 1]:
-            raise UsageError(f"the label {label!r} is there twice", remedy="name each output once")
-
-
 def _signature(facts: Facts, name: str) -> Signature:
     if not facts.signatures:
         if name:
@@ -160,13 +155,9 @@ def _of(named: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 - a kind or
 
 
 def _input(tensor: Tensor, choice: Choice) -> dict[str, Any]:
-    shape, is_resized = _shape(tensor, _of(choice.shapes, tensor.name))
-    if tensor.limits is None and tensor.dtype not in PLAIN_TYPES:
-        raise UsageError(
-            f"the input {tensor.name} is of the type {tensor.dtype}, which no request has",
-            remedy="take the part out of the model that reads it",
-        )
-    kind = _of(choice.kinds, tensor.name) or ("image" if _channels(shape) else "json")
+    shape, is_resized = shape_of(tensor, _of(choice.shapes, tensor.name))
+    check_type(tensor)
+    kind = _of(choice.kinds, tensor.name) or ("image" if channels_of(shape) else "json")
     found = {
         "name": UNUSUAL.sub("_", tensor.name) if not choice.signature else tensor.name,
         "position": tensor.position,
@@ -177,9 +168,9 @@ def _input(tensor: Tensor, choice: Choice) -> dict[str, Any]:
         "dtype": tensor.dtype,
     }
     if kind == "image":
-        _check_image(tensor, shape, choice.scaling)
+        check_image(tensor, shape, choice.scaling)
     elif kind == "audio":
-        _check_audio(tensor, shape, choice.rate)
+        check_audio(tensor, shape, choice.rate)
     shown = list(shape)
     about = {
         "json": f"numbers of the shape {shown}; the first 1 may be left out",
@@ -188,93 +179,6 @@ def _input(tensor: Tensor, choice: Choice) -> dict[str, Any]:
         "image": "a PNG, JPEG or WebP image: base64 or a URL",
     }
     return found | {"described": about[kind]}
-
-
-def _shape(tensor: Tensor, wanted: tuple[int, ...] | None) -> tuple[tuple[int, ...], bool]:
-    """The shape that the function gives the input, and whether the model must be told."""
-    is_open = [size < 1 for size in tensor.open_shape]
-    if wanted is None:
-        if any(is_open[1:]):
-            shown = ",".join(
-                "?" if is_it else str(n) for n, is_it in zip(tensor.shape, is_open, strict=True)
-            )
-            raise UsageError(
-                f"the input {tensor.name} has open dimensions",
-                remedy=f"name them: --shape {tensor.name}={shown}",
-            )
-        return tensor.shape, False
-    fits = len(wanted) == len(tensor.shape) and all(
-        is_it or size == asked
-        for is_it, size, asked in zip(is_open, tensor.shape, wanted, strict=True)
-    )
-    if not fits:
-        raise UsageError(
-            f"the input {tensor.name} cannot have the shape {list(wanted)}",
-            remedy=f"it has {list(tensor.open_shape)}, where -1 is open",
-        )
-    return wanted, wanted != tensor.shape
-
-
-def _channels(shape: Sequence[int]) -> int:
-    """How many colours a picture of that shape has; 0 for what is no picture."""
-    if len(shape) != 4 or shape[0] != 1:
-        return 0
-    return next((n for n in (shape[3], shape[1]) if n in (1, 3)), 0)
-
-
-def _check_image(tensor: Tensor, shape: tuple[int, ...], scaling: Scaling | None) -> None:
-    channels = _channels(shape)
-    if not channels:
-        raise UsageError(
-            f"the input {tensor.name} of shape {list(shape)} is no picture",
-            remedy="choose --input json, audio or array",
-        )
-    if scaling is None:
-        raise UsageError(
-            "how does the model want pictures to be scaled?",
-            remedy="say --preprocess with a network's name such as xception, a range such as "
-            "0..1, or none",
-        )
-    if scaling.by_colour and channels != 3:
-        raise UsageError(
-            f"that preprocessing is for three colours, and the input {tensor.name} has one",
-            remedy="choose a range such as 0..1",
-        )
-    limits = tensor.real_limits
-    if limits is None:
-        return
-    (low, high), (least, most) = scaling.limits, limits
-    common = max(0.0, min(high, most) - max(low, least))
-    if common < (high - low) / 2 or common < (most - least) / 8:
-        raise UsageError(
-            f"that preprocessing gives {low:g} to {high:g}, and the input {tensor.name} "
-            f"({tensor.dtype}) holds {least:g} to {most:g}",
-            remedy="choose the preprocessing that the model was quantized with",
-        )
-
-
-def _check_audio(tensor: Tensor, shape: tuple[int, ...], rate: int) -> None:
-    if max(shape, default=0) != _product(shape):
-        raise UsageError(
-            f"the input {tensor.name} of shape {list(shape)} is no waveform",
-            remedy="choose --input json or array",
-        )
-    if tensor.dtype != "float32" and not tensor.is_quantized:
-        raise UsageError(
-            f"the input {tensor.name} takes {tensor.dtype}, and samples are float32",
-            remedy="choose --input array",
-        )
-    if not rate:
-        raise UsageError(
-            "how many samples per second does the model want?", remedy="say --rate 16000"
-        )
-
-
-def _product(shape: Sequence[int]) -> int:
-    found = 1
-    for size in shape:
-        found *= size
-    return found
 
 
 def _outputs(signature: Signature, wanted: str) -> list[Tensor]:
@@ -376,7 +280,7 @@ def _laid_out(
     single = kinds[0] if len(kinds) == 1 and kinds[0] in FILES else ""
     has_files = any(kind in FILES for kind in kinds)
     file = FILES[single] | {"key": single} if single else SOME_FILE if has_files else NO_FILE
-    numbers = sum(_product(each["shape"]) for each in inputs if "shape" in each)
+    numbers = sum(product(each["shape"]) for each in inputs if "shape" in each)
     reply = {
         "labels": '{"<label>": 0.98, ...}',
         "class": '{"class": 7, "scores": [0.01, ...], "model": "digits-float32"}'
