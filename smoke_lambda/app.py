@@ -1,3 +1,4 @@
+# Written by ./scripts/update from smoke_lambda/functions/template.
 """An AWS Lambda function that classifies one image with TensorFlow Lite.
 
 Copy this file and your model; it needs numpy, Pillow and tflite_runtime. Send it
@@ -491,19 +492,25 @@ def opaque(image: Image.Image) -> Image.Image:
 def preprocess(image: Image.Image) -> np.ndarray[Any, Any]:
     """A picture as the model's input: shape [1, height, width, 1 or 3], its type and scale."""
     # Your model's preprocessing goes here; this one was trained on values from 0 to 1.
-    pixels = np.asarray(image, np.float32).reshape(MODEL_INPUT["shape"]) / np.float32(255)
-    scale, zero_point = MODEL_INPUT["quantization"]
+    pixels = np.asarray(image, np.float32)
+    pixels = pixels / np.float32(255)
+    return stored(pixels.reshape(MODEL_INPUT["shape"]), MODEL_INPUT)
+
+
+def stored(values: np.ndarray[Any, Any], detail: dict[str, Any]) -> np.ndarray[Any, Any]:
+    """Real values in the type and scale of an input of the model."""
+    scale, zero_point = detail["quantization"]
     if scale:
-        limits = np.iinfo(MODEL_INPUT["dtype"])
-        pixels = np.clip(np.round(pixels / scale) + zero_point, limits.min, limits.max)
-    return pixels.astype(MODEL_INPUT["dtype"])
+        limits = np.iinfo(detail["dtype"])
+        values = np.clip(np.round(values / scale) + zero_point, limits.min, limits.max)
+    return values.astype(detail["dtype"])
 
 
 def answer(tensor: np.ndarray[Any, Any]) -> dict[str, Any]:
     """The model's answer to its input, in types that JSON knows."""
     interpreter.set_tensor(MODEL_INPUT["index"], tensor)
     interpreter.invoke()
-    scores = interpreter.get_tensor(MODEL_OUTPUT["index"])[0].astype(np.float32)
+    scores = interpreter.get_tensor(MODEL_OUTPUT["index"]).reshape(-1).astype(np.float32)
     scale, zero_point = MODEL_OUTPUT["quantization"]
     if scale:
         scores = (scores - zero_point) * scale

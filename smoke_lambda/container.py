@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import json
 import os
-import re
 import select
 import shutil
 import subprocess
@@ -21,7 +20,7 @@ from builders.docker_engine import Engine
 from builders.errors import EngineError, SmokeError
 from builders.process import die_with_parent
 from smoke_lambda import events
-from smoke_lambda.function import INVOKE_SECONDS, init_ms
+from smoke_lambda.function import INVOKE_SECONDS, init_ms, resident
 from smoke_lambda.inside.probing import NO_VARIABLES
 from smoke_lambda.limits import Limits, open_to_all
 
@@ -95,16 +94,6 @@ class ContainerFunction:
             if done.returncode == 0:
                 return int(done.stdout)
         return None
-
-
-def resident(statuses: str) -> int:
-    """The sum of the processes' peaks, of proc_pid_status(5), but for those that look."""
-    found = 0
-    for status in re.split(r"^(?=Name:)", statuses, flags=re.MULTILINE):
-        fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
-        if fields.get("Name", "").strip() not in ("sh", "cat", ""):
-            found += int(fields.get("VmHWM", "0 kB").split()[0]) * 1024
-    return found
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from builders.wheelname import parse_name
 from smoke_lambda import events
 from smoke_lambda.container import WORK, ContainerFunction, reap, run_probe, running, tools
 from smoke_lambda.inside.probing import NO_VARIABLES, PROBE, PROBE_SECONDS, judged
+from smoke_lambda.layered import lay_out
 from smoke_lambda.limits import CPU_FILES, Limits, list_processors
 from smoke_lambda.lock import FUNCTION_PACKAGES, lock_path, packages_of
 from smoke_lambda.measure import measure
@@ -214,6 +215,31 @@ class Image:
             timeout,
             variables,
         )
+
+    def own(
+        self, folder: Path, layers: Sequence[Path] = ()
+    ) -> Callable[[Limits], AbstractContextManager[ContainerFunction]]:
+        """See Place: by the folder's own Dockerfile, where there are no layers."""
+        name = f"{self.name}-own"
+        with pip_secrets() as secrets, TemporaryDirectory(prefix="tflite-smoke-") as outer:
+            context, dockerfile = folder, folder / "Dockerfile"
+            if layers:
+                context, dockerfile = Path(outer), HERE / "Dockerfile.layers"
+                lay_out(folder, layers, context)
+            self.engine.build(
+                dockerfile=dockerfile,
+                context=context,
+                target=None,
+                args={"BASE_IMAGE": self.base},
+                secrets=secrets,
+                labels={LABEL: name},
+                tag=name,
+                network="host",
+                platform=docker_platform(self.arch),
+                log=self.log,
+                what="building the function's image",
+            )
+        return lambda limits: running(self.engine, name, limits, {}, self.folder, self.log)
 
     def measures(self) -> dict[str, Any]:
         """See Place: of the NumPy that Lambda's users get."""

@@ -11,13 +11,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from builders.errors import SmokeError
-from smoke_lambda.session import started
+from smoke_lambda.session import members, started
 
 PATH = "/2015-03-31/functions/function/invocations"
 PORT = 8080
@@ -38,6 +38,10 @@ class Function:
     log: Path
     server: str = ""
     """URL of the image server as the function sees it."""
+    session: int = 0
+    """The session of its processes."""
+    ms: list[float] = field(default_factory=list)
+    """How long each invocation took, in milliseconds."""
 
     def invoke(self, event: object) -> Any:  # noqa: ANN401 - whatever the handler answers
         """The reply to an event, or how the function failed, decoded from JSON.
@@ -47,16 +51,41 @@ class Function:
             ValueError: the reply is not JSON.
         """
         request = urllib.request.Request(self.url, data=json.dumps(event).encode())
+        start = time.perf_counter()
         try:
             with _OPENER.open(request, timeout=INVOKE_SECONDS) as response:
-                return json.loads(response.read())
+                body = response.read()
         except urllib.error.HTTPError as error:  # 502 where the function itself fails
             with error:
-                return json.loads(error.read())
+                body = error.read()
+        self.ms.append((time.perf_counter() - start) * 1000)
+        return json.loads(body)
 
     def init_ms(self) -> float | None:
         """How long the function's init took by the emulator's report, in milliseconds."""
         return init_ms(self.log.read_text())
+
+    def resident_bytes(self) -> int:
+        """The most that its processes have had in memory, files that are mapped included."""
+        statuses = []
+        for process in members(self.session):
+            with suppress(OSError):
+                statuses.append(Path(f"/proc/{process}/status").read_text())
+        return resident("".join(statuses))
+
+    def peak_bytes(self) -> int | None:
+        """The most memory by its cgroup: it has none here."""
+        return None
+
+
+def resident(statuses: str) -> int:
+    """The sum of the processes' peaks, of proc_pid_status(5), but for those that look."""
+    found = 0
+    for status in re.split(r"^(?=Name:)", statuses, flags=re.MULTILINE):
+        fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+        if fields.get("Name", "").strip() not in ("sh", "cat", ""):
+            found += int(fields.get("VmHWM", "0 kB").split()[0]) * 1024
+    return found
 
 
 def init_ms(log: str) -> float | None:
@@ -120,7 +149,8 @@ def running(
             except OSError as error:
                 raise SmokeError(f"the Lambda emulator cannot run here: {error}") from error
             if _listens(process, address):
-                yield Function(url=f"http://{address}:{PORT}{PATH}", log=log, server=server)
+                url = f"http://{address}:{PORT}{PATH}"
+                yield Function(url=url, log=log, server=server, session=process.pid)
                 return
     raise SmokeError("the Lambda emulator does not start", remedy=f"see {log}")
 

@@ -70,6 +70,10 @@ def list_processors(folder: Path, count: int = 2) -> Path:
 
 
 def open_to_all(folder: Path) -> None:
-    """Let any user read what is in a folder, whatever our umask is."""
+    """Let any user read what is in a folder, whatever our umask is.
+
+    What a link leads to is left alone: an environment's leads to the machine's own Python.
+    """
     for path in (folder, *folder.rglob("*")):
-        path.chmod(0o755 if path.is_dir() else 0o644)
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() else 0o644)

@@ -1,4 +1,4 @@
-"""Lock the environments in which wheels are smoke-tested, and those that make models.
+"""Lock the environments in which wheels are smoke-tested, and those that train and convert.
 
     python -m smoke_lambda.lock
 
@@ -100,11 +100,8 @@ def locked(lock: Path, project: str) -> str:
     return found[0] + "\n"
 
 
-def compile_lock(lock: Lock, platform: str = PLATFORM) -> str:
+def compile_lock(lock: Lock) -> str:
     """The text of a lock: every package with its hashes, and no host.
-
-    Args:
-        platform: uv's name of the Linux that it is to install on.
 
     Raises:
         UserError: uv finds no such packages, or no network.
@@ -114,7 +111,7 @@ def compile_lock(lock: Lock, platform: str = PLATFORM) -> str:
         *("pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"),
         *("--no-emit-index-url", "--no-emit-find-links", "--only-binary", ":all:"),
         *("--python-version", lock.python),
-        *("--python-platform", platform),
+        *("--python-platform", PLATFORM),
         "-",
     ]
     done = subprocess.run(command, input=lock.requirements, capture_output=True, text=True)

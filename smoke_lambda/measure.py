@@ -11,29 +11,12 @@ from builders.errors import SmokeError
 from smoke_lambda import events
 from smoke_lambda.bench import FLOAT32, function_variables
 from smoke_lambda.limits import MEMORY_MB, Limits
+from smoke_lambda.site import Measured
 
 CPUS = (1, 2)
 WARM = 20
 LEAST_MB = 128  # that Lambda offers
 STEP_MB = 16
-
-
-class Measured(Protocol):
-    """A function that tells what it uses."""
-
-    ms: list[float]
-
-    def invoke(self, event: object) -> Any:  # noqa: ANN401 - see site.Function
-        """See site.Function."""
-
-    def init_ms(self) -> float | None:
-        """See site.Function."""
-
-    def peak_bytes(self) -> int | None:
-        """The most memory that it has used, by its cgroup."""
-
-    def resident_bytes(self) -> int:
-        """The most that its processes have had in memory."""
 
 
 class Limited(Protocol):

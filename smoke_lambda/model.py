@@ -163,7 +163,7 @@ def try_model(
     with site.installed() as here:
         arguments = [here.shown(path) for path in (model, sample) if path is not None]
         on_step("model")
-        found = _looked(here, arguments, MOST_MB)
+        found = looked(here, arguments)
         if here.is_limited and "error" not in found:
             on_step("the least memory")
             found |= _memory(here, arguments, found["resident_bytes"])
@@ -237,10 +237,13 @@ def advised(least_mb: int, resident_bytes: int) -> int:
     return min(MOST_MB, max(LEAST_MB, steps))
 
 
-def _looked(place: Place, arguments: Sequence[str], memory_mb: int) -> dict[str, Any]:
+def looked(
+    place: Place, arguments: Sequence[str], memory_mb: int = MOST_MB, *, probe: str = PROBE
+) -> dict[str, Any]:
+    """What a probe of a model finds; of one that fails, "error" and the "stage" at which."""
     limits = Limits(memory_mb=memory_mb)
     status, output = place.look(
-        PROBE, *arguments, limits=limits, timeout=SECONDS, variables=EXPLAIN
+        probe, *arguments, limits=limits, timeout=SECONDS, variables=EXPLAIN
     )
     fault, found = judged(status, output)
     return {"error": fault, "stage": "the process ended"} if fault else found | {"said": output}
@@ -251,7 +254,7 @@ def _memory(place: Place, arguments: Sequence[str], resident_bytes: int) -> dict
     above = math.ceil(HEADROOM * resident_bytes / MEGABYTE / STEP_MB) * STEP_MB
 
     def works(memory_mb: int) -> bool:
-        return "error" not in _looked(place, arguments, memory_mb)
+        return "error" not in looked(place, arguments, memory_mb)
 
     found = least(works, most_mb=min(MOST_MB, max(above, 2 * STEP_MB)))
     return {"least_mb": found, "advised_mb": advised(found or above, resident_bytes)}

@@ -21,7 +21,9 @@ from smoke_lambda import events
 from smoke_lambda.function import Function, running
 from smoke_lambda.inside.probing import NO_VARIABLES, PROBE, PROBE_SECONDS, judged
 from smoke_lambda.inside.server import serving
-from smoke_lambda.lock import lock_path
+from smoke_lambda.layered import OPT, PYTHON, TASK, lay_out
+from smoke_lambda.limits import Limits
+from smoke_lambda.lock import FUNCTION_PACKAGES, lock_path, packages_of
 from smoke_lambda.session import started
 from smoke_lambda.site import Site
 
@@ -248,6 +250,51 @@ class Environment:
             status = process.wait(timeout)
         self._keep(output)
         return status, output.read_text(errors="replace")
+
+    @contextmanager
+    def _owned(
+        self, folder: Path, python: Path, variables: Mapping[str, str]
+    ) -> Iterator[Function]:
+        assert self.rie is not None, "an environment without an emulator runs no function"
+        home, output = self.folder / "tmp", self.folder / "own.log"
+        home.mkdir(exist_ok=True)
+        output.unlink(missing_ok=True)
+        try:
+            with running(
+                "app.handler",
+                python=python,
+                task=folder.absolute(),
+                home=home,
+                rie=self.rie().absolute(),
+                log=output,
+                variables={"PYTHONDONTWRITEBYTECODE": "1", **variables},
+            ) as function:
+                yield function
+        finally:
+            self._keep(output)
+
+    def own(
+        self, folder: Path, layers: Sequence[Path] = ()
+    ) -> Callable[[Limits], AbstractContextManager[Function]]:
+        """See Place; nothing here is limited."""
+        if not layers:
+            return lambda _limits: self._owned(folder, self.python, {})
+        # An environment with Lambda's client alone: all else must come from the layers.
+        place, client = self.folder / "layered", self.folder / "client"
+        place.mkdir()
+        locked = packages_of(self.requirements)
+        needed = (text for name, text in locked.items() if name not in FUNCTION_PACKAGES)
+        requirements = client.with_suffix(".txt")
+        requirements.write_text("".join(needed))
+        make_environment(self.interpreter, requirements, client, self.log)
+        lay_out(folder, layers, place)
+        variables = {"PYTHONPATH": str(place.absolute() / OPT / PYTHON)}
+        return lambda _limits: self._owned(place / TASK, client / "bin" / "python", variables)
+
+    @property
+    def is_emulated(self) -> bool:
+        """See Place."""
+        return False
 
     def measures(self) -> dict[str, Any]:
         """See Place; nothing here is limited as in Lambda, so nothing is measured."""

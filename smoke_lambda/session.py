@@ -63,7 +63,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     # The emulator puts the runtime in another process group, so the session is what
     # tells ours. No new session can have this id while a process of it lives.
     end = time.monotonic() + END_SECONDS
-    while (left := _members(process.pid)) and time.monotonic() < end:
+    while (left := members(process.pid)) and time.monotonic() < end:
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -71,7 +71,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _members(session: int) -> list[int]:
+def members(session: int) -> list[int]:
     """The processes of a session (proc_pid_stat(5), field 6)."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):

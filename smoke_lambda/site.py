@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from builders.errors import SmokeError, UserError
 from builders.matrix import Runtime
@@ -39,6 +39,20 @@ class Function(Protocol):
 
     def init_ms(self) -> float | None:
         """How long its init took, in milliseconds, once it has been invoked."""
+
+
+class Measured(Function, Protocol):
+    """A function that tells what it uses."""
+
+    @property
+    def ms(self) -> list[float]:
+        """How long each invocation took, in milliseconds."""
+
+    def peak_bytes(self) -> int | None:
+        """The most memory that it has used, by its cgroup."""
+
+    def resident_bytes(self) -> int:
+        """The most that its processes have had in memory."""
 
 
 class FunctionPlace(Protocol):
@@ -99,6 +113,30 @@ class Place(FunctionPlace, Protocol):
 
     def measures(self) -> dict[str, Any]:
         """What else this place can tell of the wheel, by name."""
+
+
+@runtime_checkable
+class Host(Place, Protocol):
+    """A place that runs a user's own function."""
+
+    def own(
+        self, folder: Path, layers: Sequence[Path] = ()
+    ) -> Callable[[Limits], AbstractContextManager[Measured]]:
+        """Make the function of a user's folder (app.py, model.tflite, Dockerfile) ready.
+
+        Args:
+            layers: zips that have what it needs, instead of its Dockerfile.
+
+        Returns:
+            What runs it under limits, until a block ends.
+
+        Raises:
+            EngineError: its image cannot be built.
+        """
+
+    @property
+    def is_emulated(self) -> bool:
+        """Whether its processor is, so that times mean nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)

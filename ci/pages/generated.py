@@ -18,12 +18,15 @@ from builders.matrix import Matrix, Target
 from ci.pages.house import house_map
 from ci.pages.marked import between
 from ci.pages.ops_page import PAGE, operators_page
+from smoke_lambda.functions.context import requirements
+from smoke_lambda.functions.render import demo_app
 from smoke_lambda.onnx.handler import OUTPUT as ONNX_HANDLER
 from smoke_lambda.onnx.handler import onnx_handler
 from smoke_lambda.ops import load_ops
 
 ROOT = Path(__file__).parents[2]
 RUNTIMES_PAGE = ROOT / "docs/runtimes.md"
+HANDLER = ROOT / "smoke_lambda/app.py"
 BAKE_FILE = DOCKERFILE.with_name("docker-bake.json")
 ARCHITECTURE = ROOT / "docs/architecture.md"
 MAP_BEGIN = "<!-- map: written by ./scripts/update -->\n"
@@ -56,6 +59,8 @@ def generated(matrix: Matrix) -> Mapping[Path, str]:
         ONNX_HANDLER: onnx_handler(),
         BAKE_FILE: bake_file(matrix),
         PAGE: operators_page(load_ops()),
+        HANDLER: demo_app(),
+        **requirements(matrix.runtimes),
     }
 
 

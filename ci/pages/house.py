@@ -14,6 +14,7 @@ PACKAGES = ("builders", "ci", "smoke_lambda")
 FOLDERS = {
     "builders/cmake": "The CMake build of the core.",
     "builders/locking/cmake": "CMake modules that tell what a source tree would download.",
+    "builders/level": "The module's initializer, which refuses a processor that is too old.",
     "builders/patches": "Our patches of upstream's sources, by component.",
     "builders/shim": "Headers that upstream's sources ask for and need little of.",
     "builders/sources": "The locks: every source archive by SHA-256, by TensorFlow version.",
@@ -27,6 +28,7 @@ FOLDERS = {
     "scripts": "What people type: each enters its locked environment and starts a module.",
     "smoke_lambda/conform/corpus": "The models of the comparison, and the stored answers.",
     "smoke_lambda/conform/delegated": "How many nodes XNNPACK takes of each model, per version.",
+    "smoke_lambda/functions/template": "A function's files, for us and for cookiecutter.",
     "smoke_lambda/images": "Digits, for the events.",
     "smoke_lambda/models": "Small models with known answers.",
     "smoke_lambda/onnx/models": "The digits' models in ONNX's format.",

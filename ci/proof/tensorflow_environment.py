@@ -17,7 +17,11 @@ REQUIREMENTS = TRAIN.with_suffix(".txt")
 def tensorflow_python(
     interpreter: Interpreter, cache: Cache, log: Path, requirements: Path = REQUIREMENTS
 ) -> Path:
-    """The Python of an environment with TensorFlow, made now if the cache has none."""
+    """The Python of an environment with TensorFlow, made now if the cache has none.
+
+    Args:
+        requirements: a lock with a TensorFlow in it.
+    """
     key = {
         "requirements": sha256_of(requirements),
         "python": (str(interpreter.executable), interpreter.version, interpreter.arch),

@@ -1,4 +1,4 @@
-"""The documents that name published wheels: all of WHEELS.md, and a part of the README."""
+"""What names published wheels: all of WHEELS.md, a part of the README, a function's skeleton."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from builders.errors import PublishError
 from builders.matrix import Matrix
 from ci.pages.marked import between
 from ci.publish.choice import example
+from ci.publish.functions import skeleton
 from ci.publish.hosting import Hosting
 from ci.publish.manifest import PROJECT, Manifest, Wheel
+from ci.publish.places import ROOT
 from ci.publish.versions import OLDER, published, requirement
+from smoke_lambda.functions.context import COOKIECUTTER
 
 BEGIN = "<!-- install: written by ./scripts/publish -->\n"
 END = "<!-- /install -->"
@@ -33,10 +36,14 @@ def documents(
     Raises:
         PublishError: the README has lost the marks between which its part stands.
     """
-    return {
+    found = {
         readme: with_install(readme.read_text(), manifest, matrix, hosting),
         readme.with_name(WHEELS_PAGE): wheels_page(manifest, matrix, hosting),
     }
+    template = readme.parent / COOKIECUTTER.relative_to(ROOT)
+    if template.parent.is_dir():
+        found[template] = skeleton(manifest, matrix, hosting)
+    return found
 
 
 def with_install(readme: str, manifest: Manifest, matrix: Matrix, hosting: Hosting) -> str:

@@ -7,3 +7,6 @@ TENSORFLOW_VARIABLES = {
     "CUDA_VISIBLE_DEVICES": "",
 }
 """Environment variables, which it reads when it is imported."""
+
+REFUSED = "refused: "
+"""Begins the line in which a process with TensorFlow says what is wrong with what it was given."""

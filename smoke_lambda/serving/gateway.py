@@ -17,6 +17,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -33,7 +34,7 @@ from smoke_lambda.serving.http_server import (
     probes,
 )
 from smoke_lambda.serving.lifetime import say, stopped
-from smoke_lambda.serving.remote import ChangedError, Remote, load_handler
+from smoke_lambda.serving.remote import APP, ChangedError, Remote, load_handler
 from smoke_lambda.serving.settings import GatewaySettings
 
 DESCRIBE_SECONDS = 5.0
@@ -96,7 +97,8 @@ class Gateway:
 
     def _load(self, seconds: float) -> None:
         remote = Remote(self._client, self._client.describe(seconds))
-        self._handler = load_handler(remote, self.settings.model_name, self._decodes), remote
+        name, app = self.settings.model_name, Path(self.settings.handler or APP)
+        self._handler = load_handler(remote, name, self._decodes, app), remote
 
     async def _predict(self, request: web.Request) -> web.Response:
         end = time.monotonic() + self.settings.request_seconds

@@ -108,17 +108,20 @@ def _kind(dtype: np.dtype[Any], quantization: tuple[float, int]) -> dict[str, An
     return {"dtype": dtype.type, "quantization": quantization}
 
 
-def load_handler(remote: Remote, model: str, decodes: threading.Semaphore) -> ModuleType:
+def load_handler(
+    remote: Remote, model: str, decodes: threading.Semaphore, app: Path = APP
+) -> ModuleType:
     """The handler's module, loaded anew with that interpreter.
 
     Args:
         model: the name that its answers have.
         decodes: bounds how many pictures are decoded at once.
+        app: the handler's file.
 
     Raises:
         ValueError: the model is none of pictures.
     """
-    spec = importlib.util.spec_from_file_location(f"{__package__}.handler{next(_numbers)}", APP)
+    spec = importlib.util.spec_from_file_location(f"{__package__}.handler{next(_numbers)}", app)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -74,6 +74,8 @@ class GatewaySettings:
     Attributes:
         model_name: the model that is asked.
         server: host and port of the model servers; all addresses of the name take turns.
+        handler: the file of a function's handler (./scripts/function), instead of
+            smoke_lambda/app.py.
         port: where it listens; 0 for one that is free.
         request_threads: requests at once.
         queue: requests that wait for a thread; one more is refused.
@@ -86,6 +88,7 @@ class GatewaySettings:
 
     model_name: str = "model"
     server: str = "localhost:8500"
+    handler: str = ""
     port: int = 8080
     request_threads: int = 16
     queue: int = 32

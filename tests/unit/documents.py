@@ -60,8 +60,11 @@ def anchors(text: str) -> set[str]:
 
 def commands(document: Path) -> Iterator[Command]:
     """Every command of a document: all of its blocks, and those of its sentences and tables."""
-    text = document.read_text()
-    name = document.relative_to(ROOT).as_posix()
+    yield from commands_of(document.read_text(), document.relative_to(ROOT).as_posix())
+
+
+def commands_of(text: str, name: str) -> Iterator[Command]:
+    """Every command of a document's text."""
     for block in FENCE.finditer(text):
         if block["language"] == COMMANDS:
             for line in block["code"].replace("\\\n", " ").splitlines():

@@ -20,12 +20,11 @@ other.
 
 @functools.cache
 def modules(package: str) -> dict[str, Path]:
-    """The modules of a package, by their dotted names."""
-    paths = sorted((ROOT / package).rglob("*.py"))
+    """The modules of a package, by their dotted names; a template of one has no such name."""
+    paths = [path for path in sorted((ROOT / package).rglob("*.py")) if not path.is_symlink()]
+    named = {path.relative_to(ROOT).with_suffix("").parts: path for path in paths}
     return {
-        ".".join(path.relative_to(ROOT).with_suffix("").parts): path
-        for path in paths
-        if not path.is_symlink()
+        ".".join(parts): path for parts, path in named.items() if all(map(str.isidentifier, parts))
     }
 
 

@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from documents import DOCUMENTS, Command, commands
+from documents import DOCUMENTS, Command, commands, commands_of
+from function_samples import context
 
-FOUND = [c for document in DOCUMENTS for c in commands(document) if c.words[0] == "aws"]
+from smoke_lambda.functions.render import render
+
+OURS = [command for document in DOCUMENTS for command in commands(document)]
+MADE = commands_of(render("README.md", context("labelled")), "README of a function")
+FOUND = [command for command in (*OURS, *MADE) if command.words[0] == "aws"]
 SHOWN = list({command.words: command for command in FOUND}.values())
 
 

@@ -31,10 +31,23 @@ DOCKER: Mapping[str, Mapping[str, bool]] = {
 SAM: Mapping[str, Mapping[str, bool]] = {
     "build": {"--template": True},
     "deploy": {"--template": True, "--guided": False},
+    "init": {"--location": True},
 }
 GH: Mapping[str, Mapping[str, bool]] = {"attestation verify": {"--repo": True}}
 # Programs of every system, and those that other tests look at.
-PLAIN = {"aws", "cat", "cd", "curl", "echo", "export", "sed", "zip", "base64", "pre-commit"} | {
+PLAIN = {
+    "make",
+    "aws",
+    "cat",
+    "cd",
+    "curl",
+    "echo",
+    "export",
+    "sed",
+    "zip",
+    "base64",
+    "pre-commit",
+} | {
     *("eksctl", "kind", "kubectl"),
 }
 
@@ -128,6 +141,8 @@ def test_docker_has_these_options(command: Command) -> None:
 def test_sam_has_these_options_and_the_template_is_there(command: Command) -> None:
     _, options = known(command, SAM)
     assert "--template" not in options or (ROOT / options["--template"]).is_file()
+    if "--location" in options:
+        assert (ROOT / options["--location"] / "cookiecutter.json").is_file()
 
 
 @pytest.mark.parametrize("command", shown("gh"), ids=str)

@@ -9,13 +9,16 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import grpc
 import numpy as np
 import pytest
+from function_samples import context
 
 from smoke_lambda import events
+from smoke_lambda.functions.render import render
 from smoke_lambda.serving.client import Client, Described
 from smoke_lambda.serving.codec import Array
 from smoke_lambda.serving.errors import Code
@@ -174,3 +177,14 @@ def test_a_model_of_no_pictures_is_refused() -> None:
     described = replace(DIGITS, input=replace(DIGITS.input, shape=(-1, 4)))
     with pytest.raises(ValueError, match="is no picture"):
         load_handler(Remote(cast(Client, Server()), described), "m", threading.Semaphore())
+
+
+def test_a_users_own_handler_asks_the_server(tmp_path: Path) -> None:
+    app = tmp_path / "app.py"
+    app.write_text(render("app.py", context("digits")))
+    (tmp_path / "labels.txt").write_text("".join(f"{label}\n" for label in "0123456789"))
+    server = Server()
+    found = gateway(server, handler=str(app))
+    answer = answered(found, PICTURE)
+    assert answer[0] == 200
+    assert next(iter(answer[1])) == "7"

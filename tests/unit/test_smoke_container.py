@@ -18,8 +18,9 @@ from builders.docker_engine import Engine
 from builders.errors import EngineError
 from builders.matrix import Runtime, load_matrix
 from smoke_lambda import container, docker, events
+from smoke_lambda.function import resident
 from smoke_lambda.inside import relay
-from smoke_lambda.limits import CPU_FILES, Limits, list_processors
+from smoke_lambda.limits import CPU_FILES, Limits, list_processors, open_to_all
 from smoke_lambda.lock import FUNCTION_PACKAGES, lock_path, packages_of
 
 RUNTIME = load_matrix().runtime("3.12")
@@ -110,8 +111,8 @@ def test_processors_are_hidden_or_shown(tmp_path: Path) -> None:
 
 
 def test_the_memory_of_a_functions_processes() -> None:
-    assert container.resident(STATUSES) == 60 * 1024
-    assert container.resident("") == 0
+    assert resident(STATUSES) == 60 * 1024
+    assert resident("") == 0
 
 
 def test_a_peak_is_read_from_either_kind_of_cgroup() -> None:
@@ -387,3 +388,17 @@ def test_a_relay_that_answers_or_not(says: str, error: str) -> None:
         answer = container._ask(process, "{}", 0.2 if error else 10)
         assert (error in answer["error"]) if error else (answer["ms"] == 1)
         process.kill()
+
+
+def test_what_a_link_leads_to_keeps_its_mode(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text("")
+    program.chmod(0o750)
+    folder = tmp_path / "folder"
+    folder.mkdir(mode=0o700)
+    (folder / "link").symlink_to(program)
+    (folder / "file").touch(0o600)
+    open_to_all(folder)
+    assert program.stat().st_mode & 0o777 == 0o750
+    assert (folder / "file").stat().st_mode & 0o777 == 0o644
+    assert folder.stat().st_mode & 0o777 == 0o755

@@ -13,7 +13,7 @@ SMOKE = ROOT / "smoke_lambda"
 # The folder without a name is smoke_lambda/ itself: it drives what runs inside, and conform/
 # drives with it. What makes the models is started as a process of TensorFlow's environment; a
 # model server, as one of its image's.
-ORDER = (("train",), ("conform", "onnx", "serving"), ("",), ("inside",))
+ORDER = (("train",), ("conform", "functions", "onnx", "serving"), ("",), ("inside",))
 
 # What an environment beside a wheel has, besides Python's own modules.
 INSIDE_HAS = {"numpy", "onnxruntime", "tflite_runtime", *sys.stdlib_module_names}

@@ -1,0 +1,143 @@
+"""Convert a model of Keras, in the environment of the TensorFlow that reads it."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from builders.cache import Cache
+from builders.errors import SmokeError, UsageError
+from builders.interpreters import find_interpreter
+from builders.process import run
+from ci.proof.tensorflow_environment import REQUIREMENTS, tensorflow_python
+from smoke_lambda.conform.environment import REFUSED, TENSORFLOW_VARIABLES
+from smoke_lambda.functions.preprocessing import Scaling
+from smoke_lambda.lock import CONVERT, TRAIN_PYTHON
+
+ROOT = Path(__file__).parents[2]
+MODULE = "smoke_lambda.train.keras_conversion"
+FLAVOURS = ("float32", "float16", "dynamic", "int8")
+ENDINGS = (".keras", ".h5")
+EXAMPLES = (".png", ".jpg", ".jpeg", ".npy")
+FEWEST, MOST = 2, 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """How a model is to be converted.
+
+    Attributes:
+        flavour: one of FLAVOURS.
+        representative: what an int8 model is calibrated with.
+        shapes: of inputs with open dimensions, by name, or by the empty one for all.
+    """
+
+    model: Path
+    flavour: str
+    representative: Sequence[Path] = ()
+    shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    scaling: Scaling = field(default_factory=Scaling)
+    resize: str = "nearest"
+
+
+def examples(folder: Path | None, flavour: str) -> list[Path]:
+    """The files that an int8 model is calibrated with.
+
+    Raises:
+        UsageError: there are none, or the model is to be of another kind.
+    """
+    if (flavour == "int8") != (folder is not None):
+        raise UsageError(
+            "int8 is calibrated with examples"
+            if folder is None
+            else "--representative is for --convert int8",
+            remedy="name a folder of pictures or .npy files with --representative"
+            if folder is None
+            else "leave it out, or add --convert int8",
+        )
+    if folder is None:
+        return []
+    found = sorted(p for p in folder.glob("*") if p.suffix.lower() in EXAMPLES)
+    if len(found) < FEWEST:
+        raise UsageError(
+            f"{folder} has {len(found)} examples", remedy="put some hundred pictures there"
+        )
+    return found[:MOST]
+
+
+def requirements_of(model: Path) -> Path:
+    """The lock of the environment whose Keras wrote a model.
+
+    Raises:
+        UsageError: it is no model of Keras.
+    """
+    if model.suffix == ".h5":
+        return REQUIREMENTS
+    try:
+        with zipfile.ZipFile(model) as archive:
+            version = str(json.loads(archive.read("metadata.json"))["keras_version"])
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise UsageError(
+            f"{model} is no model of Keras: {error}", remedy="save it with model.save"
+        ) from None
+    return REQUIREMENTS if version.startswith("2.") else CONVERT.with_suffix(".txt")
+
+
+def convert(conversion: Conversion, out: Path, cache: Cache, log: Path) -> None:
+    """Convert a model, with a batch of one.
+
+    Args:
+        out: the file that is written.
+
+    Raises:
+        UsageError: it is no model of Keras, or TensorFlow cannot convert it.
+        SmokeError: this machine has no Python for TensorFlow, or it ends otherwise.
+    """
+    requirements = requirements_of(conversion.model)
+    interpreter = find_interpreter(TRAIN_PYTHON)
+    if interpreter is None:
+        raise SmokeError(
+            f"this machine has no Python {TRAIN_PYTHON} to convert with",
+            remedy=f"install it (pyenv install {TRAIN_PYTHON}), or convert the model yourself",
+        )
+    python = tensorflow_python(interpreter, cache, log, requirements)
+    job = out.with_suffix(".json")
+    job.write_text(
+        json.dumps(
+            {
+                "model": str(conversion.model.absolute()),
+                "out": str(out.absolute()),
+                "flavour": conversion.flavour,
+                "representative": [str(path.absolute()) for path in conversion.representative],
+                "shapes": {name: list(shape) for name, shape in conversion.shapes.items()},
+                "scaling": conversion.scaling.as_json(),
+                "resize": conversion.resize,
+            }
+        )
+    )
+    said: list[str] = []
+
+    def note(line: str) -> None:
+        if line.startswith(REFUSED):
+            said.append(line.removeprefix(REFUSED))
+
+    try:
+        run(
+            [python, "-B", "-m", MODULE, job.absolute()],
+            log=log,
+            failure=SmokeError,
+            what=f"converting {conversion.model.name}",
+            cwd=ROOT,
+            env={**TENSORFLOW_VARIABLES, "PYTHONPATH": str(ROOT)},
+            on_line=note,
+            keep_open=cache.held_locks,
+        )
+    except SmokeError:
+        if not said:
+            raise
+        raise UsageError(
+            f"{conversion.model.name}: {said[-1]}", remedy=f"the whole log is {log}"
+        ) from None

@@ -1,0 +1,56 @@
+"""Write a function's folder: all of it, or nothing."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from builders.errors import UsageError
+from smoke_lambda.functions.render import files, render
+
+
+def check_free(out: Path) -> None:
+    """Refuse a folder that is there, or that has nowhere to be.
+
+    Raises:
+        UsageError: so it is.
+    """
+    if out.exists() or out.is_symlink():
+        raise UsageError(f"{out} is there already", remedy="name another with --out, or move it")
+    if not out.absolute().parent.is_dir():
+        raise UsageError(f"there is no folder {out.absolute().parent}", remedy="make it first")
+
+
+@contextmanager
+def handed_over(out: Path) -> Iterator[Path]:
+    """A folder beside `out`, which has that name once the block is done; else it goes.
+
+    Raises:
+        UsageError: the name was taken meanwhile.
+    """
+    parent = out.absolute().parent
+    with tempfile.TemporaryDirectory(dir=parent, prefix=f".{out.name}-") as outer:
+        folder = Path(outer) / out.name
+        folder.mkdir()
+        yield folder
+        check_free(out)
+        folder.rename(out.absolute())
+
+
+def write_function(folder: Path, context: Mapping[str, Any]) -> None:
+    """Write every file that has a template."""
+    for name in files():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(render(name, context), encoding="utf-8")
+
+
+def add(folder: Path, *sources: Path) -> None:
+    """Copy files into a folder of the function, which anybody may read."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for source in sources:
+        shutil.copyfile(source, folder / source.name)
+        (folder / source.name).chmod(0o644)
