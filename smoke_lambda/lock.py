@@ -100,8 +100,11 @@ def locked(lock: Path, project: str) -> str:
     return found[0] + "\n"
 
 
-def compile_lock(lock: Lock) -> str:
+def compile_lock(lock: Lock, platform: str = PLATFORM) -> str:
     """The text of a lock: every package with its hashes, and no host.
+
+    Args:
+        platform: uv's name of the Linux that it is to install on.
 
     Raises:
         UserError: uv finds no such packages, or no network.
@@ -111,7 +114,7 @@ def compile_lock(lock: Lock) -> str:
         *("pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"),
         *("--no-emit-index-url", "--no-emit-find-links", "--only-binary", ":all:"),
         *("--python-version", lock.python),
-        *("--python-platform", PLATFORM),
+        *("--python-platform", platform),
         "-",
     ]
     done = subprocess.run(command, input=lock.requirements, capture_output=True, text=True)

@@ -38,13 +38,17 @@ def compile_two(zig: str, build: Path, target: str, flags: list[str], linkage: s
     for name, extra in (("special", flags), ("baseline", [])):
         source = build / f"{name}.cc"
         source.write_text(f"{linkage} {SHARED}\n{CALLER.format(name=name)}\n")
-        command = [zig, "c++", "-target", target, "-g0", "-O2", *extra]
+        command = [zig, "c++", "-target", target, BASELINE[target], "-g0", "-O2", *extra]
         command += ["-c", str(source), "-o", f"{name}.o"]
         subprocess.run(command, cwd=build, check=True)
         commands.append({"command": " ".join(command), "output": f"{name}.o"})
     (build / "compile_commands.json").write_text(json.dumps(commands))
 
 
+BASELINE = {
+    "x86_64-linux-gnu.2.17": "-mcpu=x86_64_v2",
+    "aarch64-linux-gnu.2.17": "-mcpu=generic",
+}
 TARGETS = pytest.mark.parametrize(
     ("target", "flags"),
     [
@@ -59,8 +63,10 @@ def test_an_inline_function_of_both_is_a_leak(
     zig: str, tmp_path: Path, target: str, flags: list[str]
 ) -> None:
     compile_two(zig, tmp_path, target, flags, "inline")
-    with pytest.raises(CompileError, match=r"special\.o offers _Z3sumPKi to baseline\.o"):
-        check_no_leaked_instructions(tmp_path)
+    with pytest.raises(
+        CompileError, match=r"baseline\.o, for any CPU, could link _Z3sumPKi of special\.o"
+    ):
+        check_no_leaked_instructions(tmp_path, BASELINE[target])
 
 
 @TARGETS
@@ -68,4 +74,4 @@ def test_a_function_of_each_its_own_is_none(
     zig: str, tmp_path: Path, target: str, flags: list[str]
 ) -> None:
     compile_two(zig, tmp_path, target, flags, "static")
-    check_no_leaked_instructions(tmp_path)
+    check_no_leaked_instructions(tmp_path, BASELINE[target])

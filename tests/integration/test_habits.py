@@ -69,7 +69,7 @@ def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def _wheel(tensorflow: TensorFlow) -> Path:
     target = f"tf{tensorflow.version}-{RUNTIME.tag}-{MACHINE}"
     if tensorflow is RECOMMENDED and target in records():
-        return wheels_folder() / records()[target]["wheel"]
+        return wheels_folder() / str(records()[target]["wheel"])
     for wheel in read_manifest(ROOT / "wheels").current:
         if wheel.target == target:
             return ROOT / "wheels" / wheel.file

@@ -326,7 +326,7 @@ def test_what_a_process_says_or_how_it_ends(
 
 @pytest.mark.usefixtures("allow_subprocess")
 def test_an_answer_that_comes_with_other_lines_is_read_at_once(
-    starting: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    starting: Starting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(candidates_module, "ANSWER_SECONDS", 20.0)
     code = """

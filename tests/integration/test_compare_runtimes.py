@@ -37,7 +37,15 @@ def needs_python() -> None:
 
 def test_our_wheels_and_onnx_runtime_answer_the_same(tmp_path: Path) -> None:
     html = tmp_path / "out.html"
-    options = ["--only", "onnxruntime", "--runner", "native", "--html", html, "--json"]
+    options: list[str | Path] = [
+        "--only",
+        "onnxruntime",
+        "--runner",
+        "native",
+        "--html",
+        html,
+        "--json",
+    ]
     picture = ROOT / "smoke_lambda/images/7.png"
     found = answered(script("compare", MODEL, "--python", PYTHON, "--picture", picture, *options))
     (model,) = found["models"]
