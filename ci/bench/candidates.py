@@ -147,21 +147,31 @@ class Worker:
         """Have something done; gives the answer, with `error` where it failed or ended it."""
         process = self._running()
         assert process.stdin is not None
-        assert process.stdout is not None
         try:
             process.stdin.write(json.dumps({"do": do, **request}) + "\n")
             process.stdin.flush()
         except OSError:
             return self._ended()
-        end = time.monotonic() + ANSWER_SECONDS
-        while select.select([process.stdout], [], [], max(end - time.monotonic(), 0))[0]:
-            line = process.stdout.readline()
-            if not line:
-                return self._ended()
+        for line in self._said(process):
             if line.startswith(TIMING_MARK):
                 answer: dict[str, Any] = json.loads(line[len(TIMING_MARK) :])
                 return answer
         return self._ended()
+
+    def _said(self, process: subprocess.Popen[str]) -> Iterator[str]:
+        """The lines that a process says in time.
+
+        They are read as they come: a file object would keep back the second of two lines, and
+        the system then knows of nothing to read.
+        """
+        assert process.stdout is not None
+        end, begun = time.monotonic() + ANSWER_SECONDS, b""
+        while select.select([process.stdout], [], [], max(end - time.monotonic(), 0))[0]:
+            data = os.read(process.stdout.fileno(), 1 << 16)
+            *lines, begun = (begun + data).split(b"\n")
+            yield from (line.decode(errors="replace") for line in lines)
+            if not data:
+                return
 
     def end(self) -> None:
         """End the process, if there is one."""
