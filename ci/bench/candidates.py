@@ -182,7 +182,6 @@ class Worker:
         """Have something done; gives the answer, with `error` where it failed or ended it."""
         process = self._running()
         assert process.stdin is not None
-        assert process.stdout is not None
         try:
             process.stdin.write(json.dumps({"do": do, **request}) + "\n")
             process.stdin.flush()

@@ -310,13 +310,23 @@ def starting(monkeypatch: pytest.MonkeyPatch) -> Starting:
     ("code", "answer"),
     [
         ('input(); print("noise"); print(\'timing: {"nodes": [1, 2]}\')', {"nodes": [1, 2]}),
+        # Two lines at once, and then it waits: as the real one.
+        (
+            "import os; input(); os.write(1, b'\\ntiming: {\"nodes\": [3]}\\n'); input()",
+            {"nodes": [3]},
+        ),
         ("import os; os.abort()", {"error": "its process ended: -6 (SIGABRT)"}),
         ("input()", {"error": "its process ended: 0"}),
     ],
 )
 def test_what_a_process_says_or_how_it_ends(
-    starting: Starting, tmp_path: Path, code: str, answer: dict[str, Any]
+    starting: Starting,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+    answer: dict[str, Any],
 ) -> None:
+    monkeypatch.setattr(candidates_module, "ANSWER_SECONDS", 30.0)
     worker = Worker(candidate=starting(code), log=tmp_path / "log")
     try:
         assert worker.ask("load") == answer

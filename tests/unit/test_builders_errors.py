@@ -14,6 +14,7 @@ from builders.errors import (
     ArchiveError,
     ChecksumError,
     FetchError,
+    PieceError,
     UnreachableError,
     UsageError,
     UserError,
@@ -27,11 +28,11 @@ def test_an_error_is_one_line_with_its_remedy() -> None:
 
 def test_exit_codes_tell_kinds_apart() -> None:
     kinds = {k for _, k in inspect.getmembers(errors, inspect.isclass) if issubclass(k, UserError)}
-    # Both are bytes that are not to be trusted; an unreachable host is a failed fetch.
-    own = [kind.exit_code for kind in kinds - {ArchiveError, UnreachableError}]
+    # Both are bytes that are not to be trusted; the others are failed fetches.
+    own = [kind.exit_code for kind in kinds - {ArchiveError, PieceError, UnreachableError}]
     assert len(own) == len(set(own))
     assert ArchiveError.exit_code == ChecksumError.exit_code
-    assert UnreachableError.exit_code == FetchError.exit_code
+    assert PieceError.exit_code == UnreachableError.exit_code == FetchError.exit_code
     assert all(0 < code < 126 for code in own)
 
 

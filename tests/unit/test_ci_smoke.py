@@ -243,7 +243,7 @@ def test_a_wheel_that_fails(
 
 def test_a_model(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"model": "m", "wheel": WHEEL, "numpy": "2.0", "place": "p", "log": "l", "ok": False}
-    found |= {"missing": [{"text": "CONV_2D version 99"}], "error": "load: no"}
+    found |= {"missing": [{"text": "CONV_2D version 99"}], "error": "load: no", "inputs": ()}
     status, asked = run(monkeypatch, found, "--model", MODEL, wheel)
     assert status == 10
     assert asked == [(wheel, MODEL, None)]
