@@ -103,6 +103,7 @@ def _report(
     settings, reporter, cache = load_settings(), session.reporter, session.cache
     runtime, arch = session.matrix.runtime(options.python), own_name(options.arch)
     machine, log = Machine.here(), session.own_logs() / "compare.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
     registry = Registry(runtime=runtime, arch=arch, cache=cache, fetcher=session.fetcher, log=log)
     with reporter.step(f"what pip installs for Python {runtime.python}, {arch}") as step:
         wheels = options.wheel or own_wheels(runtime, arch)

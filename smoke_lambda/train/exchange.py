@@ -29,10 +29,14 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import numpy as np
 import onnx  # type: ignore[import-not-found,unused-ignore]
+import onnxruntime  # type: ignore[import-not-found,unused-ignore]
 import tensorflow as tf  # type: ignore[import-untyped]
 import tf2onnx  # type: ignore[import-not-found,unused-ignore]
 from onnxruntime import quantization as ort  # type: ignore[import-not-found,unused-ignore]
 from PIL import Image
+from tensorflow.python.framework.convert_to_constants import (  # type: ignore[import-untyped]
+    convert_variables_to_constants_v2,
+)
 
 from smoke_lambda.inside.conform.corpus import Array, read_arrays
 from smoke_lambda.inside.probing import MARK
@@ -64,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
     np.savez(folder / "real.npz", **named(real))
     np.savez(folder / "answers.npz", *answers)
     made["tflite"] = {"file": "model.tflite", "cases": "cases.npz", "label": ""}
-    made["onnx"] = [*onnx_files(job, folder, keras, inputs + outputs, real)]
+    made["onnx"] = [*onnx_files(job, folder, keras, inputs + outputs, real, answers)]
     (folder / "made.json").write_text(json.dumps(made, indent=1))
     print(f"{MARK}{{}}")
     return 0
@@ -129,7 +133,8 @@ def named(arrays: Sequence[Array]) -> dict[str, Array]:
 def tflite_of(keras: Any) -> bytes:  # noqa: ANN401
     """A Keras model in TensorFlow Lite's format, for one picture or row at a time."""
     call, _ = fixed(keras)
-    graph = call.get_concrete_function()
+    # Keras 3's variables are none that the converter finds by itself.
+    graph = convert_variables_to_constants_v2(call.get_concrete_function())
     content: bytes = tf.lite.TFLiteConverter.from_concrete_functions([graph], keras).convert()
     return content
 
@@ -153,6 +158,7 @@ def onnx_files(
     keras: Any,  # noqa: ANN401
     details: Sequence[Mapping[str, Any]],
     real: Sequence[Array],
+    answers: Sequence[Array],
 ) -> Iterator[dict[str, str]]:
     """What ONNX Runtime runs: what was given, else what can be converted."""
     if job["onnx"]:
@@ -167,6 +173,7 @@ def onnx_files(
             describe(folder / entry["file"], details)
         else:
             convert_keras(keras, folder / entry["file"])
+            order_outputs(folder / entry["file"], real, answers)
         yield entry
     except Exception as error:  # tf2onnx raises every kind
         yield entry | {"error": f"tf2onnx cannot convert it: {line_of(error)}"}
@@ -197,6 +204,30 @@ def convert_keras(keras: Any, target: Path) -> None:  # noqa: ANN401
     """Write a Keras model as ONNX, for one picture or row at a time."""
     call, kinds = fixed(keras)
     tf2onnx.convert.from_function(call, input_signature=kinds, opset=OPSET, output_path=str(target))
+
+
+def order_outputs(path: Path, real: Sequence[Array], answers: Sequence[Array]) -> None:
+    """Put the outputs of an ONNX file into the order of TensorFlow Lite's.
+
+    TensorFlow's converter has an order of its own. Each answer gets, of the outputs of its shape
+    that are left, the one that comes nearest; a file with other outputs stays as it is.
+    """
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [node.name for node in session.get_inputs()]
+    found = session.run(None, dict(zip(names, real, strict=True)))
+    left = dict(enumerate(found))
+    order = []
+    for answer in answers:
+        fitting = [number for number, value in left.items() if value.shape == answer.shape]
+        if not fitting:
+            return
+        order.append(min(fitting, key=lambda n: float(np.abs(left[n] - answer).max(initial=0))))
+        del left[order[-1]]
+    model = onnx.load(path)
+    outputs = [model.graph.output[number] for number in [*order, *left]]
+    del model.graph.output[:]
+    model.graph.output.extend(outputs)
+    onnx.save(model, path)
 
 
 def describe(path: Path, details: Sequence[Mapping[str, Any]]) -> None:
