@@ -2,14 +2,48 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from builders.errors import UsageError
-from smoke_lambda.functions.facts import Tensor
+from smoke_lambda.functions.facts import Signature, Tensor
 from smoke_lambda.functions.preprocessing import Scaling
 
 PLAIN_TYPES = ("float32", "float64", "float16", "bool")
 """What a request can have, besides integers."""
+
+
+UNUSUAL = re.compile(r"[^\w.:/-]", re.ASCII)
+"""What a name is not to have: it stands in the handler's code, its comments and requests."""
+
+
+def with_plain_names(signature: Signature) -> Signature:
+    """A signature whose inputs and outputs have names that can be written anywhere.
+
+    What is unusual in a name of the model as a whole becomes an underscore; a signature with a
+    name of its own is called by the very names that it has.
+
+    Raises:
+        UsageError: such a signature has an unusual name, or two names become one.
+    """
+    sides = []
+    for tensors in (signature.inputs, signature.outputs):
+        plain = tuple(replace(each, name=UNUSUAL.sub("_", each.name)) for each in tensors)
+        is_changed = bool(signature.name) and plain != tensors
+        if is_changed or len({each.name for each in plain}) < len(plain):
+            raise UsageError(
+                f"names of the model cannot be written in a request: "
+                f"{', '.join(repr(each.name) for each in tensors)}",
+                remedy="convert it with other names of inputs and outputs",
+            )
+        sides.append(plain)
+    if UNUSUAL.search(signature.name):
+        raise UsageError(
+            f"the signature {signature.name!r} has an unusual name",
+            remedy="convert it with another",
+        )
+    return replace(signature, inputs=sides[0], outputs=sides[1])
 
 
 def check_type(tensor: Tensor) -> None:

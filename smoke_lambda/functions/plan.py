@@ -5,7 +5,6 @@ A plan is plain data that the templates read (template/): nothing is left to dec
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +19,7 @@ from smoke_lambda.functions.fits import (
     check_type,
     product,
     shape_of,
+    with_plain_names,
 )
 from smoke_lambda.functions.preprocessing import Scaling
 
@@ -52,8 +52,6 @@ SOME_FILE = {"thing": "file", "a_thing": "a file", "accept": "*/*", "agent": "mo
 MARKS = 100_000
 LABELLED_TOP = 10
 SHOWN_TOP = 5
-# What a name of an input may have in a request; others become underscores.
-UNUSUAL = re.compile(r"[^\w.:/-]")
 ENDS_IN_SCORES = ("SOFTMAX", "LOGISTIC")
 # The JSON of an answer may have 6 MB (Lambda's limit of a response), at some 20 bytes per number.
 MOST_NUMBERS = 300_000
@@ -90,7 +88,7 @@ def make_plan(facts: Facts, choice: Choice) -> dict[str, Any]:
     Raises:
         UsageError: what was said does not fit the model.
     """
-    signature = _signature(facts, choice.signature)
+    signature = with_plain_names(_signature(facts, choice.signature))
     known = [tensor.name for tensor in signature.inputs]
     for what, named in (("--input", choice.kinds), ("--shape", choice.shapes)):
         for name in named:
@@ -159,7 +157,7 @@ def _input(tensor: Tensor, choice: Choice) -> dict[str, Any]:
     check_type(tensor)
     kind = _of(choice.kinds, tensor.name) or ("image" if channels_of(shape) else "json")
     found = {
-        "name": UNUSUAL.sub("_", tensor.name) if not choice.signature else tensor.name,
+        "name": tensor.name,
         "position": tensor.position,
         "kind": kind,
         "shape": list(shape),
@@ -246,11 +244,7 @@ def _summed(
     found = _laid_out(
         kinds=kinds,
         inputs=inputs,
-        outputs=[
-            {"name": UNUSUAL.sub("_", t.name) if not signature.name else t.name}
-            | {"position": t.position}
-            for t in outputs
-        ],
+        outputs=[{"name": t.name} | {"position": t.position} for t in outputs],
         answer=answer,
         dequantized=any(tensor.is_quantized for tensor in outputs),
         layout=str(shape),

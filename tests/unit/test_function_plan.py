@@ -61,6 +61,16 @@ TWO = model([PICTURE], [tensor("a", (1, 63)), tensor("b", (1, 1), position=1)])
             Choice(scaling=XCEPTION),
             "a function decodes one",
         ),
+        (
+            model([tensor("a b"), tensor("a_b", position=1)], [SCORES]),
+            Choice(),
+            "cannot be written in a request",
+        ),
+        (
+            two_signatures([tensor('x"""\nimport os')], [SCORES]),
+            Choice(signature="serve"),
+            "cannot be written in a request",
+        ),
         (model([tensor(dtype="object")], [SCORES]), Choice(), "which no request has"),
         (model([tensor()], [tensor("y", (1, 1000, 1000))]), Choice(), "larger than Lambda's 6 MB"),
         (NUMBERS, Choice(softmax=True), "softmax is for the scores"),
