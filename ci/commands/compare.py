@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import platform
 import shlex
@@ -13,6 +14,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
+
+from rich.console import Console
 
 from builders.architecture import ARCHITECTURES, own_name
 from builders.cache import write_atomically
@@ -22,9 +26,9 @@ from builders.matrix import Runtime
 from builders.progress import table_console
 from ci.bench.report import Machine
 from ci.compare.contenders import Contender, Registry, own_wheels
-from ci.compare.document import DOCUMENT, document
+from ci.compare.document import DOCUMENT, document, measured_in
 from ci.compare.measure import Bench, Row, processors, works
-from ci.compare.models import LOCK, Given, Subject, check_given, own_models, subject_of
+from ci.compare.models import LOCK, Given, Subject, check_given, own_models, own_names, subject_of
 from ci.compare.page import page
 from ci.compare.places import NativePlaces, NotInstalledError, Place, Places, docker_places
 from ci.compare.report import Report
@@ -69,6 +73,9 @@ time. Memory and image are measured in Docker alone.
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command; raises UserError where `main` prints."""
     options = _parser().parse_args(argv)
+    if options.kept:
+        _tell(options, _read_kept(options.kept))
+        return 0
     if bool(options.model) == options.document:
         raise UsageError("give one model", remedy="a .tflite or .keras; or --document alone")
     given = [] if options.document else [_given(options)]
@@ -77,16 +84,37 @@ def run(argv: Sequence[str] | None = None) -> int:
     session = Session()
     with session.reporter.showing():
         report = _report(options, given, session, argv)
-    data = report.as_json()
+    _tell(options, report.as_json())
+    return 0 if report.ok else SmokeError.exit_code
+
+
+def _read_kept(path: Path) -> dict[str, Any]:
+    """What an earlier run has measured.
+
+    Raises:
+        UsageError: it is no such file.
+    """
+    try:
+        data: dict[str, Any] = json.loads(path.read_text())
+        show(data, Console(file=io.StringIO()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path} is nothing that a comparison kept: {error!r}"[:200],
+            remedy=f"name a run's {SO_FAR}, or what --json printed",
+        ) from error
+    return data
+
+
+def _tell(options: argparse.Namespace, data: dict[str, Any]) -> None:
     if options.document:
-        write_atomically(DOCUMENT, document(data).encode())
+        text = document(data, [name for name in own_names() if name not in measured_in(data)])
+        write_atomically(DOCUMENT, text.encode())
     if options.html:
         write_atomically(options.html, page(data).encode())
     if options.json:
         print(json.dumps(data, indent=2))
     else:
         show(data, table_console())
-    return 0 if report.ok else SmokeError.exit_code
 
 
 def _given(options: argparse.Namespace) -> Given:
@@ -273,6 +301,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runner", choices=RUNNERS, default="auto", help="default: auto")
     parser.add_argument("--base", metavar="IMAGE", default="", help="{python} in it is X.Y")
     parser.add_argument("--document", action="store_true", help="write docs/compare.md")
+    parser.add_argument(
+        "--from",
+        dest="kept",
+        metavar="FILE.json",
+        type=Path,
+        help=f"measure nothing: show what a run has kept as {SO_FAR} in its folder of logs",
+    )
     parser.add_argument("--html", metavar="FILE", type=Path, help="write a page with a plot")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     return parser

@@ -57,10 +57,22 @@ READING = f"""\
 """
 
 
-def document(data: Mapping[str, Any]) -> str:
-    """The page, from a report's data."""
+def document(data: Mapping[str, Any], missing: Sequence[str] = ()) -> str:
+    """The page, from a report's data.
+
+    Args:
+        missing: networks that belong on it and were not measured.
+    """
     head = HEAD.replace(COMMAND, data["command"], 1)
-    return head + "".join(f"{line}\n" for line in _lines(data)) + "\n" + READING
+    text = head + "".join(f"{line}\n" for line in _lines(data))
+    if missing:
+        text += f"\nThe run ended before it came to {', '.join(missing)}.\n"
+    return f"{text}\n{READING}"
+
+
+def measured_in(data: Mapping[str, Any]) -> set[str]:
+    """The names of the models that a report has."""
+    return {model["model"] for model in data["models"]}
 
 
 def _lines(data: Mapping[str, Any]) -> Iterator[str]:

@@ -186,6 +186,15 @@ def read_made(given: Given, folder: Path) -> Subject:
     )
 
 
+def own_names() -> list[str]:
+    """The names of the models that `own_models` gives."""
+    return [name.replace("-", ".") for name in DIGITS] + [
+        f"{each.name}.{flavour}"
+        for each in load_networks(NETWORKS).built
+        for flavour in each.flavours
+    ]
+
+
 def own_models(cache: Cache, fetcher: Fetcher, folder: Path, log: Path) -> Iterator[Given]:
     """The networks of docs/compare.md: the digits, and those of networks.toml.
 

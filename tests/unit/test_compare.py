@@ -19,7 +19,7 @@ from ci.compare.contenders import Contender, chosen, own_wheels
 from ci.compare.document import document
 from ci.compare.judge import FASTER, SAME, SLOWER, fastest, million_cost, quantile, ratio
 from ci.compare.measure import Bench, Row
-from ci.compare.models import Given, Subject, Variant, check_given, read_made
+from ci.compare.models import Given, Subject, Variant, check_given, own_names, read_made
 from ci.compare.page import page, plot
 from ci.compare.places import NotInstalledError
 from ci.compare.report import rows_of
@@ -356,6 +356,26 @@ def test_the_document_says_where_another_runtime_wins() -> None:
     assert "- **net**: onnxruntime <1>. It wins over our newest wheel: 0.50 of its time." in text
     assert "broken: it ended." in text
     assert "| tflite-runtime |  |  |  |  | no wheel |" in text
+
+
+def test_the_document_names_what_a_run_did_not_come_to() -> None:
+    assert "The run ended before" not in document(sample())
+    text = document(sample(), ["xception.int8"])
+    assert "The run ended before it came to xception.int8." in text
+    assert {"digits.int8", "xception.float32", "mobilenetv2.int8"} <= set(own_names())
+
+
+def test_what_a_run_kept_is_shown_without_measuring(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept, page_file = tmp_path / "compare.json", tmp_path / "out.html"
+    kept.write_text(json.dumps(sample()))
+    assert command.run(["--from", str(kept), "--html", str(page_file), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == sample()
+    assert "<svg" in page_file.read_text()
+    kept.write_text("{}")
+    with pytest.raises(UsageError, match="nothing that a comparison kept"):
+        command.run(["--from", str(kept)])
 
 
 def test_the_page_escapes_names_and_draws_ratios_to_scale() -> None:
