@@ -181,7 +181,8 @@ class Worker:
     def ask(self, do: str, **request: object) -> dict[str, Any]:
         """Have something done; gives the answer, with `error` where it failed or ended it."""
         process = self._running()
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
             process.stdin.write(json.dumps({"do": do, **request}) + "\n")
             process.stdin.flush()
