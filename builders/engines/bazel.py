@@ -6,15 +6,18 @@ workers are chosen by. Debian's system file tells where its Bazel is installed, 
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from builders.cache import CACHE_VARIABLE
 from builders.engines.engine import Job
 from builders.engines.graph import read_graph
 from builders.engines.messages import Messages, Trouble
@@ -31,7 +34,8 @@ PROGRAMS = ("bazelisk", "bazel")
 
 REMOTE_JOBS = 200
 """Commands at once where workers run them: how many there are, only they know."""
-MEMORY = "-Xmx1g"
+# Bazel's own work is short: to compile it well costs more than that gains.
+JVM = ("-Xmx1g", "-XX:TieredStopAtLevel=1")
 
 # A Bazel that does not know this cannot replace what a remote cache has lost, and speaks a
 # protocol that today's workers refuse.
@@ -79,10 +83,21 @@ class Bazel:
 
         Raises:
             ToolchainError: there is no Bazel.
-            UsageError: the executor does not answer, or this Bazel cannot speak to one.
+            UsageError: Bazel cannot work in this folder, or not with an executor.
+            FetchError: the executor does not answer, or refuses us.
         """
         program = find_bazel()
+        if " " in str(job.build):
+            raise UsageError(
+                f"Bazel does not work in a folder with a space in its path: {job.build.parent}",
+                remedy=f"set {CACHE_VARIABLE} to one without, or leave out --engine bazel",
+            )
         self.say(f"engine: {program.name}" + "".join(f", {what}" for what in self._where()))
+        if self.executor and EXECUTES not in known_options(program):
+            raise UsageError(
+                f"{program} is too old to have commands run by workers",
+                remedy="install bazelisk, or Bazel 7 or newer",
+            )
         graph = read_graph(job)
         if graph.generated:
             ninja(job, *graph.generated, what="generating sources")
@@ -108,12 +123,7 @@ class Bazel:
     def _run(self, job: Job, program: Path, root: Path) -> None:
         """Have Bazel make everything; once more without a cache that does not answer."""
         cache, server = self.cache, without_password(self.executor or self.cache)
-        known = known_options(program, root, job.log)
-        if self.executor and EXECUTES not in known:
-            raise UsageError(
-                f"{program} is too old to have commands run by workers",
-                remedy="install bazelisk, or Bazel 7 or newer",
-            )
+        known = known_options(program)
         while True:
             messages = Messages(job.progress, self.say)
             command = bazel_command(
@@ -131,7 +141,7 @@ class Bazel:
                     log=job.log,
                     failure=CompileError,
                     what="compiling the core",
-                    env=job.environment,
+                    env={**job.environment, **_version(program)},
                     on_line=messages.read,
                     keep_open=job.keep_open,
                 )
@@ -160,25 +170,32 @@ def find_bazel() -> Path:
     )
 
 
-def known_options(program: Path, root: Path, log: Path) -> frozenset[str]:
-    """The names of the options that this Bazel's `build` knows; it also starts Bazelisk's download.
+@functools.cache
+def known_options(program: Path) -> frozenset[str]:
+    """The names of the options that a Bazel's `build` knows: not every one tells its version.
+
+    It also has Bazelisk download its Bazel.
 
     Raises:
         ToolchainError: it does not start.
     """
-    workspace = root / "workspace"
-    if program.name == "bazelisk":
-        shutil.copyfile(VERSION_FILE, workspace / VERSION_FILE.name)
-    lines: list[str] = []
-    run(
-        [program, *_startup(root / "output"), "help", "build", "--short"],
-        cwd=workspace,
-        log=log,
-        failure=ToolchainError,
-        what="asking Bazel for its options",
-        on_line=lines.append,
-    )
-    return frozenset(_OPTION.findall("\n".join(lines)))
+    with tempfile.TemporaryDirectory(prefix="tflite-bazel-") as folder:
+        command = [*_started(program, Path(folder)), "help", "build", "--short"]
+        done = subprocess.run(
+            list(map(str, command)),
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, **_version(program)},
+        )
+    known = frozenset(_OPTION.findall(done.stdout))
+    if done.returncode or "jobs" not in known:
+        said = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        raise ToolchainError(
+            f"{program} does not start: {said}", remedy="run `bazel version` to see why"
+        )
+    return known
 
 
 def bazel_command(
@@ -195,8 +212,7 @@ def bazel_command(
     Args:
         known: the options that this Bazel knows.
     """
-    command: list[str | Path] = [program, *_startup(output_base), "build"]
-    command += ["--curses=no", "--color=no"]
+    command = [*_started(program, output_base), "build", "--curses=no", "--color=no"]
     command += ["--show_result=0", "--show_progress_rate_limit=1", "--nosandbox_debug"]
     # Never without a sandbox: there a command would see files that it does not say it reads.
     command += [f"--spawn_strategy={'remote' if executor else 'sandboxed'}", f"--jobs={jobs}"]
@@ -215,9 +231,17 @@ def without_password(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
-def _startup(output_base: Path) -> Sequence[str]:
-    # Nothing stays when the build ends, or when we are killed.
-    return ("--batch", f"--output_base={output_base}", f"--host_jvm_args={MEMORY}")
+def _started(program: Path, output_base: Path) -> list[str | Path]:
+    """The program and its own options: nothing of it stays when it ends, or when we are killed."""
+    settings = [f"--host_jvm_args={setting}" for setting in JVM]
+    return [program, "--batch", f"--output_base={output_base}", *settings]
+
+
+def _version(program: Path) -> dict[str, str]:
+    """What tells Bazelisk which Bazel to take; any other program is the one that it is."""
+    if program.name != "bazelisk":
+        return {}
+    return {"USE_BAZEL_VERSION": VERSION_FILE.read_text().strip()}
 
 
 def _root(build: Path) -> Path:

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from builders.engines import bazel as module
-from builders.engines.bazel import EXECUTES, Bazel, bazel_command, find_bazel, without_password
+from builders.engines.bazel import (
+    EXECUTES,
+    Bazel,
+    bazel_command,
+    find_bazel,
+    known_options,
+    without_password,
+)
+from builders.engines.engine import Job
 from builders.engines.graph import Graph, parse_graph
 from builders.engines.messages import Messages, Trouble
 from builders.engines.ninja import NINJA
@@ -86,6 +94,19 @@ class World:
         system = (str(self.zig / "lib/include"),)
         translation = Translation(self.core, self.folders, lambda _words: system)
         return {action.output: action for action in translation.actions(self.graph())}
+
+
+def job_of(world: World) -> Job:
+    return Job(
+        build=world.core,
+        target="x",
+        folders=world.folders.folders,
+        compiler=world.compiler,
+        environment={},
+        jobs=1,
+        log=world.core.with_name("log"),
+        progress=lambda _done, _total: None,
+    )
 
 
 @pytest.fixture
@@ -282,6 +303,18 @@ def test_bazelisk_is_found_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert find_bazel() == tmp_path / name
 
 
+def test_bazel_works_in_no_folder_with_a_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "bazel").touch(mode=0o755)
+    world = World(tmp_path / "a b")
+    with pytest.raises(
+        UsageError, match=r"a space in its path: .*/a b/work; set TFLITE_WHEELS_CACHE"
+    ):
+        Bazel().compile(job_of(world))
+
+
 def test_names_and_passwords_are_not_shown() -> None:
     assert without_password("https://me:secret@cache:8080/x") == "https://cache:8080/x"
     assert without_password("grpc://cache:1") == "grpc://cache:1"
@@ -407,3 +440,39 @@ def test_the_version_that_bazelisk_takes_is_one() -> None:
     text = module.VERSION_FILE.read_text()
     assert text == f"{text.strip()}\n"
     assert [int(part) for part in text.split(".")] >= [7]
+
+
+def test_a_bazel_is_asked_what_it_knows(tmp_path: Path, allow_subprocess: None) -> None:
+    del allow_subprocess
+    program = tmp_path / "bazel"
+    program.write_text("#!/bin/sh\necho '  --jobs'; echo '  --[no]enable_bzlmod'\n")
+    program.chmod(0o755)
+    assert known_options(program) == {"jobs", "enable_bzlmod"}
+    broken = tmp_path / "broken"
+    broken.write_text("#!/bin/sh\necho 'no Java' >&2; exit 1\n")
+    broken.chmod(0o755)
+    with pytest.raises(ToolchainError, match=r"broken does not start: no Java"):
+        known_options(broken)
+
+
+def test_an_old_bazel_has_no_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: World
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "bazel").touch(mode=0o755)
+    monkeypatch.setattr(module, "known_options", lambda _program: frozenset({"jobs"}))
+    with pytest.raises(UsageError, match=r"too old .*; install bazelisk, or Bazel 7"):
+        Bazel(executor="grpc://e:1").compile(job_of(world))
+
+
+def test_which_bazel_is_said_with_the_servers_but_not_with_passwords(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: World
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "bazel").touch(mode=0o755)
+    monkeypatch.setattr(module, "known_options", lambda _program: frozenset({"jobs"}))
+    said: list[str] = []
+    engine = Bazel(executor="grpc://e:1", cache="https://me:secret@c", say=said.append)
+    with pytest.raises(UsageError):
+        engine.compile(job_of(world))
+    assert said == ["engine: bazel, on the workers of grpc://e:1, with the cache https://c"]
