@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from builders.cache import CACHE_VARIABLE
 from builders.cli import EXIT_CODES, Session, command_parser, main_of
+from builders.engines.engine import Engine
+from builders.engines.options import add_options, chosen, processors
 from builders.errors import PublishError
 from builders.matrix import Matrix, Target, load_matrix
 from builders.native import NativeRunner
@@ -24,6 +25,8 @@ EXAMPLES = f"""\
 examples:
   verify              checksums, index, metadata and provenance of every file
   verify --rebuild    the same; and every current wheel is built and compared
+  verify --rebuild --engine bazel
+                      the same by Bazel, whose bytes are to be no others
 
 A rebuild takes from the cache what is there already; to compile all of it, set
 {CACHE_VARIABLE} to an empty folder.
@@ -46,18 +49,21 @@ def run(argv: Sequence[str] | None = None) -> int:
         f"{len(manifest.current)} current wheels, {len(manifest.present)} in the index"
     )
     if options.rebuild:
-        rebuild_all(manifest, load_matrix())
+        session = Session()
+        engine = chosen(options, session.reporter.say)
+        rebuild_all(manifest, load_matrix(), session, engine, options.jobs or processors())
     return 0
 
 
-def rebuild_all(manifest: Manifest, matrix: Matrix) -> None:
+def rebuild_all(
+    manifest: Manifest, matrix: Matrix, session: Session, engine: Engine, jobs: int
+) -> None:
     """Build and compare every current wheel; raises PublishError where one differs."""
-    session = Session()
     reporter, cache, logs = session.reporter, session.cache, session.own_logs()
 
     def build(target: Target, origin: str) -> Path:
-        jobs = len(os.sched_getaffinity(0))
-        return NativeRunner(cache, reporter, logs, origin=origin, jobs=jobs).wheel(target)
+        runner = NativeRunner(cache, reporter, logs, origin=origin, jobs=jobs, engine=engine)
+        return runner.wheel(target)
 
     if not manifest.current:
         print("there is no current wheel to rebuild")
@@ -83,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="also build every current wheel from source, and compare the bytes",
     )
+    add_options(parser.add_argument_group("how to rebuild"))
     return parser
 
 

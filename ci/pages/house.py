@@ -17,6 +17,7 @@ FOLDERS = {
     "builders/patches": "Our patches of upstream's sources, by component.",
     "builders/shim": "Headers that upstream's sources ask for and need little of.",
     "builders/sources": "The locks: every source archive by SHA-256, by TensorFlow version.",
+    "ci/remote": "What serves Bazel: the configuration of a cache.",
     "ci/publish/templates": "Page, style and script of `wheels/index.html`.",
     "ci/upstream_tests/native/shim": "Headers that the C++ tests ask for and need little of.",
     "ci/upstream_tests/native/sources": "Locks of what the C++ tests need besides the core's.",
