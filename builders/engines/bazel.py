@@ -19,9 +19,8 @@ from urllib.parse import urlsplit
 
 from builders.cache import CACHE_VARIABLE
 from builders.engines.engine import Job
-from builders.engines.graph import read_graph
+from builders.engines.graph import Graph, read_graph
 from builders.engines.messages import Messages, Trouble
-from builders.engines.ninja import ninja
 from builders.engines.translate import Action, Folders, Translation
 from builders.engines.workspace import HERE, MOST_SECONDS, TARGET, write_workspace
 from builders.errors import CompileError, ToolchainError, UsageError
@@ -99,8 +98,7 @@ class Bazel:
                 remedy="install bazelisk, or Bazel 7 or newer",
             )
         graph = read_graph(job)
-        if graph.generated:
-            ninja(job, *graph.generated, what="generating sources")
+        generate(job, graph)
         folders = Folders(job.folders)
         actions = Translation(job.build, folders).actions(graph)
         root = _root(job.build)
@@ -196,6 +194,28 @@ def known_options(program: Path) -> frozenset[str]:
             f"{program} does not start: {said}", remedy="run `bazel version` to see why"
         )
     return known
+
+
+def generate(job: Job, graph: Graph) -> None:
+    """Run what writes sources, on this machine.
+
+    Ninja would compile the libraries first that such a source's target links.
+
+    Raises:
+        CompileError: a command failed.
+    """
+    for each in graph.generators:
+        # As Ninja does, before it runs a command.
+        (job.build / each.output).parent.mkdir(parents=True, exist_ok=True)
+        run(
+            ["sh", "-c", each.line],
+            cwd=job.build,
+            log=job.log,
+            failure=CompileError,
+            what=f"making {each.output}",
+            env=job.environment,
+            keep_open=job.keep_open,
+        )
 
 
 def bazel_command(

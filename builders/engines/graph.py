@@ -50,19 +50,30 @@ class Archive:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Generator:
+    """Any other command: it writes a source, or what it leaves is of no interest.
+
+    Attributes:
+        output: as that of Compilation.
+        line: the command, for a shell in the build folder.
+    """
+
+    output: str
+    line: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Graph:
-    """All that a target needs.
+    """All that a target needs; of each kind, a command comes after those that it needs.
 
     Attributes:
         headers: precompiled headers.
-        generated: outputs of all other commands, as paths from the build folder: files that
-            are not compiled but written, and stamps of such commands.
     """
 
     objects: tuple[Compilation, ...]
     headers: tuple[Compilation, ...]
     archives: tuple[Archive, ...]
-    generated: tuple[str, ...]
+    generators: tuple[Generator, ...]
 
 
 def read_graph(job: Job) -> Graph:
@@ -88,7 +99,7 @@ def parse_graph(edges: Iterable[Mapping[str, str]], compiler: Path) -> Graph:
     """The graph of the commands that Ninja lists."""
     compilations: list[Compilation] = []
     archives: list[Archive] = []
-    generated: list[str] = []
+    generators: list[Generator] = []
     for edge in edges:
         words = _compiling(edge["command"], compiler)
         if "-c" in words:
@@ -99,12 +110,12 @@ def parse_graph(edges: Iterable[Mapping[str, str]], compiler: Path) -> Graph:
         elif words[1:2] == ["ar"]:
             archives.append(Archive(output=edge["output"], words=tuple(words)))
         else:
-            generated.append(edge["output"])
+            generators.append(Generator(output=edge["output"], line=edge["command"]))
     return Graph(
         objects=tuple(each for each in compilations if not each.is_header),
         headers=tuple(each for each in compilations if each.is_header),
         archives=tuple(archives),
-        generated=tuple(generated),
+        generators=tuple(generators),
     )
 
 

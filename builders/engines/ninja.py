@@ -25,33 +25,24 @@ class Ninja:
 
     def compile(self, job: Job) -> None:
         """See Engine; Ninja knows itself what is done."""
-        ninja(job, job.target, what="compiling the core")
+
+        def on_line(line: str) -> None:
+            if match := _PROGRESS.match(line):
+                job.progress(int(match[1]), int(match[2]))
+
+        run(
+            ["ninja", "-j", str(job.jobs), job.target],
+            cwd=job.build,
+            log=job.log,
+            failure=CompileError,
+            what="compiling the core",
+            env=job.environment,
+            on_line=on_line,
+            keep_open=job.keep_open,
+        )
 
     def forget(self, build: Path) -> None:
         """It keeps nothing but in the build folder."""
 
 
 NINJA = Ninja()
-
-
-def ninja(job: Job, *targets: str, what: str) -> None:
-    """Have Ninja make targets of the build folder.
-
-    Raises:
-        CompileError: one of its commands failed.
-    """
-
-    def on_line(line: str) -> None:
-        if match := _PROGRESS.match(line):
-            job.progress(int(match[1]), int(match[2]))
-
-    run(
-        ["ninja", "-j", str(job.jobs), *targets],
-        cwd=job.build,
-        log=job.log,
-        failure=CompileError,
-        what=what,
-        env=job.environment,
-        on_line=on_line,
-        keep_open=job.keep_open,
-    )

@@ -191,6 +191,8 @@ def test_an_empty_machine_has_all_from_the_cache(
     assert "sandbox" in processes(builds[1].log)
     found = builds[0].make(builds[0].bazel(server.url))
     assert found == filled
+    # Its archives, too, are Bazel's: this machine made no more than a source.
+    assert "Linking" not in builds[0].log
     # Five objects, the precompiled header and two archives.
     assert "8 remote cache hit" in processes(builds[0].log)
     assert "sandbox" not in processes(builds[0].log)

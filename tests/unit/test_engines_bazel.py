@@ -15,6 +15,7 @@ from builders.engines.bazel import (
     Bazel,
     bazel_command,
     find_bazel,
+    generate,
     known_options,
     without_password,
 )
@@ -122,7 +123,27 @@ def test_the_graph_has_each_command_by_its_kind(world: World) -> None:
         *(str(world.compiler), "ar", "qcD", "libx.a"),
         *(world.object, "b.S.o"),
     )
-    assert graph.generated == ("made.h",)
+    assert [each.output for each in graph.generators] == ["made.h"]
+
+
+def test_sources_are_generated_in_order_and_nothing_is_compiled_for_them(
+    world: World, allow_subprocess: None
+) -> None:
+    del allow_subprocess
+    edges = [
+        {"directory": str(world.core), "command": command, "file": "x", "output": output}
+        for output, command in (
+            ("new/one.h", "echo one > new/one.h"),
+            ("two.h", "cd new && cat one.h > ../two.h && echo two >> ../two.h"),
+        )
+    ]
+    graph = parse_graph([*world.edges()[:4], *edges], world.compiler)
+    generate(job_of(world), graph)
+    assert (world.core / "two.h").read_text() == "one\ntwo\n"
+    assert not (world.core / "libx.a").exists()
+    bad = parse_graph([{**edges[0], "command": "exit 3"}], world.compiler)
+    with pytest.raises(CompileError, match=r"making new/one\.h failed \(exit status 3\)"):
+        generate(job_of(world), bad)
 
 
 def test_commands_name_no_folder_of_this_machine(world: World) -> None:
