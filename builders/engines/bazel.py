@@ -123,7 +123,7 @@ class Bazel:
         cache, server = self.cache, without_password(self.executor or self.cache)
         known = known_options(program)
         while True:
-            messages = Messages(job.progress, self.say)
+            messages = Messages(job.progress, self.say, self.most_seconds)
             command = bazel_command(
                 program,
                 root / "output",

@@ -10,6 +10,8 @@ from pathlib import Path
 from builders.errors import CompileError, FetchError, ToolchainError, UserError
 
 _PROGRESS = re.compile(r"\[([\d,]+) / ([\d,]+)\]")
+# Such as `[7 / 9] Making core/a.o; 276s linux-sandbox ... (2 actions running)`: the oldest one.
+_RUNNING = re.compile(r"\] (.+?); (\d+)s [\w-]*sandbox")
 _CACHE_WARNING = re.compile(r"WARNING: (?:(?:Reading from|Writing to) )?Remote Cache:?\s*(.*)")
 
 
@@ -47,6 +49,8 @@ class Messages:
     Args:
         progress: is called with finished actions, and all that are known.
         say: prints a line that is no error.
+        most_seconds: how long a command on this machine may take. A Bazel of old heeds no limit
+            of an action's; one of a worker's is the worker's to heed, since it may have waited.
 
     Attributes:
         trouble: why it fails, where a line said so that is not a compiler's.
@@ -57,18 +61,30 @@ class Messages:
         self,
         progress: Callable[[int, int | None], None],
         say: Callable[[str], None],
+        most_seconds: int,
     ) -> None:
         self.trouble: Trouble | None = None
         self.line = ""
         self._progress = progress
         self._say = say
+        self._most_seconds = most_seconds
         self._reason: str | None = None
 
     def read(self, line: str) -> None:
-        """Take one line."""
+        """Take one line.
+
+        Raises:
+            CompileError: a compiler does not end.
+        """
         if match := _PROGRESS.match(line):
             done, total = (int(number.replace(",", "")) for number in match.groups())
             self._progress(done, total)
+            running = _RUNNING.search(line)
+            if running and int(running[2]) > self._most_seconds:
+                raise CompileError(
+                    f"a compiler did not end in {self._most_seconds} seconds: {running[1]}",
+                    remedy="run the same command again; if it happens again, tell us",
+                )
         elif match := _CACHE_WARNING.search(line):
             # Some versions tell the reason in the next line.
             self._warn(match[1])

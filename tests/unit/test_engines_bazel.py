@@ -344,7 +344,7 @@ def test_names_and_passwords_are_not_shown() -> None:
 def read(*lines: str) -> tuple[Messages, list[str], list[object]]:
     said: list[str] = []
     steps: list[object] = []
-    messages = Messages(lambda done, total: steps.append((done, total)), said.append)
+    messages = Messages(lambda done, total: steps.append((done, total)), said.append, 900)
     for line in lines:
         messages.read(line)
     return messages, said, steps
@@ -353,6 +353,14 @@ def read(*lines: str) -> tuple[Messages, list[str], list[object]]:
 def test_bazel_tells_how_far_it_is() -> None:
     _, _, steps = read("[1,024 / 1,587] 2 actions running", "Analyzing: x", "[7 / 8] Making a.o")
     assert steps == [(1024, 1587), (7, 8)]
+
+
+def test_a_compiler_that_hangs_is_told_by_its_time() -> None:
+    read("[7 / 9] Making core/a.o; 899s linux-sandbox ... (2 actions running)")
+    read("[7 / 9] Making core/a.o; 2000s remote")
+    for kind in ("linux-sandbox", "processwrapper-sandbox"):
+        with pytest.raises(CompileError, match=r"did not end in 900 seconds: Making core/a\.o"):
+            read(f"[7 / 9] Making core/a.o; 901s {kind}")
 
 
 @pytest.mark.parametrize(
