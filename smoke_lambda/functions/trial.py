@@ -168,6 +168,10 @@ def answered(function: Measured, event: Mapping[str, Any]) -> Any:  # noqa: ANN4
     if not isinstance(reply, dict) or {"error", "errorMessage"} & reply.keys():
         said = reply.get("error") or reply.get("errorMessage") if isinstance(reply, dict) else reply
         raise SmokeError(f"the function answers: {said}")
+    try:
+        json.dumps(reply, allow_nan=False)
+    except ValueError:
+        raise SmokeError("the function answers with numbers that are not finite") from None
     return reply
 
 

@@ -49,6 +49,11 @@ def converted(job: Mapping[str, Any]) -> bytes:
     specs = [spec(tensor, job["shapes"]) for tensor in model.inputs]
     outputs = [name.rpartition("/")[2] for name in model.output_names]
     holder = tf.Module()
+    # What is saved of a Keras 3 variable is the one of TensorFlow within it: without that, the
+    # converter leaves variables in the model to which nobody gives their values.
+    holder.weights = [
+        each if isinstance(each, tf.Variable) else each.value for each in model.variables
+    ]
     holder.model = model
 
     def call(*inputs: Any) -> dict[str, Any]:  # noqa: ANN401 - TensorFlow has no types

@@ -117,6 +117,7 @@ def test_where_a_processor_is_emulated_times_are_none(tmp_path: Path) -> None:
         ({"error": "no picture", "statusCode": 400}, "the function answers: no picture"),
         ({"errorMessage": "boom"}, "the function answers: boom"),
         ("text", "the function answers: text"),
+        ({"dress": float("nan")}, "numbers that are not finite"),
     ],
 )
 def test_a_function_that_fails_is_not_handed_over(tmp_path: Path, reply: Any, reason: str) -> None:
