@@ -9,11 +9,12 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from builders.architecture import aws_name
 from builders.tables import Row, read_toml
+from smoke_lambda.functions.prices import load_prices
 
 HERE = Path(__file__).parent
 DATA = HERE / "runtimes.toml"
-PRICES = HERE.parent / "prices.toml"
 TFLITE, ONNX = "tflite", "onnx"
 OWN_MODULE = "tflite_runtime.interpreter"
 
@@ -80,7 +81,7 @@ def _runtime(row: Row) -> Runtime:
 
 @dataclass(frozen=True, kw_only=True)
 class Price:
-    """What AWS asks for functions of one architecture; see ci/prices.toml.
+    """What AWS asks for functions of one architecture.
 
     Attributes:
         gb_second: US dollars.
@@ -94,20 +95,13 @@ class Price:
     region: str
 
 
-def load_price(arch: str, path: Path = PRICES) -> Price:
-    """Read the price of an architecture.
-
-    Raises:
-        UsageError: the file is malformed; the message names the place.
-    """
-    row = Row(path.name, read_toml(path))
-    each = Row(f"{path.name}: {arch}", row.take(arch, dict))
-    price = Price(
-        gb_second=each.take("gb_second", float, lambda n: n > 0),
-        million_requests=each.take("million_requests", float, lambda n: n >= 0),
-        source=row.take("source", str, bool),
-        date=row.take("date", datetime.date),
-        region=row.take("region", str, bool),
+def load_price(arch: str) -> Price:
+    """The price of an architecture; see smoke_lambda/functions/prices.toml."""
+    prices = load_prices()
+    return Price(
+        gb_second=prices.gb_second[aws_name(arch)],
+        million_requests=prices.million_requests,
+        source=prices.source,
+        date=prices.read,
+        region=prices.region,
     )
-    each.done()
-    return price
