@@ -149,6 +149,10 @@ class _Compilation:
         arch = ARCHITECTURES[self.target.arch]
         return arch.cpu != arch.oldest_cpu
 
+    @property
+    def _oldest_cpu(self) -> list[str]:
+        return [f"-mcpu={ARCHITECTURES[self.target.arch].oldest_cpu}"]
+
     def _own_sources(self) -> list[Path]:
         demangler = self.work / "demangler.c"
         demangler.write_text(DEMANGLER)
@@ -172,7 +176,7 @@ class _Compilation:
 
     def _compile_own(self, source: Path) -> Path:
         # For every processor of the architecture: the level is asked for here.
-        command = [*self._compiler("c"), f"-mcpu={ARCHITECTURES[self.target.arch].oldest_cpu}"]
+        command = [*self._compiler("c"), *self._oldest_cpu]
         command += [f"-DRUNTIME_INIT={RUNTIME_INITIALIZER}"]
         command += [f"-I{folder}" for folder in self.headers.python.folders]
         return self._compile([*command, f"-idirafter{SHIM}"], source)
@@ -193,9 +197,10 @@ class _Compilation:
     def _link(self, objects: Sequence[Path], library: Path) -> None:
         exports = self.work / "exports.map"
         exports.write_text(EXPORTS)
-        command = [*self.toolchain.compiler("c++", self.target.arch), *LINK_FLAGS, *KEPT]
-        command += [f"-Wl,--version-script={exports}", "-o", str(library)]
-        command += [*map(str, objects), str(self.core.archive), *LIBRARIES]
+        command = [*self.toolchain.compiler("c++", self.target.arch), *self._oldest_cpu]
+        # For that processor are zig's own libraries, too, whose memset runs when one is loaded.
+        command += [*LINK_FLAGS, *KEPT, f"-Wl,--version-script={exports}"]
+        command += ["-o", str(library), *map(str, objects), str(self.core.archive), *LIBRARIES]
         lines: list[str] = []
         self._tool("linking the extension", command, lines.append, {"ZIG_VERBOSE_LINK": "1"})
         linker = _linker(lines, self.toolchain)
