@@ -62,6 +62,7 @@ class Build:
         command: list[str | Path] = ["cmake", "-S", self.sources, "-B", self.build, "-G", "Ninja"]
         command += ["--toolchain", CMAKE / "zig.cmake", f"-DZIG={TOOLCHAIN.zig}"]
         command += [f"-DZIG_TARGET={TOOLCHAIN.target('x86_64')}", "-DCMAKE_BUILD_TYPE=Release"]
+        command += [f"-DZIG_CPU={TOOLCHAIN.cpu('x86_64')}"]
         command += [f"-DCMAKE_{language}_FLAGS={flags}" for language in LANGUAGES]
         environment = {**os.environ, **TOOLCHAIN.environment}
         subprocess.run(command, check=True, env=environment, capture_output=True)
