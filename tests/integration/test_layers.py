@@ -270,8 +270,11 @@ def test_a_stripped_numpy_imports_what_the_whole_one_does(tmp_path: Path) -> Non
         (of_whole, all_modules), (of_stripped, modules) = found
         assert of_whole == of_stripped == version
         wanted = {name: how for name, how in all_modules.items() if not is_tool(name)}
-        # What stands in for one is there.
-        assert {name: how for name, how in modules.items() if not is_tool(name)} == wanted
+        # What stands in for one is there. A module that needs a tool fails in either, in its way.
+        kept = {name: how for name, how in modules.items() if not is_tool(name)}
+        assert {name: not how for name, how in kept.items()} == {
+            name: not how for name, how in wanted.items()
+        }
         assert len(wanted) > len(all_modules) / 2
         assert sum(not result for result in modules.values()) > 100
 
