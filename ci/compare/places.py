@@ -17,6 +17,7 @@ from builders.docker_engine import Engine
 from builders.errors import EngineError, SmokeError
 from builders.interpreters import find_interpreter
 from builders.matrix import Runtime
+from ci.bench.candidates import Startable
 from ci.compare.contenders import Contender
 from smoke_lambda import container, function
 from smoke_lambda.limits import Limits, open_to_all
@@ -48,24 +49,12 @@ class Timed:
         return reply
 
 
-class Place(Protocol):
-    """A contender that is installed; see ci.bench.candidates.Startable."""
+class Place(Startable, Protocol):
+    """A contender that is installed."""
 
     @property
     def contender(self) -> Contender:
         """What is installed."""
-
-    @property
-    def name(self) -> str:
-        """The contender's."""
-
-    @property
-    def module(self) -> str:
-        """The contender's."""
-
-    @property
-    def bytecode(self) -> Path | None:
-        """See Startable."""
 
     @property
     def image_bytes(self) -> int | None:
@@ -74,9 +63,6 @@ class Place(Protocol):
     @property
     def is_limited(self) -> bool:
         """Whether `limited` means anything."""
-
-    def command(self, module: str, *arguments: str | Path) -> Sequence[str | Path]:
-        """See Startable."""
 
     def limited(self, limits: Limits) -> Place:
         """The same under other limits."""
@@ -90,13 +76,10 @@ class Place(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NativePlace:
-    """An environment of this machine: its own Linux, and no limits."""
+class _Installed:
+    """What every place has."""
 
     contender: Contender
-    python: Path
-    work: Path
-    rie: Callable[[], Path]
     log: Path
 
     @property
@@ -108,6 +91,15 @@ class NativePlace:
     def module(self) -> str:
         """See Place."""
         return self.contender.module
+
+
+@dataclass(frozen=True, kw_only=True)
+class NativePlace(_Installed):
+    """An environment of this machine: its own Linux, and no limits."""
+
+    python: Path
+    work: Path
+    rie: Callable[[], Path]
 
     @property
     def bytecode(self) -> Path:
@@ -126,7 +118,7 @@ class NativePlace:
 
     def command(self, module: str, *arguments: str | Path) -> Sequence[str | Path]:
         """See Place."""
-        return [self.python, "-s", "-B", "-m", module, *arguments]
+        return [self.python, "-s", "-m", module, *arguments]
 
     def limited(self, limits: Limits) -> NativePlace:  # noqa: ARG002 - there are none here
         """See Place."""
@@ -152,7 +144,7 @@ class NativePlace:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DockerPlace:
+class DockerPlace(_Installed):
     """An image with the base image of its Python, under Lambda's limits.
 
     Attributes:
@@ -160,24 +152,12 @@ class DockerPlace:
         files: a folder that processes see where it is here.
     """
 
-    contender: Contender
     engine: Engine
     image: str
     base: str
     tools: Path
     files: Path
-    log: Path
     limits: Limits
-
-    @property
-    def name(self) -> str:
-        """See Place."""
-        return self.contender.name
-
-    @property
-    def module(self) -> str:
-        """See Place."""
-        return self.contender.module
 
     @property
     def bytecode(self) -> None:
