@@ -45,7 +45,8 @@ def run(**model: object) -> None:
     """Load, allocate and run a model; what it raises is as it should be."""
     try:
         interpreter = Interpreter(num_threads=1, **model)
-    except (ValueError, RuntimeError):
+    except (ValueError, RuntimeError, SystemError):
+        # SystemError: in 2.22 the name of a signature that is not UTF-8.
         return
     tell("allocate")
     try:
