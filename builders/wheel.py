@@ -27,7 +27,6 @@ from packaging.licenses import canonicalize_license_expression
 from packaging.metadata import Metadata, RFC822Message
 from packaging.tags import Tag
 from packaging.version import Version
-from wheel.wheelfile import WheelFile
 
 from builders.audit import PACKAGE as PROJECT
 from builders.breakages import python_patches_of
@@ -39,6 +38,7 @@ from builders.core_metadata import (
     requires_dist,
     requires_python,
 )
+from builders.deflated import DeflatedWheel
 from builders.matrix import Matrix, Target, load_matrix
 from builders.patching import apply_patch
 from builders.sbom import Part, make_sbom, parts_of
@@ -47,7 +47,7 @@ from builders.toolchain import GLIBC_FLOOR, Toolchain
 
 SUMMARY = "TensorFlow Lite interpreter for AWS Lambda: NumPy 1 and 2, XNNPACK, no other dependency"
 # What decides on a wheel's bytes besides its inputs.
-RECIPE = ("wheel.py", "core_metadata.py", "sbom.py", "stubs")
+RECIPE = ("wheel.py", "core_metadata.py", "deflated.py", "sbom.py", "stubs")
 # The earliest time that a zip can hold (https://reproducible-builds.org/specs/source-date-epoch/).
 SOURCE_DATE_EPOCH = 315532800
 INIT = '"""The TensorFlow Lite runtime."""\n\n__version__ = "{version}"\n'
@@ -130,12 +130,12 @@ def make_wheel(inputs: WheelInputs, cache: Cache, toolchain: Toolchain) -> Path:
             "requires": [str(r) for r in requires_dist(inputs.matrix)],
             "patches": [digest_files(patch) for patch in inputs.patches],
             "recipe": recipe(*(Path(__file__).with_name(name) for name in RECIPE)),
-            "wheel": metadata.version("wheel"),
+            "packers": [metadata.version(name) for name in ("deflate", "wheel")],
         }
     )
 
     def make(folder: Path) -> None:
-        with _fixed_time(), WheelFile(folder / name, "w") as wheel:
+        with _fixed_time(), DeflatedWheel(folder / name, "w") as wheel:
             for member, data in sorted(_members(inputs, toolchain)):
                 wheel.writestr(zip_entry(member), data)
 

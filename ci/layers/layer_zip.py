@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from builders.architecture import aws_name
 from builders.audit.wheelfile import UNPACKED_LIMIT
 from builders.cache import write_atomically
+from builders.deflated import DeflatedZip
 from builders.errors import UsageError
 from builders.matrix import Runtime
 from builders.wheel import zip_entry
@@ -21,8 +21,6 @@ from builders.wheel import zip_entry
 # (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
 ZIPPED_LIMIT = 50 * 1024 * 1024
 MEBIBYTE = 1024 * 1024
-
-# AWS's names of the architectures that it calls otherwise than wheels do.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +83,7 @@ def write_layer(
     _check(path.name, "unzipped", unzipped, UNPACKED_LIMIT)
     archive = io.BytesIO()
     done = 0
-    with zipfile.ZipFile(archive, "w") as file:
+    with DeflatedZip(archive, "w") as file:
         for name in sorted(files):
             file.writestr(zip_entry(name), files[name])
             done += len(files[name])
