@@ -18,8 +18,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from builders.cache import CACHE_VARIABLE
-from builders.engines.engine import Job
 from builders.engines.graph import Graph, read_graph
+from builders.engines.job import Job
 from builders.engines.messages import Messages, Trouble
 from builders.engines.translate import Action, Folders, Translation
 from builders.engines.workspace import HERE, MOST_SECONDS, TARGET, write_workspace

@@ -13,12 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from builders.engines.job import Job
 from builders.errors import CompileError
-
-if TYPE_CHECKING:
-    from builders.engines.engine import Job
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,19 +1,16 @@
-"""Random graphs: a grammar of valid operators over shapes, without TensorFlow.
+"""Graphs of operators over shapes, as data, without TensorFlow.
 
-A graph is drawn from a seed, one operator after the other, each on values that are there.
-What is drawn is data, so that a graph that fails can be made smaller (see `smaller`).
+A graph that fails can so be made smaller (see `smaller`).
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 MOST_ELEMENTS = 1200
 """Of a value; a graph is to be small."""
-MOST_OUTPUTS = 4
 LARGEST = 16.0
 """A value whose elements may be larger goes through tanh before it goes on."""
 
@@ -125,58 +122,6 @@ def flavour_of(seed: int) -> str:
     """The flavour that a seed's graph comes in."""
     flavours = ("float32", "int8", "float32", "dynamic", "int8", "float16")
     return flavours[seed % len(flavours)]
-
-
-def draw_graph(seed: int) -> Graph:
-    """The graph of a seed: ten to forty operators, of those that its flavour has."""
-    # Imported here: the operators are drawn with the classes above.
-    from smoke_lambda.conform.grammar import draw_node
-
-    rng = random.Random(seed)
-    dynamic = rng.random() < 0.3
-    batch = 1 if dynamic or rng.random() < 0.7 else 3
-    inputs = tuple(Value(draw_shape(rng, batch)) for _ in range(rng.choice((1, 1, 2))))
-    graph = Graph(seed, inputs, (), dynamic)
-    wanted = rng.randint(10, 40)
-    int8 = flavour_of(seed) == "int8"
-    while len(graph.nodes) < wanted:
-        node = draw_node(rng, graph, int8=int8)
-        if node is not None:
-            graph = Graph(seed, inputs, (*graph.nodes, node), dynamic)
-    return joined(graph)
-
-
-def draw_shape(rng: random.Random, batch: int) -> Shape:
-    """Of an input: mostly an image."""
-    kind = rng.random()
-    if kind < 0.7:
-        return batch, rng.randint(3, 7), rng.randint(3, 7), rng.choice((3, 4, 8))
-    if kind < 0.85:
-        return batch, rng.randint(2, 8), rng.choice((4, 8, 12, 16))
-    return batch, rng.choice((8, 16, 24, 32))
-
-
-def joined(graph: Graph) -> Graph:
-    """The graph with what is left over reduced and added up, so that it has few outputs."""
-    nodes = list(graph.nodes)
-    first = len(graph.inputs)
-    loose = list(graph.outputs)
-    while len(loose) > MOST_OUTPUTS:
-        parts = []
-        for number in loose[:2]:
-            value = Graph(graph.seed, graph.inputs, tuple(nodes), graph.dynamic).values[number]
-            axes = tuple(range(1, len(value.shape)))
-            if axes:
-                shape = value.shape[:1]
-                options = {"axes": axes, "keepdims": False}
-                nodes.append(Node("mean", (number,), Value(shape, value.bound), options))
-                number = first + len(nodes) - 1
-            parts.append(number)
-        bound = sum(nodes[number - first].value.bound for number in parts)
-        shape = nodes[parts[0] - first].value.shape
-        nodes.append(Node("add", tuple(parts), Value(shape, bound)))
-        loose = [*loose[2:], first + len(nodes) - 1]
-    return Graph(graph.seed, graph.inputs, tuple(nodes), graph.dynamic)
 
 
 def smaller(graph: Graph) -> Iterator[Graph]:

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from smoke_lambda.conform.graph import Graph, draw_graph, smaller
+from smoke_lambda.conform.drawing import draw_graph
+from smoke_lambda.conform.graph import Graph, smaller
 
 MOST_TRIES = 150
 """For a smaller graph that still fails; each is a conversion and a run, below a second."""

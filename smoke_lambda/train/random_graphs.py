@@ -10,7 +10,8 @@ from typing import Any
 
 import tensorflow as tf  # type: ignore[import-untyped]
 
-from smoke_lambda.conform.graph import Graph, Node, Value, draw_graph, flavour_of
+from smoke_lambda.conform.drawing import draw_graph
+from smoke_lambda.conform.graph import Graph, Node, Value, flavour_of
 from smoke_lambda.train.pattern import INT8, Draw, Input, Pattern, Tensor
 
 ABORTED = (16, 34, 46, 52, 64)

@@ -21,9 +21,10 @@ import pytest
 from builders.cache import Cache, default_root, sha256_of
 from builders.core import CMAKE
 from builders.engines.bazel import Bazel, find_bazel
-from builders.engines.engine import Engine, Job, compile_with
+from builders.engines.engine import Engine, compile_with
 from builders.engines.graph import read_graph
 from builders.engines.includes import Scanner
+from builders.engines.job import Job
 from builders.engines.ninja import NINJA
 from builders.engines.translate import Folders, Translation
 from builders.engines.workspace import MOST_SECONDS

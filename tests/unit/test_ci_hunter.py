@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from ci.proof.hunter import Maker
-from smoke_lambda.conform.graph import Graph, draw_graph
+from smoke_lambda.conform.drawing import draw_graph
+from smoke_lambda.conform.graph import Graph
 from smoke_lambda.inside.conform import MARK
 
 pytestmark = pytest.mark.usefixtures("allow_subprocess")

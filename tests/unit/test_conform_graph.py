@@ -4,15 +4,14 @@ import json
 
 import pytest
 
+from smoke_lambda.conform.drawing import MOST_OUTPUTS, draw_graph
 from smoke_lambda.conform.grammar import FLOAT_RULES, RULES
 from smoke_lambda.conform.graph import (
     MOST_ELEMENTS,
-    MOST_OUTPUTS,
     Graph,
     Node,
     Value,
     as_data,
-    draw_graph,
     flavour_of,
     from_data,
     smaller,

@@ -3,7 +3,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import count
 
-from smoke_lambda.conform.graph import Graph, draw_graph
+from smoke_lambda.conform.drawing import draw_graph
+from smoke_lambda.conform.graph import Graph
 from smoke_lambda.conform.hunt import MOST_TRIES, Failure, hunt, shrunk
 
 
