@@ -28,8 +28,7 @@ from elftools.elf.sections import SymbolTableSection
 
 from builders.breakages import definitions_of, needs_host_flatc
 from builders.cache import Cache, key_of, recipe, write_atomically
-from builders.engines.engine import Engine, compile_with
-from builders.engines.job import Job
+from builders.engines.engine import Engine, Job, compile_with
 from builders.engines.ninja import NINJA
 from builders.errors import ArchiveError, CompileError
 from builders.locking.coherence import told

@@ -18,8 +18,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from builders.cache import CACHE_VARIABLE
-from builders.engines.graph import Graph, read_graph
-from builders.engines.job import Job
+from builders.engines.engine import Job
+from builders.engines.graph import Graph
 from builders.engines.messages import Messages, Trouble
 from builders.engines.translate import Action, Folders, Translation
 from builders.engines.workspace import HERE, MOST_SECONDS, TARGET, write_workspace
@@ -97,7 +97,7 @@ class Bazel:
                 f"{program} is too old to have commands run by workers",
                 remedy="install bazelisk, or Bazel 7 or newer",
             )
-        graph = read_graph(job)
+        graph = job.graph()
         generate(job, graph)
         folders = Folders(job.folders)
         actions = Translation(job.build, folders).actions(graph)

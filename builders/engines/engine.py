@@ -6,14 +6,53 @@ is the same and no key depends on the engine.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from builders.engines.graph import read_graph
-from builders.engines.job import Job
+from builders.engines.graph import Graph, read_graph
 from builders.errors import CompileError
 
 MOST_NAMED = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is to be compiled, and how it is told.
+
+    Attributes:
+        build: a folder that CMake has configured for Ninja.
+        target: of its build files.
+        folders: all that compilers may read, by the names that `-ffile-prefix-map` gives them;
+            `core` is the build folder itself.
+        compiler: the program of every command that compiles or archives.
+        environment: variables for programs that run on this machine.
+        jobs: compilers at once.
+        log: the file that commands and their output are appended to.
+        progress: is called with the number of finished steps, and of all.
+        keep_open: descriptors of locks, which what is started inherits.
+    """
+
+    build: Path
+    target: str
+    folders: Mapping[str, Path]
+    compiler: Path
+    environment: Mapping[str, str]
+    jobs: int
+    log: Path
+    progress: Callable[[int, int | None], None]
+    keep_open: Sequence[int] = ()
+
+    def graph(self) -> Graph:
+        """The commands that make the target.
+
+        Raises:
+            CompileError: Ninja cannot read the build files.
+        """
+        return read_graph(
+            self.build, self.target, compiler=self.compiler, environment=self.environment
+        )
 
 
 class Engine(Protocol):
@@ -43,7 +82,7 @@ def compile_with(engine: Engine, job: Job) -> None:
         CompileError: as for `Engine.compile`; or an object or archive is missing.
     """
     engine.compile(job)
-    graph = read_graph(job)
+    graph = job.graph()
     wanted = [made.output for made in graph.objects] + [made.output for made in graph.archives]
     missing = [name for name in wanted if not (job.build / name).is_file()]
     if missing or not graph.archives:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
-from builders.engines.job import Job
 from builders.errors import CompileError
 
 
@@ -73,23 +72,29 @@ class Graph:
     generators: tuple[Generator, ...]
 
 
-def read_graph(job: Job) -> Graph:
-    """The graph of a job's target.
+def read_graph(
+    build: Path, target: str, *, compiler: Path, environment: Mapping[str, str]
+) -> Graph:
+    """The graph of a target; the arguments are those of a `Job`.
 
     Raises:
         CompileError: Ninja cannot read it.
     """
-    command = ["ninja", "-t", "compdb-targets", "-x", job.target]
-    environment = {**os.environ, **job.environment}
+    command = ["ninja", "-t", "compdb-targets", "-x", target]
     done = subprocess.run(
-        command, cwd=job.build, env=environment, capture_output=True, text=True, check=False
+        command,
+        cwd=build,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise CompileError(
-            f"Ninja cannot read the build files in {job.build}: {done.stderr.strip()}",
+            f"Ninja cannot read the build files in {build}: {done.stderr.strip()}",
             remedy="delete that folder and run the same command",
         )
-    return parse_graph(json.loads(done.stdout), job.compiler)
+    return parse_graph(json.loads(done.stdout), compiler)
 
 
 def parse_graph(edges: Iterable[Mapping[str, str]], compiler: Path) -> Graph:

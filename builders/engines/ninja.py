@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from builders.engines.job import Job
+from builders.engines.engine import Job
 from builders.errors import CompileError
 from builders.process import run
 

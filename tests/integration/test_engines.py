@@ -21,10 +21,8 @@ import pytest
 from builders.cache import Cache, default_root, sha256_of
 from builders.core import CMAKE
 from builders.engines.bazel import Bazel, find_bazel
-from builders.engines.engine import Engine, compile_with
-from builders.engines.graph import read_graph
+from builders.engines.engine import Engine, Job, compile_with
 from builders.engines.includes import Scanner
-from builders.engines.job import Job
 from builders.engines.ninja import NINJA
 from builders.engines.translate import Folders, Translation
 from builders.engines.workspace import MOST_SECONDS
@@ -103,7 +101,7 @@ class Build:
         return self.digests()
 
     def digests(self) -> dict[str, str]:
-        graph = read_graph(self.job)
+        graph = self.job.graph()
         names = [made.output for made in graph.objects] + [made.output for made in graph.archives]
         paths = {name: self.build / name for name in names}
         return {name: sha256_of(path) for name, path in paths.items() if path.is_file()}
@@ -236,7 +234,7 @@ def test_all_that_a_compiler_reads_is_known_before(
         check=True,
     ).stdout
     folders = Folders(job.folders)
-    actions = Translation(job.build, folders).actions(read_graph(job))
+    actions = Translation(job.build, folders).actions(job.graph())
     known = {action.output: action.files for action in actions}
     outputs = 0
     for block in listed.strip().split("\n\n"):

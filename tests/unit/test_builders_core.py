@@ -28,8 +28,7 @@ from builders.core import (
     load_core,
     make_core,
 )
-from builders.engines.engine import Engine
-from builders.engines.job import Job
+from builders.engines.engine import Engine, Job
 from builders.engines.ninja import NINJA as NINJA_ENGINE
 from builders.errors import ArchiveError, CompileError
 from builders.matrix import load_matrix

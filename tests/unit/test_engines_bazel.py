@@ -19,8 +19,8 @@ from builders.engines.bazel import (
     known_options,
     without_password,
 )
+from builders.engines.engine import Job
 from builders.engines.graph import Graph, parse_graph
-from builders.engines.job import Job
 from builders.engines.messages import Messages, Trouble
 from builders.engines.ninja import NINJA
 from builders.engines.options import CACHE_VARIABLE, add_options, chosen

@@ -36,10 +36,10 @@ def test_modules_can_be_put_in_an_order() -> None:
     except CycleError as error:
         pytest.fail(f"a circle of imports: {' -> '.join(error.args[1])}")
     assert set(order) == EVERY
-    assert order.index("builders.engines.job") < order.index("builders.engines.graph")
+    assert order.index("builders.engines.graph") < order.index("builders.engines.engine")
 
 
 def test_a_name_in_a_module_is_of_that_module() -> None:
-    assert module_of("builders.engines.job.Job") == "builders.engines.job"
+    assert module_of("builders.engines.engine.Job") == "builders.engines.engine"
     assert module_of("builders.engines") == "builders.engines.__init__"
     assert module_of("pathlib.Path") is None
