@@ -137,9 +137,14 @@ def packed(place: Place, model: Path, out: Path | None) -> str:
 
 
 def line(made: Path, found: dict[str, Any]) -> str:
-    """What a file brings, for people."""
-    size, taken, before = found["bytes"] / MEGABYTE, found["with_ms"], found["without_ms"]
-    return f"{made}: {size:.1f} MB; to allocate takes {taken:.1f} ms of CPU time, not {before:.1f}"
+    """What a file brings to a start, for people."""
+    after, before = found["with"], found["without"]
+    peaks = (each["peak_bytes"] / MEGABYTE for each in (after, before))
+    return (
+        f"{made}: {found['bytes'] / MEGABYTE:.1f} MB; to allocate and run once takes "
+        "{:.1f} ms of CPU time, not {:.1f}, ".format(after["cpu_ms"], before["cpu_ms"])
+        + "and {:.0f} MB of memory, not {:.0f}".format(*peaks)
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -45,7 +45,11 @@ def place(status: int | None = 0, **found: object) -> Place:
 
 
 def made() -> Place:
-    return place(file=NAME, bytes=2_500_000, with_ms=1.2, without_ms=4.5)
+    found = {
+        "with": {"cpu_ms": 1.24, "peak_bytes": 40_000_000},
+        "without": {"cpu_ms": 4.5, "peak_bytes": 45_600_000},
+    }
+    return place(file=NAME, bytes=2_500_000, **found)
 
 
 def wheel(folder: Path, content: bytes, version: str) -> Path:
@@ -95,7 +99,10 @@ def test_the_file_is_beside_its_model(tmp_path: Path) -> None:
     said = prepack.packed(made(), model, None)
     assert (tmp_path / "my.packed").read_bytes() == b"packed"
     assert sorted(each.name for each in tmp_path.iterdir()) == ["my.packed", "my.tflite"]
-    assert said == (f"{tmp_path}/my.packed: 2.5 MB; to allocate takes 1.2 ms of CPU time, not 4.5")
+    assert said == (
+        f"{tmp_path}/my.packed: 2.5 MB; to allocate and run once takes 1.2 ms of CPU time, "
+        "not 4.5, and 40 MB of memory, not 46"
+    )
 
 
 def test_in_a_folder_it_has_the_name_by_which_the_runtime_finds_it(tmp_path: Path) -> None:
