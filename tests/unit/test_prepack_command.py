@@ -40,16 +40,18 @@ class Runtime:
         return self.status, f"INFO: something\n{MARK}{json.dumps(self.found)}\n"
 
 
-def place(status: int | None = 0, **found: object) -> Place:
-    return cast("Place", Runtime(status, found))
+def place(status: int | None = 0, found: Mapping[str, object] | None = None) -> Place:
+    return cast("Place", Runtime(status, found or {}))
 
 
 def made() -> Place:
     found = {
+        "file": NAME,
+        "bytes": 2_500_000,
         "with": {"cpu_ms": 1.24, "peak_bytes": 40_000_000},
         "without": {"cpu_ms": 4.5, "peak_bytes": 45_600_000},
     }
-    return place(file=NAME, bytes=2_500_000, **found)
+    return place(found=found)
 
 
 def wheel(folder: Path, content: bytes, version: str) -> Path:
@@ -114,7 +116,10 @@ def test_in_a_folder_it_has_the_name_by_which_the_runtime_finds_it(tmp_path: Pat
 @pytest.mark.parametrize(
     ("runtime", "words"),
     [
-        (place(error="XNNPACK packs no weights of this model"), "XNNPACK packs no weights"),
+        (
+            place(found={"error": "XNNPACK packs no weights of this model"}),
+            "XNNPACK packs no weights",
+        ),
         (place(-11), "SIGSEGV"),
         (place(None), "none in time"),
     ],
