@@ -18,6 +18,12 @@ MARK = "found: "
 TIMING_MARK = "timing: "
 """Begins the lines of timing.py and starting.py that are JSON."""
 
+READ_PACKED = "TFLITE_XNNPACK_WEIGHT_CACHE"
+"""Names the file of packed weights that is read, or a folder of such files."""
+
+BUILD_PACKED = "TFLITE_XNNPACK_WEIGHT_CACHE_BUILD"
+"""Names the one that is made when the interpreter ends."""
+
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE)
 
 # lite/core/api/op_resolver.cc says so of a builtin operator.
