@@ -29,6 +29,7 @@ RUNTIME = load_matrix().runtime("3.11")
 SECONDS = 60
 # Waking a thread for each operator of a model that takes 10 microseconds.
 MOST_TIMES = 20
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 PRELUDE = f"""\
 import numpy, os, sys
@@ -189,6 +190,26 @@ def test_two_threads_on_one_processor(python: Path, model: str) -> None:
         """,
     )
     assert float(told) < MOST_TIMES, told
+
+
+@pytest.mark.skipif(not HUGE_PAGES.exists(), reason=f"this kernel has no {HUGE_PAGES}")
+def test_huge_pages_are_asked_for(python: Path) -> None:
+    # "hg": madvise was called for the memory (https://docs.kernel.org/filesystems/proc.html).
+    told = answer(
+        python,
+        """
+        def asked():
+            text = open("/proc/self/smaps").read()
+            return sum(" hg" in line for line in text.splitlines() if line.startswith("VmFlags"))
+        before = asked()
+        made = load()
+        detail = made.get_input_details()[0]
+        made.resize_tensor_input(detail["index"], [10_000, *detail["shape"][1:]])
+        made.allocate_tensors()
+        print(asked() - before)
+        """,
+    )
+    assert int(told) > 0
 
 
 def test_an_error_does_not_repeat_the_one_before(python: Path) -> None:
