@@ -26,7 +26,7 @@ ATTEMPTS = 5
 START_SECONDS = 10.0
 INVOKE_SECONDS = 30.0
 
-# The container's lists of proxies are none of a loopback address's business.
+# Requests to a loopback address go past the container's proxies.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 

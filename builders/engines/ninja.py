@@ -42,7 +42,7 @@ class Ninja:
         )
 
     def forget(self, build: Path) -> None:
-        """It keeps nothing but in the build folder."""
+        """It keeps everything in the build folder."""
 
 
 NINJA = Ninja()
