@@ -57,6 +57,8 @@ class Bazel:
         cache: where results are kept for all machines: the URL of a plain web server (http) or of
             a server of the Remote Execution API (grpc); empty for none.
         executor: what runs the commands (grpc); empty for this machine.
+        disk: a folder where results are kept for the builds of this machine; None for none.
+        program: the Bazel to run; None finds it.
         jobs: commands at once; None takes the job's, or many with an executor.
         most_seconds: how long a command may take.
         say: prints a line that is no error.
@@ -64,6 +66,8 @@ class Bazel:
 
     cache: str = ""
     executor: str = ""
+    disk: Path | None = None
+    program: Path | None = None
     jobs: int | None = None
     most_seconds: int = MOST_SECONDS
     say: Callable[[str], None] = lambda _line: None
@@ -71,9 +75,8 @@ class Bazel:
     @property
     def identity(self) -> str:
         """Such as `bazel 7.7.1`."""
-        done = subprocess.run(
-            [find_bazel(), "--version"], capture_output=True, text=True, check=False, cwd=HERE
-        )
+        command = [str(self.program or find_bazel()), "--version"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE)
         number = _NUMBER.search(done.stdout)
         return f"bazel {number[0]}" if number else "bazel"
 
@@ -85,7 +88,7 @@ class Bazel:
             UsageError: Bazel cannot work in this folder, or not with an executor.
             FetchError: the executor does not answer, or refuses us.
         """
-        program = find_bazel()
+        program = self.program or find_bazel()
         if " " in str(job.build):
             raise UsageError(
                 f"Bazel does not work in a folder with a space in its path: {job.build.parent}",
@@ -130,6 +133,7 @@ class Bazel:
                 known,
                 cache=cache,
                 executor=self.executor,
+                disk=self.disk,
                 jobs=self.jobs or (REMOTE_JOBS if self.executor else job.jobs),
             )
             try:
@@ -225,6 +229,7 @@ def bazel_command(
     *,
     cache: str,
     executor: str,
+    disk: Path | None = None,
     jobs: int,
 ) -> list[str | Path]:
     """The command that makes everything.
@@ -242,6 +247,7 @@ def bazel_command(
         command += ["--remote_download_outputs=toplevel"]
     command += [f"--remote_cache={cache}"] if cache else []
     command += [f"--remote_executor={executor}"] if executor else []
+    command += [f"--disk_cache={disk}"] if disk else []
     return [*command, TARGET]
 
 

@@ -7,13 +7,15 @@ Sources: https://buildgrid.build, buildbox-worker(1), buildbox-casd(1)
 
 from __future__ import annotations
 
+import os
 import platform
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from uv import find_uv_bin
@@ -27,38 +29,82 @@ from smoke_lambda.session import members, started
 HERE = Path(__file__).parent
 CONFIGURATION = HERE / "buildgrid.yml"
 REQUIREMENTS = HERE / "requirements.txt"
+
 RUNNER = "/usr/bin/buildbox-run-bubblewrap"
-# What mounts files for a command is another program than what runs it, and in another sandbox.
+# A mount of one program is not seen by the other, which is in a sandbox of its own.
 LINKED = "--runner-arg=--staging-mode=copy-or-link"
 # Debian's name of the database's user; PostgreSQL refuses to run as root.
 POSTGRES = "postgres"
-DATABASE = "postgresql+psycopg://{user}@/{user}?host={folder}"
+
 SECONDS = 120.0
 """How long a program may take to answer: BuildGrid's imports take a while on a busy machine."""
 
 
-@dataclass
-class Worker:
-    """A machine that runs one command at a time: its store of files, and what runs them."""
+@dataclass(frozen=True)
+class Program:
+    """A program that was started."""
 
     name: str
     log: Path
-    programs: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    process: subprocess.Popen[bytes]
+
+    def until(self, ready: Callable[[], bool]) -> Program:
+        """Wait until something is so that it is to bring about.
+
+        Raises:
+            EngineError: it ended, or takes too long.
+        """
+        end = time.monotonic() + SECONDS
+        while not ready():
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise self._error("does not answer")
+            time.sleep(0.1)
+        return self
+
+    def wait(self) -> None:
+        """Wait until it is done.
+
+        Raises:
+            EngineError: it failed, or takes too long.
+        """
+        try:
+            failed = self.process.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            failed = 1
+        if failed:
+            raise self._error("failed")
+
+    def _error(self, what: str) -> EngineError:
+        lines = self.log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+        return EngineError(
+            f"{self.name} {what}: {lines[-1]}", remedy=f"the whole log is {self.log}"
+        )
+
+
+# Starts a command of a root by the name of its log.
+Start = Callable[[str, list[str | Path]], Program]
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A machine that runs one command at a time: what keeps its files, and what runs commands."""
+
+    keeps: Program
+    runs: Program
 
     @property
     def is_busy(self) -> bool:
         """Whether it runs a command now."""
-        return any(
-            "buildbox-run" in _words(member)
-            for program in self.programs
-            for member in members(program.pid)
-        )
+        running = members(self.runs.process.pid)
+        return any(_program(process) == RUNNER for process in running)
 
     def kill(self) -> None:
         """End it as a power cut does."""
-        for program in self.programs:
-            program.kill()
-            program.wait()
+        for program in (self.runs, self.keeps):
+            for process in members(program.process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+            program.process.wait()
 
 
 @dataclass(frozen=True)
@@ -77,16 +123,12 @@ def install_buildgrid(root: Root, cache: Cache, log: Path) -> Path:
     """
 
     def make(product: Path) -> None:
-        command = [find_uv_bin(), "pip", "install", "--quiet", "--target", product]
-        command += ["--python-version", root.python, "--require-hashes", "--only-binary", ":all:"]
+        command: list[str | Path] = [find_uv_bin(), "pip", "install", "--quiet", "-r", REQUIREMENTS]
+        command += ["--require-hashes", "--only-binary", ":all:", "--target", product]
+        command += ["--python-version", root.python]
         command += ["--python-platform", f"{platform.machine()}-manylinux_2_28"]
-        run(
-            [*command, "-r", REQUIREMENTS],
-            log=log,
-            failure=FetchError,
-            what="installing BuildGrid",
-            env={"UV_NO_PROGRESS": "1"},
-        )
+        env = {"UV_NO_PROGRESS": "1"}
+        run(command, log=log, failure=FetchError, what="installing BuildGrid", env=env)
 
     key = key_of([sha256_of(REQUIREMENTS), root.python, platform.machine()])
     return cache.product("remote-packages", key, make)
@@ -103,92 +145,61 @@ def running(root: Root, packages: Path, folder: Path, *, workers: int) -> Iterat
     Raises:
         EngineError: a program did not start; the message names its log.
     """
+    address = _free_address()
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": str(packages),
+        "FARM_ADDRESS": address,
+        "FARM_DATABASE": f"postgresql+psycopg://{POSTGRES}@/{POSTGRES}?host={folder}",
+        "FARM_STORAGE": str(folder / "storage"),
+    }
+    places = (folder, packages, HERE)
     with ExitStack() as stack:
 
-        def start(name: str, words: Sequence[str | Path], user: str = "") -> _Program:
+        def start_as(user: str, name: str, words: list[str | Path]) -> Program:
             log = folder / f"{name}.log"
             command = root.command(words, places, user=user)
-            program = stack.enter_context(
-                started(command, cwd=folder, env=environment, log=log, is_strange=False)
-            )
-            return _Program(name, log, program)
+            process = started(command, cwd=folder, env=environment, log=log)
+            return Program(name, log, stack.enter_context(process))
 
-        places = [folder, packages, HERE]
-        address = _free_address()
-        database = DATABASE.format(user=POSTGRES, folder=folder)
-        environment = {
-            "PATH": "/usr/bin:/bin",
-            "PYTHONPATH": str(packages),
-            "FARM_ADDRESS": address,
-            "FARM_DATABASE": database,
-            "FARM_STORAGE": str(folder / "storage"),
-        }
-        _start_database(root, folder, start)
-        buildgrid = ["python3", packages / "bin/bgd"]
-        start("migrate", [*buildgrid, "migrate", "apply", database]).has_ended()
+        def start(name: str, words: list[str | Path]) -> Program:
+            return start_as("", name, words)
+
+        _start_database(root, folder, lambda name, words: start_as(POSTGRES, name, words))
+        buildgrid: list[str | Path] = ["python3", packages / "bin/bgd"]
+        start("migrate", [*buildgrid, "migrate", "apply", environment["FARM_DATABASE"]]).wait()
         server = start("buildgrid", [*buildgrid, "server", "start", CONFIGURATION])
-        server.answers(lambda: _connects(address))
-        found = []
-        for number in range(1, workers + 1):
-            store = folder / f"worker-{number}"
-            store.mkdir()
-            url = f"http://{address}"
-            casd = ["buildbox-casd", f"--cas-remote={url}", f"--bind=unix:{store}.socket", store]
-            files = start(f"casd-{number}", casd)
-            files.answers(Path(f"{store}.socket").exists)
-            command = ["buildbox-worker", f"--bots-remote={url}", f"--buildbox-run={RUNNER}", LINKED]
-            command += [f"--cas-remote=unix:{store}.socket", "--concurrent-jobs=1", store.name]
-            runs = start(store.name, command)
-            found.append(Worker(store.name, runs.log, [runs.process, files.process]))
-        yield Farm(f"grpc://{address}", found)
+        server.until(lambda: _connects(address))
+        numbers = range(1, workers + 1)
+        yield Farm(
+            f"grpc://{address}",
+            [_start_worker(f"worker-{number}", folder, address, start) for number in numbers],
+        )
 
 
-@dataclass(frozen=True)
-class _Program:
-    name: str
-    log: Path
-    process: subprocess.Popen[bytes]
-
-    def answers(self, ready: Callable[[], bool]) -> None:
-        """Wait until it does.
-
-        Raises:
-            EngineError: it ended, or takes too long.
-        """
-        end = time.monotonic() + SECONDS
-        while not ready():
-            if self.process.poll() is not None:
-                raise EngineError(f"{self.name} ended", remedy=f"its output is {self.log}")
-            if time.monotonic() > end:
-                raise EngineError(f"{self.name} does not answer", remedy=f"its output is {self.log}")
-            time.sleep(0.1)
-
-    def has_ended(self) -> None:
-        """Wait until it has; raises EngineError if it failed, or takes too long."""
-        try:
-            failed = self.process.wait(SECONDS)
-        except subprocess.TimeoutExpired:
-            failed = 1
-        if failed:
-            raise EngineError(f"{self.name} failed", remedy=f"its output is {self.log}")
+def _start_worker(name: str, folder: Path, address: str, start: Start) -> Worker:
+    files, socket_ = folder / name, folder / f"{name}.socket"
+    files.mkdir()
+    server, near = f"remote=http://{address}", f"unix:{socket_}"
+    keeps = start(f"{name}-files", ["buildbox-casd", f"--cas-{server}", f"--bind={near}", files])
+    keeps.until(socket_.exists)
+    command: list[str | Path] = ["buildbox-worker", f"--bots-{server}", f"--cas-remote={near}"]
+    command += [f"--buildbox-run={RUNNER}", LINKED, "--concurrent-jobs=1", name]
+    return Worker(keeps, start(name, command))
 
 
-def _start_database(
-    root: Root, folder: Path, start: Callable[[str, Sequence[str | Path], str], _Program]
-) -> None:
+def _start_database(root: Root, folder: Path, start: Start) -> None:
     (programs,) = root.path.glob("usr/lib/postgresql/*/bin")
     place = Path("/") / programs.relative_to(root.path)
     data = folder / "database"
     # Who may enter the folder of its socket is whom it trusts.
-    made = [place / "initdb", "--no-sync", "--no-locale", "--encoding=UTF8", "--auth=trust"]
-    made += [f"--username={POSTGRES}", "-D", data]
-    start("initdb", made, POSTGRES).has_ended()
+    initdb: list[str | Path] = [place / "initdb", "--no-sync", "--no-locale", "--encoding=UTF8"]
+    start("initdb", [*initdb, "--auth=trust", f"--username={POSTGRES}", "-D", data]).wait()
     # Nothing of it is kept: it need not be safe from a power cut.
     settings = [f"unix_socket_directories={folder}", "listen_addresses=", "fsync=off"]
     options = [word for setting in settings for word in ("-c", setting)]
-    database = start("database", [place / "postgres", "-D", data, *options], POSTGRES)
-    ready = root.command([place / "pg_isready", "--quiet", "-h", folder], [folder])
-    database.answers(lambda: not subprocess.run(list(map(str, ready)), check=False).returncode)
+    database = start("database", [place / "postgres", "-D", data, *options])
+    database.until(lambda: "ready to accept connections" in database.log.read_text())
 
 
 def _free_address() -> str:
@@ -206,8 +217,9 @@ def _connects(address: str) -> bool:
     return True
 
 
-def _words(process: int) -> str:
+def _program(process: int) -> str:
+    """The first word of a process's command; nothing of one that has ended."""
     try:
-        return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        return Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")[0].decode()
     except OSError:
         return ""

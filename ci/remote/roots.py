@@ -1,12 +1,10 @@
 """The root file systems of roots.toml, made once, and commands that run in them.
 
-When the first process of a command ends, or we do, the kernel ends all that it started.
-Source: unshare(1), bwrap(1)
+Source: bwrap(1)
 """
 
 from __future__ import annotations
 
-import os
 import platform
 import shlex
 import shutil
@@ -24,7 +22,7 @@ from ci.images.debian import make_root
 DATA = Path(__file__).with_name("roots.toml")
 # What a system brings itself.
 SYSTEM = frozenset(("bin", "boot", "etc", "lib", "lib32", "lib64", "libx32", "sbin", "usr", "var"))
-# This machine's own.
+# This machine's own: of /proc, a sandbox in the sandbox wants all, and bwrap's has a part of it.
 DEVICES = ("/dev", "/proc", "/sys")
 
 
@@ -52,10 +50,7 @@ class Root:
                 "programs run in another root file system by bwrap, which is not installed",
                 remedy="install it (Debian: apt install bubblewrap)",
             )
-        # A sandbox in the sandbox wants a whole /proc, and of bwrap's own some parts are hidden.
-        command: list[str | Path] = ["unshare", "--pid", "--kill-child", "--mount-proc"]
-        command += [] if os.geteuid() == 0 else ["--map-root-user"]
-        command += [found, "--bind", self.path, "/"]
+        command: list[str | Path] = [found, "--bind", self.path, "/"]
         command += [word for each in DEVICES for word in ("--dev-bind", each, each)]
         command += [word for each in places for word in ("--bind", each, each)]
         if user:
@@ -95,7 +90,7 @@ def root_of(name: str, cache: Cache, log: Path, on_line: Callable[[str], None]) 
             tar = Path(folder) / "root.tar"
             make_root(tar, suite, packages, log=log, on_line=on_line)
             # Its devices are this machine's, and no user but root can make one.
-            unpack = ["tar", "--extract", "--file", tar, "--directory", product]
+            unpack: list[str | Path] = ["tar", "--extract", "--file", tar, "--directory", product]
             unpack += ["--no-same-owner", "--exclude=./dev/*"]
             run(unpack, log=log, failure=EngineError, what=f"unpacking Debian {suite}")
 
