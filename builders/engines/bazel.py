@@ -22,7 +22,7 @@ from builders.engines.engine import Job
 from builders.engines.graph import Graph, read_graph
 from builders.engines.messages import Messages, Trouble
 from builders.engines.translate import Action, Folders, Translation
-from builders.engines.workspace import HERE, MOST_SECONDS, TARGET, write_workspace
+from builders.engines.workspace import HERE, TARGET, write_workspace
 from builders.errors import CompileError, ToolchainError, UsageError
 from builders.process import run
 
@@ -30,6 +30,9 @@ VERSION_FILE = HERE / ".bazelversion"
 """The version that Bazelisk is to take: what this engine was last tried with."""
 # Bazelisk has that very version; a bazel is whatever is installed.
 PROGRAMS = ("bazelisk", "bazel")
+
+MOST_SECONDS = 900
+"""How long a command may take: ten times what the longest does on one slow processor."""
 
 REMOTE_JOBS = 200
 """Commands at once where workers run them: how many there are, only they know."""
@@ -105,9 +108,7 @@ class Bazel:
         folders = Folders(job.folders)
         actions = Translation(job.build, folders).actions(graph)
         root = _root(job.build)
-        write_workspace(
-            root / "workspace", actions, job.compiler, folders, most_seconds=self.most_seconds
-        )
+        write_workspace(root / "workspace", actions, job.compiler, folders)
         self._run(job, program, root)
         _bring(root / "workspace" / "bazel-bin", actions, job.build)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from builders.cli import EXIT_CODES, Session, command_parser, main_of
 from builders.core import load_core
@@ -32,8 +34,7 @@ examples:
                                               on the machine that has it
   core unpack core.tar --digest 5f1c…         on the machine that is to build wheels with it
   core key 2.14.1 arm64 --origin upstream     what it is called in a cache
-  core compare {RECOMMENDED} x86_64
-                                              by CMake and by Bazel: the same bytes, in what time
+  core compare                                by CMake and by Bazel: the same bytes, in what time
 
 A file is refused if it is damaged, or of other sources, patches, flags or tools than this
 checkout's. That shows what it says that it was made of; --digest shows that it is the one packed.
@@ -131,9 +132,24 @@ def _parser() -> argparse.ArgumentParser:
         ("key", "print the key that a core has, or will have"),
         ("compare", "make a core with CMake and with Bazel, and compare bytes and times"),
     ):
-        sub = verbs.add_parser(verb, help=what, description=f"{what.capitalize()}.")
-        sub.add_argument("tensorflow", metavar="TF", help=f"such as {RECOMMENDED}")
-        sub.add_argument("arch", metavar="ARCH", help="x86_64 or aarch64 (arm64)")
+        description = f"{what[0].upper()}{what[1:]}."
+        sub = verbs.add_parser(verb, help=what, description=description)
+        # Any one shows what engines do; of all else, what is meant is to be said.
+        optional: dict[str, Any] = {"nargs": "?"} if verb == "compare" else {}
+        sub.add_argument(
+            "tensorflow",
+            metavar="TF",
+            default=RECOMMENDED,
+            help=f"such as {RECOMMENDED}",
+            **optional,
+        )
+        sub.add_argument(
+            "arch",
+            metavar="ARCH",
+            default=platform.machine(),
+            help="x86_64 or aarch64 (arm64)",
+            **optional,
+        )
         sub.add_argument(
             "--origin", choices=("auto", *ORIGINS), default="auto", help="of its sources"
         )

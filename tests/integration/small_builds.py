@@ -13,10 +13,9 @@ from pathlib import Path
 
 from builders.cache import Cache, default_root, sha256_of
 from builders.core import CMAKE
-from builders.engines.bazel import Bazel
+from builders.engines.bazel import MOST_SECONDS, Bazel
 from builders.engines.engine import Engine, Job, compile_with
 from builders.engines.graph import read_graph
-from builders.engines.workspace import MOST_SECONDS
 from builders.toolchain import FLAGS, Toolchain
 
 PROJECT = Path(__file__).with_name("small_project")
