@@ -24,6 +24,8 @@ from builders.engines.includes import Scanner
 from builders.engines.ninja import NINJA
 from builders.engines.translate import Folders, Translation
 from builders.errors import CompileError, ToolchainError
+from ci.engines.again import ninja_tasks
+from ci.engines.simulation import critical_path, makespan
 
 pytestmark = pytest.mark.integration
 
@@ -106,6 +108,20 @@ def test_both_engines_make_the_same_bytes_in_two_folders(
 ) -> None:
     assert len(by_ninja) == 7
     assert filled == by_ninja
+
+
+def test_how_long_each_command_took_is_known(builds: list[Build], by_ninja: dict[str, str]) -> None:
+    tasks = ninja_tasks(builds[0].job)
+    # The precompiled header, too, which is no object.
+    assert len(tasks) == len(by_ninja) + 1
+    assert {task.name for task in tasks} > by_ninja.keys()
+    assert all(task.seconds > 0 for task in tasks)
+    header, *_, archive = critical_path(tasks)
+    assert header.name.endswith(".pch")
+    assert archive.name == "libsmall.a"
+    everything = sum(task.seconds for task in tasks)
+    assert makespan(tasks, len(tasks)) <= makespan(tasks, 2) < makespan(tasks, 1) + 1e-9
+    assert makespan(tasks, 1) == pytest.approx(everything)
 
 
 def test_an_empty_machine_has_all_from_the_cache(
