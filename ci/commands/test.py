@@ -54,7 +54,7 @@ examples:
   test                     everything
   test --unit              what needs no network and no compiler
   test --unit -- -k fetch  lint and types, and unit tests with fetch in their names
-  test --remote            Bazel's commands on two workers, for real: the whole core, half an hour
+  test --remote            Bazel's commands on two workers, for real; compiles a whole core
   test --remote -- -k "not whole"
                            the same with a small project: five minutes
 
