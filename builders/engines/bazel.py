@@ -21,6 +21,7 @@ from builders.cache import CACHE_VARIABLE
 from builders.engines.engine import Job
 from builders.engines.graph import Graph, read_graph
 from builders.engines.messages import Messages, Trouble
+from builders.engines.ninja import progress_of
 from builders.engines.translate import Action, Folders, Translation
 from builders.engines.workspace import HERE, TARGET, write_workspace
 from builders.errors import CompileError, ToolchainError, UsageError
@@ -204,7 +205,8 @@ def known_options(program: Path) -> frozenset[str]:
 def generate(job: Job, graph: Graph) -> None:
     """Run what writes sources, on this machine.
 
-    Ninja would compile the libraries first that such a source's target links.
+    Ninja would compile the libraries first that such a source's target links. A tool that a command
+    needs is compiled here, too, by a build of its own.
 
     Raises:
         CompileError: a command failed.
@@ -219,6 +221,7 @@ def generate(job: Job, graph: Graph) -> None:
             failure=CompileError,
             what=f"making {each.output}",
             env=job.environment,
+            on_line=progress_of(job),
             keep_open=job.keep_open,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -135,10 +136,14 @@ def test_sources_are_generated_in_order_and_nothing_is_compiled_for_them(
         for output, command in (
             ("new/one.h", "echo one > new/one.h"),
             ("two.h", "cd new && cat one.h > ../two.h && echo two >> ../two.h"),
+            # A tool's own build, by Ninja.
+            ("tool", "echo '[3/38] Building tool.o'"),
         )
     ]
     graph = parse_graph([*world.edges()[:4], *edges], world.compiler)
-    generate(job_of(world), graph)
+    told: list[tuple[int, int | None]] = []
+    generate(replace(job_of(world), progress=lambda done, total: told.append((done, total))), graph)
+    assert told == [(3, 38)]
     assert (world.core / "two.h").read_text() == "one\ntwo\n"
     assert not (world.core / "libx.a").exists()
     bad = parse_graph([{**edges[0], "command": "exit 3"}], world.compiler)
