@@ -40,6 +40,8 @@ A file is refused if it is damaged, or of other sources, patches, flags or tools
 checkout's. That shows what it says that it was made of; --digest shows that it is the one packed.
 After `core unpack`, ./scripts/build fetches no source and compiles no core.
 
+An interrupted `core compare` begins again: half a build has no time.
+
 {EXIT_CODES}"""
 
 
