@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import platform
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +23,7 @@ from builders.cache import Cache, key_of, sha256_of
 from builders.errors import EngineError, FetchError
 from builders.process import run
 from ci.remote.roots import Root
+from smoke_lambda.loopback import free_port, listens
 from smoke_lambda.session import members, started
 
 HERE = Path(__file__).parent
@@ -145,7 +145,8 @@ def running(root: Root, packages: Path, folder: Path, *, workers: int) -> Iterat
     Raises:
         EngineError: a program did not start; the message names its log.
     """
-    address = _free_address()
+    port = free_port()
+    address = f"127.0.0.1:{port}"
     environment = {
         "PATH": "/usr/bin:/bin",
         "PYTHONPATH": str(packages),
@@ -169,7 +170,7 @@ def running(root: Root, packages: Path, folder: Path, *, workers: int) -> Iterat
         buildgrid: list[str | Path] = ["python3", packages / "bin/bgd"]
         start("migrate", [*buildgrid, "migrate", "apply", environment["FARM_DATABASE"]]).wait()
         server = start("buildgrid", [*buildgrid, "server", "start", CONFIGURATION])
-        server.until(lambda: _connects(address))
+        server.until(lambda: listens(port))
         numbers = range(1, workers + 1)
         yield Farm(
             f"grpc://{address}",
@@ -200,21 +201,6 @@ def _start_database(root: Root, folder: Path, start: Start) -> None:
     options = [word for setting in settings for word in ("-c", setting)]
     database = start("database", [place / "postgres", "-D", data, *options])
     database.until(lambda: "ready to accept connections" in database.log.read_text())
-
-
-def _free_address() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{free.getsockname()[1]}"
-
-
-def _connects(address: str) -> bool:
-    host, _, port = address.partition(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 def _program(process: int) -> str:

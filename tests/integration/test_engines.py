@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from builders.engines.translate import Folders, Translation
 from builders.errors import CompileError, ToolchainError
 from ci.engines.again import ninja_tasks
 from ci.engines.simulation import critical_path, makespan
+from smoke_lambda.loopback import free_port, listens
 
 pytestmark = pytest.mark.integration
 
@@ -68,9 +68,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
         pytest.skip("no nginx: install it (Debian: apt install nginx-light)")
     folder = tmp_path_factory.mktemp("nginx")
     (folder / "cache").mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    port = free_port()
+    address = f"127.0.0.1:{port}"
     configuration = folder / "nginx.conf"
     configuration.write_text(CONFIGURATION.read_text().replace("127.0.0.1:8080", address))
     command = [program, "-p", str(folder), "-c", str(configuration), "-e", "error.log"]
@@ -78,22 +77,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
     command += ["-g", "user root;"] if os.geteuid() == 0 else []
     with subprocess.Popen(command) as process:
         try:
-            _wait_for(address, process)
+            _wait_for(port, process)
             yield WebServer(f"http://{address}", folder)
         finally:
             process.terminate()
 
 
-def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
-    host, _, port = address.partition(":")
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     for _ in range(100):
         assert process.poll() is None, "nginx ended"
-        try:
-            socket.create_connection((host, int(port)), timeout=1).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
+        if listens(port):
             return
+        time.sleep(0.1)
     pytest.fail("nginx does not answer")
 
 

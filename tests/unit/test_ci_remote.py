@@ -10,7 +10,7 @@ import yaml
 
 from builders.engines.bazel import REMOTE_JOBS
 from builders.errors import EngineError, ToolchainError
-from ci.remote import farm, roots
+from ci.remote import roots
 from ci.remote.farm import CONFIGURATION, Program
 from ci.remote.roots import Root, bazel_program
 
@@ -108,9 +108,3 @@ def test_a_program_that_ends_early_is_told_by_its_last_words(tmp_path: Path) -> 
             program.until(lambda: False)
         with pytest.raises(EngineError, match="buildgrid failed: no such database"):
             program.wait()
-
-
-def test_a_free_address_is_of_this_machine_alone() -> None:
-    host, _, port = farm._free_address().partition(":")
-    assert host == "127.0.0.1"
-    assert int(port) > 1023
