@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -203,7 +202,7 @@ class _Compilation:
         command += ["-o", str(library), *map(str, objects), str(self.core.archive), *LIBRARIES]
         lines: list[str] = []
         self._tool("linking the extension", command, lines.append, {"ZIG_VERBOSE_LINK": "1"})
-        linker = _linker(lines, self.toolchain)
+        linker = _linker(lines, self.toolchain, self.cache.root)
         self._tool("linking the extension for size", [*linker, *LINKER_FLAGS])
 
     def _tool(
@@ -226,14 +225,18 @@ class _Compilation:
         self.progress(len(self.done), self.total)
 
 
-def _linker(lines: Sequence[str], toolchain: Toolchain) -> list[str]:
+def _linker(lines: Sequence[str], toolchain: Toolchain, root: Path) -> list[str]:
     """The linker's command that zig printed when it linked.
+
+    Args:
+        root: of the cache, in which all files are that are linked. zig writes a path as it is,
+            with spaces and quotes.
 
     Raises:
         CompileError: it printed none.
     """
     for line in lines:
-        words = shlex.split(line)
+        words = [word.replace("\0", str(root)) for word in line.replace(str(root), "\0").split()]
         if words[:1] == ["ld.lld"]:
             return [str(toolchain.zig), *words]
     raise CompileError(f"zig {toolchain.versions['ziglang']} does not say how it links")

@@ -285,7 +285,7 @@ def _transfer(
         urllib3.exceptions.HTTPError: it broke off, or is too slow.
         http.client.HTTPException, ValueError: what it answers is no HTTP.
         PieceError: it does not give the piece alone.
-        FetchError: it sends more than `most`; nothing of that is kept.
+        FetchError: it sends more than `most`; the file is deleted.
     """
     had = part.stat().st_size if part.exists() else 0
     wanted = f"bytes={had}-" if had else ""

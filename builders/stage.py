@@ -24,12 +24,16 @@ from builders.cache import Cache, default_root
 from builders.cli import main_of
 from builders.core import load_core
 from builders.errors import UsageError
+from builders.handover import known_cores, unpack_core
 from builders.image import SHELF, is_offline, network_variables
 from builders.matrix import Target, load_matrix
 from builders.native import NativeRunner
 from builders.plan import architecture
 from builders.progress import Reporter
 from builders.sources import ORIGINS
+
+CORES = Path("/cores")
+"""Where the image has cores that were made elsewhere, as `core pack` wrote them."""
 
 # BuildKit shows a line when it is printed: often enough to see that it goes on.
 INTERVAL_SECONDS = 2.0
@@ -59,6 +63,9 @@ def make_core(runner: NativeRunner, options: argparse.Namespace) -> None:
     """The core, in a folder named by its key."""
     matrix = load_matrix()
     tensorflow = matrix.tensorflow(options.tensorflow)
+    known = dict(known_cores(matrix, runner.toolchain))
+    for file in sorted(CORES.glob("*.tar")):
+        print(f"{known[unpack_core(file, known, runner.cache).path.name]} is handed in", flush=True)
     core = runner.core(tensorflow, architecture(matrix, options.arch))
     shutil.copytree(core.path, options.out / core.path.name)
 

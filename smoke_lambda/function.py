@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import socket
 import subprocess
 import time
 import urllib.error
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from builders.errors import SmokeError
+from smoke_lambda.loopback import listens
 from smoke_lambda.session import members, started
 
 PATH = "/2015-03-31/functions/function/invocations"
@@ -26,7 +26,7 @@ ATTEMPTS = 5
 START_SECONDS = 10.0
 INVOKE_SECONDS = 30.0
 
-# The container's lists of proxies are none of a loopback address's business.
+# Requests to a loopback address go past the container's proxies.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -164,10 +164,7 @@ def _listens(process: subprocess.Popen[bytes], address: str) -> bool:
     """Wait for the emulator's port; False if it ends first, as where the port is taken."""
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and process.poll() is None:
-        try:
-            socket.create_connection((address, PORT), timeout=1).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
+        if listens(PORT, address):
             return process.poll() is None
+        time.sleep(0.02)
     return False

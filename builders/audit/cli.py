@@ -62,7 +62,7 @@ def accept(wheels: Sequence[Path], matrix: Matrix) -> None:
     """Take the Python files of wheels for known.
 
     Raises:
-        UsageError: a wheel cannot be read, or its name is none of ours; nothing is written.
+        UsageError: a wheel cannot be read, or is named as no wheel of ours is; nothing is written.
     """
     known = known_modules()
     for path in wheels:

@@ -118,7 +118,7 @@ def scan(extension: Extension, *, loading: bool = False) -> Scan:
         loading: of that, only what the loader calls, on any processor of the architecture.
 
     Raises:
-        KeyError: the machine is none that we know.
+        KeyError: the machine is unknown.
     """
     processors = OLDEST if loading else PROCESSORS
     entries = extension.loading if loading else extension.entries

@@ -34,7 +34,7 @@ def check_end(data: bytes, most: int) -> None:
         DamagedWheelError: it does not end the file, or has more than `most` members.
     """
     place = len(data) - END.size
-    # zipfile finds an earlier end, too, so that what comes later is nobody's.
+    # zipfile takes an earlier end, too, and would leave out what comes later.
     if place < 0 or END.unpack_from(data, place)[0] != END_SIGNATURE:
         if data.rfind(END_SIGNATURE.to_bytes(4, "little"), max(0, place - 65_535)) < 0:
             raise DamagedWheelError("not a readable zip: File is not a zip file")

@@ -21,8 +21,9 @@ from builders.cache import CACHE_VARIABLE
 from builders.engines.engine import Job
 from builders.engines.graph import Graph
 from builders.engines.messages import Messages, Trouble
+from builders.engines.ninja import progress_of
 from builders.engines.translate import Action, Folders, Translation
-from builders.engines.workspace import HERE, MOST_SECONDS, TARGET, write_workspace
+from builders.engines.workspace import HERE, TARGET, write_workspace
 from builders.errors import CompileError, ToolchainError, UsageError
 from builders.process import run
 
@@ -30,6 +31,9 @@ VERSION_FILE = HERE / ".bazelversion"
 """The version that Bazelisk is to take: what this engine was last tried with."""
 # Bazelisk has that very version; a bazel is whatever is installed.
 PROGRAMS = ("bazelisk", "bazel")
+
+MOST_SECONDS = 900
+"""How long a command may take: ten times what the longest does on one slow processor."""
 
 REMOTE_JOBS = 200
 """Commands at once where workers run them: how many there are, only they know."""
@@ -57,6 +61,8 @@ class Bazel:
         cache: where results are kept for all machines: the URL of a plain web server (http) or of
             a server of the Remote Execution API (grpc); empty for none.
         executor: what runs the commands (grpc); empty for this machine.
+        disk: a folder where results are kept for the builds of this machine; None for none.
+        program: the Bazel to run; None finds it.
         jobs: commands at once; None takes the job's, or many with an executor.
         most_seconds: how long a command may take.
         say: prints a line that is no error.
@@ -64,6 +70,8 @@ class Bazel:
 
     cache: str = ""
     executor: str = ""
+    disk: Path | None = None
+    program: Path | None = None
     jobs: int | None = None
     most_seconds: int = MOST_SECONDS
     say: Callable[[str], None] = lambda _line: None
@@ -71,9 +79,8 @@ class Bazel:
     @property
     def identity(self) -> str:
         """Such as `bazel 7.7.1`."""
-        done = subprocess.run(
-            [find_bazel(), "--version"], capture_output=True, text=True, check=False, cwd=HERE
-        )
+        command = [str(self.program or find_bazel()), "--version"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE)
         number = _NUMBER.search(done.stdout)
         return f"bazel {number[0]}" if number else "bazel"
 
@@ -85,7 +92,7 @@ class Bazel:
             UsageError: Bazel cannot work in this folder, or not with an executor.
             FetchError: the executor does not answer, or refuses us.
         """
-        program = find_bazel()
+        program = self.program or find_bazel()
         if " " in str(job.build):
             raise UsageError(
                 f"Bazel does not work in a folder with a space in its path: {job.build.parent}",
@@ -102,9 +109,7 @@ class Bazel:
         folders = Folders(job.folders)
         actions = Translation(job.build, folders).actions(graph)
         root = _root(job.build)
-        write_workspace(
-            root / "workspace", actions, job.compiler, folders, most_seconds=self.most_seconds
-        )
+        write_workspace(root / "workspace", actions, job.compiler, folders)
         self._run(job, program, root)
         _bring(root / "workspace" / "bazel-bin", actions, job.build)
 
@@ -130,6 +135,7 @@ class Bazel:
                 known,
                 cache=cache,
                 executor=self.executor,
+                disk=self.disk,
                 jobs=self.jobs or (REMOTE_JOBS if self.executor else job.jobs),
             )
             try:
@@ -199,7 +205,8 @@ def known_options(program: Path) -> frozenset[str]:
 def generate(job: Job, graph: Graph) -> None:
     """Run what writes sources, on this machine.
 
-    Ninja would compile the libraries first that such a source's target links.
+    Ninja would compile the libraries first that such a source's target links. A tool that a command
+    needs is compiled here, too, by a build of its own.
 
     Raises:
         CompileError: a command failed.
@@ -214,6 +221,7 @@ def generate(job: Job, graph: Graph) -> None:
             failure=CompileError,
             what=f"making {each.output}",
             env=job.environment,
+            on_line=progress_of(job),
             keep_open=job.keep_open,
         )
 
@@ -225,6 +233,7 @@ def bazel_command(
     *,
     cache: str,
     executor: str,
+    disk: Path | None = None,
     jobs: int,
 ) -> list[str | Path]:
     """The command that makes everything.
@@ -242,6 +251,7 @@ def bazel_command(
         command += ["--remote_download_outputs=toplevel"]
     command += [f"--remote_cache={cache}"] if cache else []
     command += [f"--remote_executor={executor}"] if executor else []
+    command += [f"--disk_cache={disk}"] if disk else []
     return [*command, TARGET]
 
 

@@ -24,8 +24,6 @@ def _core_impl(ctx):
             ),
             outputs = [made[path]],
             env = ctx.attr.env,
-            # Of seconds: a compiler that hangs is ended.
-            execution_requirements = {"timeout": str(ctx.attr.most_seconds)},
             mnemonic = "Core",
             progress_message = "Making " + path,
         )
@@ -39,7 +37,6 @@ core = rule(
             doc = "the compiler, which every command starts",
         ),
         "env": attr.string_dict(doc = "variables of every command; there are no others"),
-        "most_seconds": attr.int(doc = "how long a command may take"),
         "files": attr.label_list(allow_files = True, doc = "every source and header"),
         "groups": attr.string_list_dict(doc = "names of files that always go together"),
         "commands": attr.string_list_dict(

@@ -11,7 +11,8 @@ from builders.errors import CompileError, FetchError, ToolchainError, UserError
 
 _PROGRESS = re.compile(r"\[([\d,]+) / ([\d,]+)\]")
 # Such as `[7 / 9] Making core/a.o; 276s linux-sandbox ... (2 actions running)`: the oldest one.
-_RUNNING = re.compile(r"\] (.+?); (\d+)s [\w-]*sandbox")
+# What waits for a worker has `[Sched]` there.
+_RUNNING = re.compile(r"\] (?!\[)(.+?); (\d+)s (?:remote|[\w-]*sandbox)")
 _CACHE_WARNING = re.compile(r"WARNING: (?:(?:Reading from|Writing to) )?Remote Cache:?\s*(.*)")
 
 
@@ -49,8 +50,8 @@ class Messages:
     Args:
         progress: is called with finished actions, and all that are known.
         say: prints a line that is no error.
-        most_seconds: how long a command on this machine may take. A Bazel of old heeds no limit
-            of an action's; one of a worker's is the worker's to heed, since it may have waited.
+        most_seconds: how long a command may take once it runs. Bazel itself has such a limit for
+            tests alone.
 
     Attributes:
         trouble: why it fails, where a line said so that is not a compiler's.

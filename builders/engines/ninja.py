@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -12,6 +13,16 @@ from builders.errors import CompileError
 from builders.process import run
 
 _PROGRESS = re.compile(r"\[(\d+)/(\d+)\]")
+
+
+def progress_of(job: Job) -> Callable[[str], None]:
+    """Reads Ninja's output, line by line, and tells the job how far it is."""
+
+    def read(line: str) -> None:
+        if match := _PROGRESS.match(line):
+            job.progress(int(match[1]), int(match[2]))
+
+    return read
 
 
 @dataclass(frozen=True)
@@ -25,11 +36,6 @@ class Ninja:
 
     def compile(self, job: Job) -> None:
         """See Engine; Ninja knows itself what is done."""
-
-        def on_line(line: str) -> None:
-            if match := _PROGRESS.match(line):
-                job.progress(int(match[1]), int(match[2]))
-
         run(
             ["ninja", "-j", str(job.jobs), job.target],
             cwd=job.build,
@@ -37,12 +43,12 @@ class Ninja:
             failure=CompileError,
             what="compiling the core",
             env=job.environment,
-            on_line=on_line,
+            on_line=progress_of(job),
             keep_open=job.keep_open,
         )
 
     def forget(self, build: Path) -> None:
-        """It keeps nothing but in the build folder."""
+        """It keeps everything in the build folder."""
 
 
 NINJA = Ninja()

@@ -59,7 +59,7 @@ def chosen(options: argparse.Namespace, say: Callable[[str], None]) -> Engine:
     """The engine that was asked for.
 
     Raises:
-        UsageError: an option of Bazel's without it, or a URL that is none.
+        UsageError: an option that only Bazel has is used without it, or a URL cannot be read.
     """
     name, cache, executor = options.engine, options.remote_cache, options.remote_executor
     given = {"--remote-cache": cache, "--remote-executor": executor}
@@ -83,7 +83,7 @@ def _url(option: str, url: str | None, schemes: tuple[str, ...]) -> str:
     """A URL as it is, or nothing.
 
     Raises:
-        UsageError: it is none of a server.
+        UsageError: it does not name a server.
     """
     if not url:
         return ""

@@ -18,8 +18,6 @@ from builders.engines.translate import CORE, CWD, Action, Folders
 HERE = Path(__file__).parent
 RULE = HERE / "core.bzl"
 TARGET = "//:core"
-MOST_SECONDS = 900
-"""How long a command may take: ten times what the longest does on one slow processor."""
 
 # Either is the root of a repository for some Bazel; neither asks for another repository.
 ROOTS = {
@@ -33,8 +31,6 @@ def write_workspace(
     actions: Sequence[Action],
     program: Path,
     folders: Folders,
-    *,
-    most_seconds: int = MOST_SECONDS,
 ) -> None:
     """Make the folder anew.
 
@@ -53,12 +49,10 @@ def write_workspace(
     for name, text in ROOTS.items():
         (root / name).write_text(text)
     shutil.copyfile(RULE, root / RULE.name)
-    (root / "BUILD.bazel").write_text(build_file(actions, files, compiler, most_seconds))
+    (root / "BUILD.bazel").write_text(build_file(actions, files, compiler))
 
 
-def build_file(
-    actions: Sequence[Action], places: Mapping[str, str], program: str, most_seconds: int
-) -> str:
+def build_file(actions: Sequence[Action], places: Mapping[str, str], program: str) -> str:
     """The text of BUILD.bazel; the same actions give the same text.
 
     Args:
@@ -80,7 +74,6 @@ def build_file(
             "ZIG_GLOBAL_CACHE_DIR": "zig-cache",
             "ZIG_LOCAL_CACHE_DIR": "zig-cache",
         },
-        "most_seconds": most_seconds,
         "files": sorted(set(places.values())),
         "groups": {
             name: sorted({places[path] for path in paths}) for name, (paths, _) in groups.items()

@@ -39,7 +39,7 @@ def carried(tree: Path, folder: str) -> Carried:
     """What a tree says of a folder of it, such as `third_party/ruy/src`.
 
     Raises:
-        ArchiveError: it says nothing, or not in the way that it did before.
+        ArchiveError: it names no version, or writes it in another way than before.
     """
     fields = _readme(tree, folder)
     written = fields.get("Revision", fields.get("Version", "")).replace("/", "-")
@@ -48,7 +48,7 @@ def carried(tree: Path, folder: str) -> Carried:
     found = pattern.search(deps.read_text(encoding="utf-8")) if deps.is_file() else None
     version = found[1] if found else written
     if not version:
-        raise ArchiveError(f"{tree.name} says in DEPS and {README} nothing of {folder}")
+        raise ArchiveError(f"{tree.name} has no {folder} in DEPS and {README}")
     try:
         date = datetime.date.fromisoformat(fields["Date"].replace("/", "-"))
     except (KeyError, ValueError):

@@ -96,7 +96,7 @@ def show(found: Survey, models: Sequence[str], console: Console) -> None:
     for fault in found.faults:
         console.print(f"FAILED {fault}", style="red", markup=False, soft_wrap=True)
     if not found.ok and not found.faults:
-        console.print("nothing of it could be tried here", style="red", soft_wrap=True)
+        console.print("no combination could be tried here", style="red", soft_wrap=True)
 
 
 def _cells(row: Row, models: Sequence[str]) -> list[str]:

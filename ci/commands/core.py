@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from builders.cli import EXIT_CODES, Session, command_parser, main_of
 from builders.core import load_core
+from builders.engines.bazel import Bazel
 from builders.engines.options import add_options, chosen, processors
 from builders.errors import UsageError
 from builders.handover import CoreName, digest_of, known_cores, pack_core, unpack_core
-from builders.matrix import load_matrix
+from builders.matrix import TensorFlow, load_matrix
 from builders.native import NativeRunner
 from builders.plan import architecture
 from builders.sources import ORIGINS, load_lock
 from builders.toolchain import Toolchain
+from ci.engines.compare import DOCUMENT, compare_engines, page, write_document
 
 RECOMMENDED = load_matrix().recommended.version
 
@@ -30,10 +34,13 @@ examples:
                                               on the machine that has it
   core unpack core.tar --digest 5f1c…         on the machine that is to build wheels with it
   core key 2.14.1 arm64 --origin upstream     what it is called in a cache
+  core compare                                by CMake and by Bazel: the same bytes, in what time
 
 A file is refused if it is damaged, or of other sources, patches, flags or tools than this
 checkout's. That shows what it says that it was made of; --digest shows that it is the one packed.
 After `core unpack`, ./scripts/build fetches no source and compiles no core.
+
+An interrupted `core compare` begins again: half a build has no time.
 
 {EXIT_CODES}"""
 
@@ -52,18 +59,8 @@ def run(argv: Sequence[str] | None = None) -> int:
         return 0
     tensorflow = matrix.tensorflow(options.tensorflow)
     arch = architecture(matrix, options.arch)
-    if options.verb == "build":
-        runner = NativeRunner(
-            cache,
-            reporter,
-            session.own_logs(),
-            origin=options.origin,
-            jobs=options.jobs or processors(),
-            engine=chosen(options, reporter.say),
-        )
-        with reporter.showing():
-            print(runner.core(tensorflow, arch).path.name)
-        return 0
+    if options.verb in ("build", "compare"):
+        return _compile(options, session, tensorflow, arch)
     keys = _keys(known, tensorflow.version, arch, options.origin)
     if options.verb == "key":
         print(keys[0])
@@ -78,6 +75,33 @@ def run(argv: Sequence[str] | None = None) -> int:
         core = load_core(cache.path("core", cached[0]))
         pack_core(core, options.out)
     print(f"{options.out}  digest {digest_of(core)}")
+    return 0
+
+
+def _compile(
+    options: argparse.Namespace, session: Session, tensorflow: TensorFlow, arch: str
+) -> int:
+    """Do `build` or `compare`."""
+    reporter = session.reporter
+    engine = chosen(options, reporter.say)
+    runner = NativeRunner(
+        session.cache,
+        reporter,
+        session.own_logs(),
+        origin=options.origin,
+        jobs=options.jobs or processors(),
+        engine=engine,
+    )
+    with reporter.showing():
+        if options.verb == "build":
+            print(runner.core(tensorflow, arch).path.name)
+            return 0
+        if not isinstance(engine, Bazel):
+            raise UsageError("CMake is compared with Bazel", remedy="leave out --engine cmake")
+        found = compare_engines(tensorflow, arch, runner, engine)
+    if options.document:
+        write_document(found)
+    print(page(found), end="")
     return 0
 
 
@@ -108,17 +132,38 @@ def _parser() -> argparse.ArgumentParser:
         ("build", "compile a core into the cache, and print its key"),
         ("pack", "write a core of the cache to a file"),
         ("key", "print the key that a core has, or will have"),
+        ("compare", "make a core with CMake and with Bazel, and compare bytes and times"),
     ):
-        sub = verbs.add_parser(verb, help=what, description=f"{what.capitalize()}.")
-        sub.add_argument("tensorflow", metavar="TF", help=f"such as {RECOMMENDED}")
-        sub.add_argument("arch", metavar="ARCH", help="x86_64 or aarch64 (arm64)")
+        description = f"{what[0].upper()}{what[1:]}."
+        sub = verbs.add_parser(verb, help=what, description=description)
+        # Any one shows what engines do; of all else, what is meant is to be said.
+        optional: dict[str, Any] = {"nargs": "?"} if verb == "compare" else {}
+        sub.add_argument(
+            "tensorflow",
+            metavar="TF",
+            default=RECOMMENDED,
+            help=f"such as {RECOMMENDED}",
+            **optional,
+        )
+        sub.add_argument(
+            "arch",
+            metavar="ARCH",
+            default=platform.machine(),
+            help="x86_64 or aarch64 (arm64)",
+            **optional,
+        )
         sub.add_argument(
             "--origin", choices=("auto", *ORIGINS), default="auto", help="of its sources"
         )
         if verb == "pack":
             sub.add_argument("--out", metavar="FILE", type=Path, required=True, help="a tar file")
-        if verb == "build":
+        if verb in ("build", "compare"):
             add_options(sub)
+        if verb == "compare":
+            sub.set_defaults(engine="bazel")
+            sub.add_argument(
+                "--document", action="store_true", help=f"write what was found into {DOCUMENT.name}"
+            )
     what = "verify a packed core, and put it into the cache"
     sub = verbs.add_parser("unpack", help=what, description=f"{what.capitalize()}.")
     sub.add_argument("file", metavar="FILE", type=Path, help="what pack wrote")

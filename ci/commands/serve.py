@@ -6,7 +6,6 @@ import argparse
 import json
 import platform
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from builders.progress import table_console
 from ci.publish.choice import newest
 from ci.publish.manifest import read_manifest
 from ci.publish.places import ROOT, WHEELS
+from smoke_lambda.loopback import free_port
 from smoke_lambda.model import check_model
 from smoke_lambda.serving import image
 from smoke_lambda.serving.lock import runtimes
@@ -183,13 +183,6 @@ def settings(options: argparse.Namespace) -> dict[str, str]:
     """The server's variables: nobody waits for one that is stopped here."""
     copies = {"COPIES": str(options.copies)} if options.copies else {}
     return {"LAME_SECONDS": "0"} | copies
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nobody has now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def until_ready(served: Served, log: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import subprocess
 import sys
@@ -11,11 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from builders.cache import Cache, default_root
-from builders.cli import command_parser, main_of
+from builders.cli import Session, command_parser, main_of
 from builders.matrix import load_matrix
 from builders.sources import load_lock
 from builders.toolchain import Toolchain
 from builders.trees import trees_key
+from ci.remote.farm import install_buildgrid
+from ci.remote.roots import root_of
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent
@@ -51,6 +54,9 @@ examples:
   test                     everything
   test --unit              what needs no network and no compiler
   test --unit -- -k fetch  lint and types, and unit tests with fetch in their names
+  test --remote            Bazel's commands on two workers, for real; compiles a whole core
+  test --remote -- -k "not whole"
+                           the same with a small project: five minutes
 
 exit codes: 0 all passed, else that of the first check that fails; 130 interrupted"""
 
@@ -67,6 +73,8 @@ def check(argv: Sequence[str] | None = None) -> int:
         UserError: where `main` prints.
     """
     options = _parser().parse_args(argv)
+    if options.remote:
+        return remote_tests(options.pytest)
     for name, command in CHECKS:
         if status := run(name, [str(PROGRAMS / command[0]), *command[1:]]):
             return status
@@ -84,6 +92,30 @@ def check(argv: Sequence[str] | None = None) -> int:
             return status
         pytest += ["--verbose", *SIDE_BY_SIDE, *integration_tests()]
         return run("integration tests", pytest, env=products(wheels))
+
+
+def remote_tests(arguments: Sequence[str]) -> int:
+    """The tests of remote execution, with what they need made first; their exit code.
+
+    Raises:
+        UserError: it cannot be made here.
+    """
+    session = Session()
+    log, roots = session.own_logs() / "remote.log", {}
+    with session.reporter.showing():
+        for name in ("bazel", "farm"):
+            with session.reporter.step(f"root file system {name}") as step:
+                on_line = functools.partial(session.reporter.show, step)
+                roots[name] = root_of(name, session.cache, log, on_line)
+                # What is missing here is told before anything is waited for.
+                roots[name].command([], [])
+        with session.reporter.step("BuildGrid"):
+            buildgrid = install_buildgrid(roots["farm"], session.cache, log)
+    places = {"BUILDGRID": buildgrid}
+    places |= {f"{name.upper()}_ROOT": root.path for name, root in roots.items()}
+    pytest = [sys.executable, "-m", "pytest", "--verbose", *arguments, "tests/remote"]
+    variables = {f"TFLITE_{name}": str(place) for name, place in places.items()}
+    return run("remote execution", pytest, env=variables)
 
 
 def integration_tests() -> list[str]:
@@ -128,6 +160,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = command_parser("test", DESCRIPTION, EXAMPLES)
     parser.add_argument(
         "--unit", action="store_true", help="only what needs no network and no compiler"
+    )
+    parser.add_argument(
+        "--remote", action="store_true", help="only the tests of remote execution; Debian only"
     )
     parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
     return parser

@@ -49,7 +49,7 @@ class Row:
         function_ms: of requests to the function with the model, the first of them with its init.
         least_mb: the least memory in which it answers; None where nothing limits it.
         reply: what the function answered.
-        error: why there is nothing of all this.
+        error: why the rest is missing.
     """
 
     place: Place

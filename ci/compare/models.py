@@ -102,7 +102,7 @@ def check_given(given: Given) -> None:
     """Refuse files before anything is made of them.
 
     Raises:
-        UsageError: one is not there, or is none of its kind.
+        UsageError: a file is missing, or is of another kind.
     """
     for path in (given.model, given.onnx, given.picture):
         if path is not None and not path.is_file():

@@ -58,7 +58,7 @@ class Finding:
 
 
 def loaded(file: Path) -> Finding:
-    """Read a finding's file; raises UsageError if it is none."""
+    """Read a finding's file; raises UsageError if the file is anything else."""
     try:
         return Finding(**json.loads(file.read_text()))
     except (OSError, ValueError, TypeError) as error:

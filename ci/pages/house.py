@@ -19,7 +19,6 @@ FOLDERS = {
     "builders/shim": "Headers that upstream's sources ask for and need little of.",
     "builders/sources": "The locks: every source archive by SHA-256, by TensorFlow version.",
     "ci/bench/templates": "The page of a run of the benchmark.",
-    "ci/remote": "What serves Bazel: the configuration of a cache.",
     "ci/compare/templates": "The page of a comparison of runtimes.",
     "ci/publish/templates": "Page, style and script of `wheels/index.html`.",
     "ci/upstream_tests/native/shim": "Headers that the C++ tests ask for and need little of.",

@@ -26,7 +26,7 @@ from builders.wheelname import parse_name
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = tuple(
     ROOT / folder / "requirements.in"
-    for folder in ("builders", "ci/publish", "tests", "tests/clients")
+    for folder in ("builders", "ci/publish", "ci/remote", "tests", "tests/clients")
 )
 GENERATED = "# Written by ./scripts/update; not to be edited.\n"
 EMULATOR = ROOT / "smoke_lambda" / "rie.toml"
@@ -35,6 +35,8 @@ EMULATOR_WORDS = """\
 """
 # The oldest Python that the scripts promise to run on.
 DRIVER_PYTHON = "3.11"
+# What runs on another Python than the scripts: the oldest that it accepts.
+OTHER_PYTHON = {ROOT / "ci/remote/requirements.in": "3.13"}
 
 
 def lock_requirements(source: Path) -> None:
@@ -45,7 +47,8 @@ def lock_requirements(source: Path) -> None:
     """
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal"]
     command += ["--generate-hashes", "--upgrade", "--no-header", "--no-emit-index-url"]
-    command += ["--no-annotate", "--python-version", DRIVER_PYTHON, source.name]
+    command += ["--no-annotate", "--python-version", OTHER_PYTHON.get(source, DRIVER_PYTHON)]
+    command += [source.name]
     done = subprocess.run(command, cwd=source.parent, capture_output=True, check=False)
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]

@@ -63,7 +63,7 @@ def load_version(tensorflow: str, path: Path = EXPECTED_FILE) -> Version:
     versions = parse_versions(read_toml(path))
     if tensorflow not in versions:
         raise UsageError(
-            f"{path.name} says nothing of TensorFlow {tensorflow}",
+            f"{path.name} has no expectations for TensorFlow {tensorflow}",
             remedy=f"add a [[version]] to it; it has {', '.join(versions)}",
         )
     return versions[tensorflow]

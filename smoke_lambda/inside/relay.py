@@ -23,7 +23,7 @@ from smoke_lambda.inside.server import serving
 URL = "http://127.0.0.1:8080/2015-03-31/functions/function/invocations"
 START_SECONDS = 20.0
 
-# A container may inherit proxies, which are none of a loopback address's business.
+# A container may inherit proxies; requests to a loopback address go past them.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 

@@ -108,7 +108,7 @@ class Client:
 
         Raises:
             grpc.RpcError: as for `call`.
-            ServingError: the answer is none that can be read.
+            ServingError: the answer cannot be read.
         """
         request = pb.PredictRequest(
             model_spec=pb.ModelSpec(name=self.model),

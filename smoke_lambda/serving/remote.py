@@ -119,7 +119,7 @@ def load_handler(
         app: the handler's file.
 
     Raises:
-        ValueError: the model is none of pictures.
+        ValueError: the model does not take pictures.
     """
     spec = importlib.util.spec_from_file_location(f"{__package__}.handler{next(_numbers)}", app)
     assert spec is not None

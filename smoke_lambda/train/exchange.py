@@ -133,7 +133,7 @@ def named(arrays: Sequence[Array]) -> dict[str, Array]:
 def tflite_of(keras: Any) -> bytes:  # noqa: ANN401
     """A Keras model in TensorFlow Lite's format, for one picture or row at a time."""
     call, _ = fixed(keras)
-    # Keras 3's variables are none that the converter finds by itself.
+    # The converter does not find Keras 3's variables by itself.
     graph = convert_variables_to_constants_v2(call.get_concrete_function())
     content: bytes = tf.lite.TFLiteConverter.from_concrete_functions([graph], keras).convert()
     return content

@@ -182,7 +182,10 @@ def image(wheel: Path, place: Place, folder: Path) -> AbstractContextManager[doc
 def test_a_build_that_was_killed_gives_the_published_bytes(killed: Killed) -> None:
     report = audit(killed.wheel, load_matrix())
     assert report.failed == ()
-    found = compare(ROOT / "wheels" / killed.wheel.name, killed.wheel)
+    published = ROOT / "wheels" / killed.wheel.name
+    if not published.exists():
+        pytest.skip(f"{published.name} is not published yet: ./scripts/publish")
+    found = compare(published, killed.wheel)
     assert found.ok, found.detail
 
 

@@ -18,7 +18,7 @@ from builders.cache import default_root, sha256_of
 from builders.docker import DOCKERFILE
 from builders.docker_engine import pip_secrets
 from builders.fetch import MIRRORS_VARIABLE, debian_mirrors
-from builders.matrix import load_matrix
+from builders.matrix import Target, load_matrix
 from ci.images.standin.make import NAME
 from smoke_lambda.conform.settings import load_settings
 
@@ -105,20 +105,21 @@ def test_an_edit_repeats_only_what_depends_on_it(tmp_path: Path) -> None:
     assert build_again(tmp_path, *only, root=checkout) == ["smoke", "conform"]
 
 
-@pytest.mark.usefixtures("built")
-def test_docker_build_alone_gives_the_wheel_from_a_small_context(tmp_path: Path) -> None:
-    """The README's command, with what this machine needs to reach its registries."""
-    target = next(t for t in TARGETS if t.identifier in records())
+def plain_build(target: Target, out: Path, root: Path = ROOT, **arguments: object) -> str:
+    """The README's command, with what this machine needs to reach its registries; its output."""
+    dockerfile = root / DOCKERFILE.relative_to(ROOT)
     with pip_secrets() as secrets:
-        command: list[str | Path] = [engine().client, "build", "-f", DOCKERFILE, "--network=host"]
+        command: list[str | Path] = [engine().client, "build", "-f", dockerfile, "--network=host"]
         command += ["--progress=plain", "--build-arg", f"PYTHON={target.runtime.python}"]
+        for name, value in arguments.items():
+            command += ["--build-arg", f"{name}={value}"]
         command += ["--build-arg", f"BASE_IMAGE={NAME}:{target.runtime.python}"]
         command += ["--build-arg", f"BUILDER_IMAGE={NAME}:{load_matrix().builder.python}"]
         command += ["--build-arg", f"{MIRRORS_VARIABLE}={' '.join(debian_mirrors())}"]
         for name, path in secrets.items():
             command += ["--secret", f"id={name},src={path}"]
         done = subprocess.run(
-            [*command, "--output", tmp_path, ROOT],
+            [*command, "--output", out, root],
             capture_output=True,
             text=True,
             check=False,
@@ -126,16 +127,39 @@ def test_docker_build_alone_gives_the_wheel_from_a_small_context(tmp_path: Path)
             env={
                 **{name: value for name, value in os.environ.items() if name == "DOCKER_HOST"},
                 "PATH": "/usr/bin:/bin",
-                "HOME": str(tmp_path / "home"),
+                "HOME": str(out / "home"),
                 "DOCKER_BUILDKIT": "1",
             },
         )
     assert done.returncode == 0, done.stderr
-    (wheel,) = tmp_path.glob("*.whl")
+    (wheel,) = out.glob("*.whl")
     assert sha256_of(wheel) == records()[target.identifier]["sha256"]
-    sent = re.findall(r"transferring context: ([\d.]+)(k?B)", done.stderr)
-    assert sent, done.stderr
+    return done.stderr
+
+
+@pytest.mark.usefixtures("built")
+def test_docker_build_alone_gives_the_wheel_from_a_small_context(tmp_path: Path) -> None:
+    said = plain_build(next(t for t in TARGETS if t.identifier in records()), tmp_path)
+    sent = re.findall(r"transferring context: ([\d.]+)(k?B)", said)
+    assert sent, said
     assert all(float(n) * {"B": 1, "kB": 1000}[unit] < CONTEXT_BYTES for n, unit in sent)
+
+
+def test_a_core_that_is_handed_in_is_linked(tmp_path: Path) -> None:
+    target = next(t for t in TARGETS if t.identifier in records())
+    checkout, out = tmp_path / "checkout", tmp_path / "out"
+    copy_tracked_files(checkout)
+    name = (target.tensorflow.version, target.arch)
+    packed = script("core", "pack", *name, "--out", checkout / "cores/core.tar")
+    assert packed.returncode == 0, packed.stderr
+    out.mkdir()
+    said = plain_build(target, out, checkout, TFLITE_CORES=1)
+    assert f"tf{'-'.join(name)} from " in said
+    assert "is handed in" in said
+    # A file that is no core ends the build, whatever the cache of the images has.
+    (checkout / "cores/core.tar").write_bytes(b"no core")
+    with pytest.raises(AssertionError, match=r"core\.tar"):
+        plain_build(target, out, checkout, TFLITE_CORES=1)
 
 
 @pytest.mark.usefixtures("built")

@@ -6,108 +6,29 @@ With a small project of all that a core's build files have, and a real web serve
 from __future__ import annotations
 
 import os
-import re
-import shlex
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from small_builds import ENDLESS, Build, processes
 
-from builders.cache import Cache, default_root, sha256_of
-from builders.core import CMAKE
-from builders.engines.bazel import Bazel, find_bazel
-from builders.engines.engine import Engine, Job, compile_with
+from builders.cache import sha256_of
+from builders.engines.bazel import find_bazel
 from builders.engines.includes import Scanner
 from builders.engines.ninja import NINJA
 from builders.engines.translate import Folders, Translation
-from builders.engines.workspace import MOST_SECONDS
 from builders.errors import CompileError, ToolchainError
-from builders.toolchain import FLAGS, Toolchain
+from ci.engines.again import ninja_tasks
+from ci.engines.simulation import critical_path, makespan
+from smoke_lambda.loopback import free_port, listens
 
 pytestmark = pytest.mark.integration
 
-PROJECT = Path(__file__).with_name("small_project")
 CONFIGURATION = Path(__file__).parents[2] / "ci/remote/nginx.conf"
-TOOLCHAIN = Toolchain(Cache(default_root()))
-LANGUAGES = ("ASM", "C", "CXX")
-# The compiler itself runs this: for as many steps as the project's flags let it.
-ENDLESS = """
-constexpr int Endless() {
-  int value = 0;
-  while (true) value ^= 1;
-  return value;
-}
-static_assert(Endless() == 0);
-"""
-
-
-@dataclass
-class Build:
-    """A copy of the project in a folder of its own, configured."""
-
-    folder: Path
-    said: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        shutil.copytree(PROJECT, self.sources)
-        self.build.mkdir(parents=True)
-        maps = TOOLCHAIN.prefix_maps(trees=self.sources, core=self.build)
-        flags = shlex.join((*FLAGS, *maps))
-        command: list[str | Path] = ["cmake", "-S", self.sources, "-B", self.build, "-G", "Ninja"]
-        command += ["--toolchain", CMAKE / "zig.cmake", f"-DZIG={TOOLCHAIN.zig}"]
-        command += [f"-DZIG_TARGET={TOOLCHAIN.target('x86_64')}", "-DCMAKE_BUILD_TYPE=Release"]
-        command += [f"-DZIG_CPU={TOOLCHAIN.cpu('x86_64')}"]
-        command += [f"-DCMAKE_{language}_FLAGS={flags}" for language in LANGUAGES]
-        environment = {**os.environ, **TOOLCHAIN.environment}
-        subprocess.run(command, check=True, env=environment, capture_output=True)
-
-    @property
-    def sources(self) -> Path:
-        return self.folder / "sources"
-
-    @property
-    def build(self) -> Path:
-        return self.folder / "work/core"
-
-    @property
-    def log(self) -> str:
-        return (self.folder / "log").read_text()
-
-    @property
-    def job(self) -> Job:
-        return Job(
-            build=self.build,
-            target="small",
-            folders={"trees": self.sources, "core": self.build, "zig": TOOLCHAIN.zig.parent},
-            compiler=TOOLCHAIN.zig,
-            environment=TOOLCHAIN.environment,
-            jobs=2,
-            log=self.folder / "log",
-            progress=lambda _done, _total: None,
-        )
-
-    def make(self, engine: Engine) -> dict[str, str]:
-        """Have all made anew; gives the digests of the objects and archives, by their places."""
-        engine.forget(self.build)
-        (self.folder / "log").unlink(missing_ok=True)
-        for made in self.digests():
-            (self.build / made).unlink()
-        compile_with(engine, self.job)
-        return self.digests()
-
-    def digests(self) -> dict[str, str]:
-        graph = self.job.graph()
-        names = [made.output for made in graph.objects] + [made.output for made in graph.archives]
-        paths = {name: self.build / name for name in names}
-        return {name: sha256_of(path) for name, path in paths.items() if path.is_file()}
-
-    def bazel(self, cache: str = "", most_seconds: int = MOST_SECONDS) -> Bazel:
-        return Bazel(cache=cache, say=self.said.append, most_seconds=most_seconds)
 
 
 @dataclass
@@ -146,9 +67,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
         pytest.skip("no nginx: install it (Debian: apt install nginx-light)")
     folder = tmp_path_factory.mktemp("nginx")
     (folder / "cache").mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    port = free_port()
+    address = f"127.0.0.1:{port}"
     configuration = folder / "nginx.conf"
     configuration.write_text(CONFIGURATION.read_text().replace("127.0.0.1:8080", address))
     command = [program, "-p", str(folder), "-c", str(configuration), "-e", "error.log"]
@@ -156,22 +76,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
     command += ["-g", "user root;"] if os.geteuid() == 0 else []
     with subprocess.Popen(command) as process:
         try:
-            _wait_for(address, process)
+            _wait_for(port, process)
             yield WebServer(f"http://{address}", folder)
         finally:
             process.terminate()
 
 
-def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
-    host, _, port = address.partition(":")
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     for _ in range(100):
         assert process.poll() is None, "nginx ended"
-        try:
-            socket.create_connection((host, int(port)), timeout=1).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
+        if listens(port):
             return
+        time.sleep(0.1)
     pytest.fail("nginx does not answer")
 
 
@@ -181,17 +97,25 @@ def filled(builds: list[Build], server: WebServer) -> dict[str, str]:
     return builds[1].make(builds[1].bazel(server.url))
 
 
-def processes(log: str) -> str:
-    """What Bazel says in its log of the actions that it ran."""
-    found: list[str] = re.findall(r"INFO: (\d+ process(?:es)?: .*)", log)
-    return found[-1]
-
-
 def test_both_engines_make_the_same_bytes_in_two_folders(
     by_ninja: dict[str, str], filled: dict[str, str]
 ) -> None:
     assert len(by_ninja) == 7
     assert filled == by_ninja
+
+
+def test_how_long_each_command_took_is_known(builds: list[Build], by_ninja: dict[str, str]) -> None:
+    tasks = ninja_tasks(builds[0].job)
+    # The precompiled header, too, which is no object.
+    assert len(tasks) == len(by_ninja) + 1
+    assert {task.name for task in tasks} > by_ninja.keys()
+    assert all(task.seconds > 0 for task in tasks)
+    header, *_, archive = critical_path(tasks)
+    assert header.name.endswith(".pch")
+    assert archive.name == "libsmall.a"
+    everything = sum(task.seconds for task in tasks)
+    assert makespan(tasks, len(tasks)) <= makespan(tasks, 2) < makespan(tasks, 1) + 1e-9
+    assert makespan(tasks, 1) == pytest.approx(everything)
 
 
 def test_an_empty_machine_has_all_from_the_cache(

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from support import fetcher, script
 from builders.cache import Cache, default_root
 from builders.errors import UserError
 from builders.interpreters import find_interpreter
-from ci.proof.tensorflow_environment import tensorflow_python
+from ci.proof.tensorflow_environment import REQUIREMENTS, tensorflow_python
 from smoke_lambda.bench import INT8
 from smoke_lambda.conform.environment import TENSORFLOW_VARIABLES
 from smoke_lambda.conform.networks import load_networks, member_of
@@ -27,7 +28,7 @@ from smoke_lambda.functions.preprocessing import scaling_of, scalings
 from smoke_lambda.functions.render import APP, render
 from smoke_lambda.functions.samples import sample_of
 from smoke_lambda.inside.flatbuffer import CODE_VERSION, field_position, operator_codes
-from smoke_lambda.lock import TRAIN_PYTHON
+from smoke_lambda.lock import CONVERT, TRAIN_PYTHON
 
 MODES = {"tf", "caffe", "torch", "none"}
 LABELS = ("dress", "shirt", "hat")
@@ -39,21 +40,42 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def keras(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of TensorFlow's environment; skips where there is none."""
-    interpreter = find_interpreter(TRAIN_PYTHON)
-    if interpreter is None:
-        pytest.skip(f"TensorFlow needs Python {TRAIN_PYTHON}: pyenv install {TRAIN_PYTHON}")
-    log = tmp_path_factory.mktemp("log") / "tensorflow.log"
-    try:
-        return tensorflow_python(interpreter, Cache(default_root()), log)
-    except UserError as error:
-        pytest.skip(f"TensorFlow cannot be installed: {error}")
+    """The Python of an environment with TensorFlow and Keras 2; skips where there is none."""
+    return environment(REQUIREMENTS, tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def models(keras: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with models, pictures and what Keras answers to them."""
-    folder = tmp_path_factory.mktemp("models")
+    """A folder with models of Keras 2, pictures and what Keras answers to them."""
+    return models_of(keras, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def newer_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of Keras 3, whose files are read by another TensorFlow."""
+    keras = environment(CONVERT.with_suffix(".txt"), tmp_path_factory)
+    folder = models_of(keras, tmp_path_factory)
+    with zipfile.ZipFile(folder / "clothes.keras") as archive:
+        version = json.loads(archive.read("metadata.json"))["keras_version"]
+    assert version.startswith("3.")
+    return folder
+
+
+def environment(requirements: Path, temporary: pytest.TempPathFactory) -> Path:
+    """The Python of an environment with TensorFlow; skips where there is none."""
+    interpreter = find_interpreter(TRAIN_PYTHON)
+    if interpreter is None:
+        pytest.skip(f"TensorFlow needs Python {TRAIN_PYTHON}: pyenv install {TRAIN_PYTHON}")
+    log = temporary.mktemp("log") / "tensorflow.log"
+    try:
+        return tensorflow_python(interpreter, Cache(default_root()), log, requirements)
+    except UserError as error:
+        pytest.skip(f"TensorFlow cannot be installed: {error}")
+
+
+def models_of(keras: Path, temporary: pytest.TempPathFactory) -> Path:
+    """A folder with models, labels, pictures and answers, of that environment."""
+    folder = temporary.mktemp("models")
     side(keras, "models", folder)
     (folder / "labels.txt").write_text("\n".join(LABELS) + "\n")
     return folder
@@ -103,6 +125,18 @@ def test_from_a_model_of_keras_and_a_picture(models: Path, tmp_path: Path, packa
     assert trial["million_dollars"]["arm64"] < trial["million_dollars"]["x86_64"]
     layers = sorted(path.name for path in tmp_path.glob("clothes/layers/*.zip"))
     assert len(layers) == (2 if package == "zip" else 0)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(("flavour", "near"), [("float32", 1e-4), ("dynamic", 0.05)])
+def test_from_a_model_of_keras_3(
+    newer_models: Path, tmp_path: Path, flavour: str, near: float
+) -> None:
+    arguments = ("--convert", flavour, "--labels", newer_models / "labels.txt")
+    sample = ("--preprocess", "xception", "--sample", newer_models / "0.png")
+    found = made(tmp_path / "made", newer_models / "clothes.keras", *arguments, *sample)
+    assert found["trial"]["answer"] == pytest.approx(classes(newer_models), abs=near)
+    assert found["trial"]["xnnpack"] == 1
 
 
 @pytest.mark.integration

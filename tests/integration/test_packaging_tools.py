@@ -1,7 +1,7 @@
 """Our wheels as packaging tools read them: metadata checkers, lockers and installers.
 
-The wheels that are locked are made here, one per Python, with a core that is none; an index
-on loopback has them and a NumPy that is none. What tools check, they check in the main job's
+The wheels that are locked are made here, one per Python, with an empty core; an index
+on loopback has them and an empty NumPy. What tools check, they check in the main job's
 wheels, too. The tools are in an environment of their own (tests/clients/requirements.txt).
 """
 

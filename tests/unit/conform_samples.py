@@ -1,4 +1,4 @@
-"""A corpus of two models that are none, for tests of what reads and writes them."""
+"""A corpus of two files in place of models, for tests of what reads and writes them."""
 
 from __future__ import annotations
 

@@ -129,6 +129,13 @@ def test_a_zig_that_does_not_say_how_it_links(world: World) -> None:
         world.make()
 
 
+def test_a_linkers_paths_with_spaces_and_quotes_stay_whole(world: World) -> None:
+    root, zig = Path("/a user's cache"), world.toolchain.zig
+    lines = ["$ zig c++ -o x", f"ld.lld -shared -o {root}/a.so {root}/b.o -L/\n"]
+    found = extension._linker(lines, world.toolchain, root)
+    assert found == [str(zig), "ld.lld", "-shared", "-o", f"{root}/a.so", f"{root}/b.o", "-L/"]
+
+
 def test_only_the_initializer_is_exported(world: World) -> None:
     copy = world.folder / "exports"
     script = (

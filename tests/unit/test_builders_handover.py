@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 from test_builders_toolchain import fake_toolchain
 
+from builders import stage
 from builders.cache import Cache, key_of
 from builders.core import Core, core_key, load_core
 from builders.errors import ArchiveError, ChecksumError, UsageError, UserError
@@ -246,6 +247,27 @@ def test_the_command_packs_what_another_unpacks(
     assert command.run(["unpack", file, "--digest", digest]) == 0
     assert f"{key}  tf2.14.1-aarch64 from debian sources" in capsys.readouterr().out
     assert contents(tmp_path / "two" / "core" / key)["lib/libtflite.a"] == FILES["lib/libtflite.a"]
+
+
+def test_an_image_takes_the_core_that_it_is_handed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TFLITE_WHEELS_CACHE", str(tmp_path / "cache"))
+    assert command.run(["key", "2.14.1", "arm64", "--origin", "debian"]) == 0
+    key = capsys.readouterr().out.strip()
+    monkeypatch.setattr("builders.handover.key_of", lambda _inputs: key)
+    (tmp_path / "cores").mkdir()
+    pack_core(filled(tmp_path / "made" / key), tmp_path / "cores/any.tar")
+    monkeypatch.setattr(stage, "CORES", tmp_path / "cores")
+    out = tmp_path / "out"
+    arguments = ["core", "--tensorflow", "2.14.1", "--arch", "arm64", "--origin", "debian"]
+    # No network and no compiler is there in a unit test: it can only be the one handed in.
+    assert stage.run([*arguments, "--out", str(out)]) == 0
+    assert "tf2.14.1-aarch64 from debian sources is handed in" in capsys.readouterr().out
+    assert contents(out / key)["lib/libtflite.a"] == FILES["lib/libtflite.a"]
+    (tmp_path / "cores/any.tar").write_bytes(b"no core")
+    with pytest.raises(ArchiveError, match=r"any\.tar"):
+        stage.run([*arguments, "--out", str(out)])
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import site
 import struct
 import subprocess
 import sys
@@ -120,8 +121,13 @@ def home(tmp_path: Path) -> Path:
     """An installation with this machine's standard library and packages of its own."""
     standard = Path(os.__file__).parent
     library = tmp_path / "lang/lib" / standard.name
-    (library / "site-packages").mkdir(parents=True)
-    (library / "site-packages/installed.py").write_text("print('found')")
+    library.mkdir(parents=True)
+    with pytest.MonkeyPatch.context() as patch:
+        # Outside of a virtual environment, Debian's Python has another folder for packages.
+        patch.setattr(sys, "base_prefix", sys.prefix)
+        packages = Path(site.getsitepackages([str(tmp_path / "lang")])[0])
+    packages.mkdir(parents=True)
+    (packages / "installed.py").write_text("print('found')")
     for entry in standard.iterdir():
         if entry.name != "site-packages":
             (library / entry.name).symlink_to(entry)

@@ -18,8 +18,8 @@ ORDER = (
     ("jobs",),
     ("compare",),
     ("bench", "fuzz", "upstream_tests"),
-    ("publish",),
-    ("layers", "pages", "proof"),
+    ("engines", "publish"),
+    ("layers", "pages", "proof", "remote"),
     ("images",),
     ("",),
 )

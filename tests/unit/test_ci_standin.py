@@ -16,6 +16,7 @@ from builders.fetch import Fetcher
 from builders.interpreters import Interpreter
 from builders.matrix import load_matrix
 from ci.commands import standin as command
+from ci.images import debian
 from ci.images.standin import make
 from ci.images.standin.make import DIFFERS, Maker, choose_recipe, copy_python, reference
 
@@ -149,9 +150,9 @@ def maker(
 ) -> Maker:
     machine["pythons"]["3.12"] = installed(cpython(tmp_path / "prefix"))
     monkeypatch.setattr("builders.docker_engine._pip_settings", dict)
-    monkeypatch.setattr(make, "debian_mirrors", lambda: ("http://mirror.example/debian",))
+    monkeypatch.setattr(debian, "debian_mirrors", lambda: ("http://mirror.example/debian",))
     monkeypatch.setattr("shutil.which", lambda _name: "/usr/bin/mmdebstrap")
-    monkeypatch.setattr(make, "run", lambda *_a, **_o: None)
+    monkeypatch.setattr(debian, "run", lambda *_a, **_o: None)
     rie = tmp_path / "rie"
     rie.touch()
     monkeypatch.setattr(make, "emulator", lambda *_arguments: rie)
@@ -205,7 +206,7 @@ def test_no_mmdebstrap(maker: Maker, monkeypatch: pytest.MonkeyPatch, store: Sto
 
 
 def test_no_mirror(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(make, "debian_mirrors", tuple)
+    monkeypatch.setattr(debian, "debian_mirrors", tuple)
     with pytest.raises(EngineError, match="mirror"):
         maker.make(PY312, "x86_64")
 

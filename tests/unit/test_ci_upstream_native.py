@@ -153,7 +153,7 @@ def test_each_lock_is_of_a_version() -> None:
 
 
 def test_an_unknown_version_is_an_error() -> None:
-    with pytest.raises(UsageError, match=r"says nothing of TensorFlow 1\.0"):
+    with pytest.raises(UsageError, match=r"has no expectations for TensorFlow 1\.0"):
         load_plan("1.0")
 
 

@@ -211,7 +211,7 @@ def test_every_verified_tensorflow_has_its_expectations() -> None:
 
 
 def test_an_unknown_tensorflow_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"says nothing of TensorFlow 1\.0"):
+    with pytest.raises(UsageError, match=r"has no expectations for TensorFlow 1\.0"):
         load_version("1.0")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -135,10 +136,14 @@ def test_sources_are_generated_in_order_and_nothing_is_compiled_for_them(
         for output, command in (
             ("new/one.h", "echo one > new/one.h"),
             ("two.h", "cd new && cat one.h > ../two.h && echo two >> ../two.h"),
+            # A tool's own build, by Ninja.
+            ("tool", "echo '[3/38] Building tool.o'"),
         )
     ]
     graph = parse_graph([*world.edges()[:4], *edges], world.compiler)
-    generate(job_of(world), graph)
+    told: list[tuple[int, int | None]] = []
+    generate(replace(job_of(world), progress=lambda done, total: told.append((done, total))), graph)
+    assert told == [(3, 38)]
     assert (world.core / "two.h").read_text() == "one\ntwo\n"
     assert not (world.core / "libx.a").exists()
     bad = parse_graph([{**edges[0], "command": "exit 3"}], world.compiler)
@@ -273,7 +278,7 @@ def test_quotes_in_a_command_come_through() -> None:
     action = Action(
         output="core/a.o", words=('-DV="1"', "-DB=\\"), parts=(), files=frozenset(), place="a.o"
     )
-    made = called(build_file([action], {}, "zig/zig", 1))
+    made = called(build_file([action], {}, "zig/zig"))
     assert made["commands"] == {"core/a.o": ['-DV="1"', "-DB=\\"]}
 
 
@@ -288,7 +293,14 @@ def test_files_that_go_together_are_named_once() -> None:
     }
 
 
-def command(known: str = "", *, cache: str = "", executor: str = "", jobs: int = 2) -> list[str]:
+def command(
+    known: str = "",
+    *,
+    cache: str = "",
+    executor: str = "",
+    disk: Path | None = None,
+    jobs: int = 2,
+) -> list[str]:
     """The command of a Bazel that knows these options."""
     words = bazel_command(
         Path("/bin/bazel"),
@@ -296,6 +308,7 @@ def command(known: str = "", *, cache: str = "", executor: str = "", jobs: int =
         frozenset(known.split()),
         cache=cache,
         executor=executor,
+        disk=disk,
         jobs=jobs,
     )
     return [str(word) for word in words]
@@ -305,7 +318,8 @@ def test_a_bazel_is_told_only_what_it_knows() -> None:
     old = command()
     assert old[:2] == ["/bin/bazel", "--batch"]
     assert "--spawn_strategy=sandboxed" in old
-    assert not [word for word in old if "bzlmod" in word or "remote" in word]
+    assert not [word for word in old if "bzlmod" in word or "remote" in word or "disk" in word]
+    assert "--disk_cache=/results" in command(disk=Path("/results"))
     new = command(f"{EXECUTES} enable_bzlmod enable_workspace", cache="http://c:1", jobs=7)
     assert {"--noenable_bzlmod", "--enable_workspace", "--jobs=7"} <= set(new)
     assert {"--remote_cache=http://c:1", "--remote_download_outputs=toplevel"} <= set(new)
@@ -357,8 +371,8 @@ def test_bazel_tells_how_far_it_is() -> None:
 
 def test_a_compiler_that_hangs_is_told_by_its_time() -> None:
     read("[7 / 9] Making core/a.o; 899s linux-sandbox ... (2 actions running)")
-    read("[7 / 9] Making core/a.o; 2000s remote")
-    for kind in ("linux-sandbox", "processwrapper-sandbox"):
+    read("[7 / 9] [Sched] Making core/a.o; 2000s ... (3 actions, 2 running)")
+    for kind in ("linux-sandbox", "processwrapper-sandbox", "remote, remote-cache"):
         with pytest.raises(CompileError, match=r"did not end in 900 seconds: Making core/a\.o"):
             read(f"[7 / 9] Making core/a.o; 901s {kind}")
 

@@ -19,12 +19,12 @@ from tempfile import TemporaryDirectory
 from builders.cache import Cache, key_of, recipe
 from builders.docker_engine import Engine, pip_secrets
 from builders.errors import EngineError
-from builders.fetch import Fetcher, debian_mirrors
+from builders.fetch import Fetcher
 from builders.headers import DEBIAN_ARCH
 from builders.interpreters import Interpreter, find_interpreter
 from builders.matrix import Runtime
-from builders.process import run
 from builders.sources import Archive
+from ci.images.debian import make_root
 from ci.images.standin.frozen import freeze_python
 from smoke_lambda.lock import FUNCTION_PACKAGES, lock_path, packages_of
 from smoke_lambda.rie import DATA as RIE
@@ -174,38 +174,17 @@ class Maker:
         return name
 
     def _import_root(self, recipe_: Recipe, arch: str, name: str) -> None:
-        mirrors = debian_mirrors()
-        if not mirrors:
-            raise EngineError(
-                "a stand-in is made from Debian's archive, and apt has no mirror here",
-                remedy="use a Debian machine, or name a base image with --base",
-            )
-        if shutil.which("mmdebstrap") is None:
-            raise EngineError(
-                "a stand-in is made with mmdebstrap, which is not installed",
-                remedy="install it (apt install mmdebstrap), or name a base image with --base",
-            )
         self.on_step(f"Debian {recipe_.suite}")
         with TemporaryDirectory(prefix="tflite-standin-") as folder:
             tar = Path(folder) / "root.tar"
-            run(
-                [
-                    "mmdebstrap",
-                    f"--variant={'minbase' if arch == platform.machine() else 'extract'}",
-                    f"--architectures={DEBIAN_ARCH[arch]}",
-                    # A mirror may be a frozen one; its signature is checked all the same.
-                    '--aptopt=Acquire::Check-Valid-Until "false"',
-                    f"--include={','.join(recipe_.packages)}",
-                    recipe_.suite,
-                    tar,
-                    mirrors[0],
-                ],
+            make_root(
+                tar,
+                recipe_.suite,
+                recipe_.packages,
+                arch,
                 log=self.log,
-                failure=EngineError,
-                what=f"making a root file system of Debian {recipe_.suite} with mmdebstrap",
                 on_line=self.on_step,
-                # No lock is handed on: mmdebstrap gives dash the numbers of its files, and dash
-                # knows no number above 9. What it writes is in a folder of this process alone.
+                otherwise=", or name a base image with --base",
             )
             # `docker import --platform` of engine 20.10 gives the image its own architecture.
             dockerfile = Path(folder) / "Dockerfile"

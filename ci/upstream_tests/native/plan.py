@@ -108,7 +108,7 @@ def load_plan(tensorflow: str, path: Path = TESTS_FILE) -> Plan:
     plans = parse_plans(read_toml(path))
     if tensorflow not in plans:
         raise UsageError(
-            f"{path.name} says nothing of TensorFlow {tensorflow}",
+            f"{path.name} has no expectations for TensorFlow {tensorflow}",
             remedy=f"add a [[version]] to it; it has {', '.join(plans)}",
         )
     return plans[tensorflow]
