@@ -14,6 +14,7 @@ architecture; an extension is then compiled per Python from its product alone:
 from __future__ import annotations
 
 import json
+import platform
 import re
 import shlex
 import shutil
@@ -265,6 +266,7 @@ class _Compilation:
             "CORE_ABSL_ALONE": "ON" if absl else "OFF",
             "CORE_DEFINITIONS": ";".join(definitions_of(self.tensorflow.version)),
             "CORE_HOST_FLATC": "ON" if needs_host_flatc(self.tensorflow.version) else "OFF",
+            "CORE_HOST_CPU": self.toolchain.cpu(platform.machine()),
             # Of assembly, too: its objects name their sources, which zig's -g0 does not prevent.
             **dict.fromkeys((f"CMAKE_{language}_FLAGS" for language in LANGUAGES), flags),
             "CMAKE_CXX_STANDARD": self.tensorflow.cxx_standard,
