@@ -206,6 +206,8 @@ def test_huge_pages_are_asked_for(python: Path) -> None:
         detail = made.get_input_details()[0]
         made.resize_tensor_input(detail["index"], [10_000, *detail["shape"][1:]])
         made.allocate_tensors()
+        # XNNPACK of 2.14.1 takes its memory now.
+        made.invoke()
         print(asked() - before)
         """,
     )
