@@ -104,6 +104,7 @@ def test_versions_that_were_built_keep_what_they_were_built_with() -> None:
         ("tensorflow/refuse-a-window-that-fits-nowhere.patch",),
         ("tensorflow/refuse-to-set-a-constant.patch",),
         ("pthreadpool/spin-briefly.patch",),
+        ("ruy/spin-briefly.patch",),
         ("python/refuse-threads-after-a-fork.patch",),
         ("xnnpack/ask-for-huge-pages.patch",),
         ("tensorflow/collect-errors-in-a-string.patch",),

@@ -33,13 +33,13 @@ from builders.trees import make_trees, trees_key
 # The text of each file is another one, and long enough that folders are in several blocks.
 MEMBERS = (
     *(Member(f"top/before/{n}", bytes([n]) * 9000) for n in range(8)),
-    folder("top/ruy"),
-    *(Member(f"top/ruy/{n}", bytes([n, 1]) * 3000) for n in range(6)),
-    Member("top/ruy/" + "long" * 60, b"has a header of its own", mode=0o755),
-    symlink("top/ruy/link", "0"),
+    folder("top/gemmlowp"),
+    *(Member(f"top/gemmlowp/{n}", bytes([n, 1]) * 3000) for n in range(6)),
+    Member("top/gemmlowp/" + "long" * 60, b"has a header of its own", mode=0o755),
+    symlink("top/gemmlowp/link", "0"),
     *(Member(f"top/between/{n}", bytes([n, 2]) * 5000) for n in range(8)),
-    Member("top/ruy/late", b"far from the others"),
-    hardlink("top/ruy/hard", "top/ruy/0"),
+    Member("top/gemmlowp/late", b"far from the others"),
+    hardlink("top/gemmlowp/hard", "top/gemmlowp/0"),
     Member("top/fft/a", b"a"),
     *(Member(f"top/after/{n}", bytes([n, 3]) * 5000) for n in range(8)),
 )
@@ -88,13 +88,13 @@ def origins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server) -> 
     server.data = made.data
     monkeypatch.setattr(fetch, "debian_mirrors", lambda: (server.address,))
     monkeypatch.setattr(fetch, "BACK_OFF_SECONDS", 0.0)
-    return excerpted(monkeypatch, tmp_path / "a.tar.xz", made, "top/ruy", "top/fft")
+    return excerpted(monkeypatch, tmp_path / "a.tar.xz", made, "top/gemmlowp", "top/fft")
 
 
 @pytest.fixture
 def whole(tmp_path: Path, origins: dict[str, Origin]) -> dict[str, bytes | str]:
     """What the archive gives."""
-    sha256, path = origins["top/ruy"].archive.sha256, tmp_path / "a.tar.xz"
+    sha256, path = origins["top/gemmlowp"].archive.sha256, tmp_path / "a.tar.xz"
     for name in origins:
         (tmp_path / "whole" / Path(name).name).mkdir(parents=True)
     targets = {name: tmp_path / "whole" / Path(name).name for name in origins}
@@ -129,7 +129,7 @@ def test_the_trees_of_excerpts_are_those_of_the_archive(
     assert len(whole) == 11
     assert make() == whole
     wanted = {block for o in origins.values() if o.excerpt for block in o.excerpt.blocks}
-    assert len(origins["top/ruy"].excerpt.spans) == 2  # type: ignore[union-attr]
+    assert len(origins["top/gemmlowp"].excerpt.spans) == 2  # type: ignore[union-attr]
     assert sorted(filter(None, sent(server))) == sorted(
         f"bytes={block.offset}-{block.offset + block.length - 1}" for block in wanted
     )
@@ -144,7 +144,7 @@ def test_an_excerpt_is_in_no_key(origins: dict[str, Origin]) -> None:
 def test_what_was_fetched_is_not_asked_for_again(
     origins: dict[str, Origin], fetcher: Fetcher, make: Make, server: Server
 ) -> None:
-    origin = origins["top/ruy"]
+    origin = origins["top/gemmlowp"]
     assert not origin.is_fetched(fetcher.cache)
     origin.fetch(fetcher)
     assert origin.is_fetched(fetcher.cache)
@@ -168,7 +168,7 @@ def test_progress_is_of_the_excerpt(origins: dict[str, Origin], fetcher: Fetcher
     def progress(name: str) -> fetch.Progress:
         return lambda done, total: shown.append((name, done, total))
 
-    origin = origins["top/ruy"]
+    origin = origins["top/gemmlowp"]
     origin.fetch(replace(fetcher, progress=progress))
     assert origin.excerpt
     size = origin.excerpt.size
@@ -187,7 +187,7 @@ def test_where_blocks_cannot_be_had_the_archive_is(
     server: Server,
     fault: str,
 ) -> None:
-    origin = origins["top/ruy"]
+    origin = origins["top/gemmlowp"]
     assert origin.excerpt
     if fault == "no ranges":
         server.ranges = False
@@ -197,7 +197,7 @@ def test_where_blocks_cannot_be_had_the_archive_is(
         if fault == "a changed block":
             wrong = replace(first, offset=first.offset + 4)
         excerpt = replace(origin.excerpt, blocks=(wrong, *others))
-        origins["top/ruy"] = origin = replace(origin, excerpt=excerpt)
+        origins["top/gemmlowp"] = origin = replace(origin, excerpt=excerpt)
     told: list[str] = []
     fetched = origin.fetch(fetcher, told)
     assert fetched.excerpt is None
@@ -214,8 +214,8 @@ def test_a_mirror_with_another_archive_is_refused(
     origins: dict[str, Origin], fetcher: Fetcher, server: Server
 ) -> None:
     server.data = b"?" * len(server.data)
-    with pytest.raises(ChecksumError, match=origins["top/ruy"].archive.sha256):
-        origins["top/ruy"].fetch(fetcher)
+    with pytest.raises(ChecksumError, match=origins["top/gemmlowp"].archive.sha256):
+        origins["top/gemmlowp"].fetch(fetcher)
 
 
 def test_a_mirror_that_is_away_is_no_reason_for_the_archive(
@@ -223,7 +223,7 @@ def test_a_mirror_that_is_away_is_no_reason_for_the_archive(
 ) -> None:
     monkeypatch.setattr(fetch, "debian_mirrors", tuple)
     with pytest.raises(UnreachableError):
-        origins["top/ruy"].fetch(fetcher)
+        origins["top/gemmlowp"].fetch(fetcher)
 
 
 def test_the_shelf_has_blocks(
@@ -239,7 +239,7 @@ def test_the_shelf_has_blocks(
 def test_an_archive_on_the_shelf_is_used_whole(
     origins: dict[str, Origin], whole: dict[str, bytes | str], tmp_path: Path
 ) -> None:
-    known = origins["top/ruy"].archive
+    known = origins["top/gemmlowp"].archive
     kept = tmp_path / "shelf" / known.sha256 / known.name
     kept.parent.mkdir(parents=True)
     kept.write_bytes((tmp_path / "a.tar.xz").read_bytes())
@@ -251,19 +251,19 @@ def test_an_archive_on_the_shelf_is_used_whole(
 def test_a_damaged_block_of_the_shelf_is_named_offline(
     origins: dict[str, Origin], fetcher: Fetcher, tmp_path: Path
 ) -> None:
-    put([origins["top/ruy"].fetch(fetcher)], tmp_path / "shelf")
+    put([origins["top/gemmlowp"].fetch(fetcher)], tmp_path / "shelf")
     kept = next((tmp_path / "shelf").rglob("a.tar.xz.*"))
     kept.unlink()
     kept.write_bytes(b"another")
     offline = Fetcher(Cache(tmp_path / "other"), offline=True, shelf=tmp_path / "shelf")
     with pytest.raises(ChecksumError, match=kept.name):
-        origins["top/ruy"].fetch(offline)
+        origins["top/gemmlowp"].fetch(offline)
 
 
 def test_a_tampered_block_is_not_unpacked(
     origins: dict[str, Origin], fetcher: Fetcher, make: Make, tmp_path: Path
 ) -> None:
-    _sha256, path = origins["top/ruy"].fetch(fetcher).files[0]
+    _sha256, path = origins["top/gemmlowp"].fetch(fetcher).files[0]
     path.write_bytes(b"evil" + path.read_bytes()[4:])
     with pytest.raises(ChecksumError, match=path.name):
         make()
@@ -285,7 +285,7 @@ def test_spans_of_something_else_are_named(
     moved: Callable[[int, int], tuple[int, int]],
     message: str,
 ) -> None:
-    origin = origins["top/ruy"]
+    origin = origins["top/gemmlowp"]
     assert origin.excerpt
     spans = (moved(*origin.excerpt.spans[0]),)
     wrong = replace(origin, excerpt=replace(origin.excerpt, spans=spans))
@@ -296,7 +296,7 @@ def test_spans_of_something_else_are_named(
 def test_a_folder_that_is_not_in_the_excerpt_is_named(
     origins: dict[str, Origin], fetcher: Fetcher, tmp_path: Path
 ) -> None:
-    fetched = origins["top/ruy"].fetch(fetcher)
+    fetched = origins["top/gemmlowp"].fetch(fetcher)
     with pytest.raises(ArchiveError, match=r"excerpt of a\.tar\.xz has no folder 'top/fft'"):
         fetched.unpack({"top/fft": tmp_path}, quiet)
 
@@ -305,9 +305,9 @@ def test_bytes_that_are_no_blocks_are_named(tmp_path: Path, origins: dict[str, O
     (tmp_path / "block").write_bytes(b"no block")
     sha256 = hashlib.sha256(b"no block").hexdigest()
     files = ((sha256, tmp_path / "block"),)
-    fetched = Fetched(name="a.tar.xz", files=files, excerpt=origins["top/ruy"].excerpt)
+    fetched = Fetched(name="a.tar.xz", files=files, excerpt=origins["top/gemmlowp"].excerpt)
     with pytest.raises(ArchiveError, match=r"the excerpt of a\.tar\.xz is damaged"):
-        fetched.unpack({"top/ruy": tmp_path}, quiet)
+        fetched.unpack({"top/gemmlowp": tmp_path}, quiet)
 
 
 NAMES = st.sampled_from(["a", "b", "a/c", "a/d", "b/e", "ab"])
@@ -370,7 +370,7 @@ def test_a_lock_gets_the_excerpts_of_its_archives(
     lock = with_excerpts(lock_of(bare), fetcher, lambda _name: quiet)
     assert lock == lock_of(origins)
     assert list(changes(lock_of(bare), lock)) == [
-        "ruy: debian has its folder in other blocks",
+        "gemmlowp: debian has its folder in other blocks",
         "fft: debian has its folder in other blocks",
     ]
 
@@ -385,7 +385,7 @@ def test_an_archive_of_one_block_has_no_excerpt(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     made = archive(tmp_path, MEMBERS, 10**7)
-    origin = excerpted(monkeypatch, tmp_path / "a.tar.xz", made, "top/ruy")["top/ruy"]
+    origin = excerpted(monkeypatch, tmp_path / "a.tar.xz", made, "top/gemmlowp")["top/gemmlowp"]
     assert origin.excerpt is None
 
 
@@ -413,11 +413,11 @@ def test_a_folder_that_is_not_there_has_no_excerpt(
     ids=str,
 )
 def test_a_malformed_excerpt_is_named(tmp_path: Path, changed: dict[str, object]) -> None:
-    table = {"version": "1", "debian": "r/a.tar.xz", "sha256": "2" * 64, "folder": "ruy"}
+    table = {"version": "1", "debian": "r/a.tar.xz", "sha256": "2" * 64, "folder": "gemmlowp"}
     data: dict[str, object] = {"blocks": [[12, 5, "1" * 64]], "spans": [[0, 512]]}
     good = {key: value for key, value in (table | data).items() if value is not None}
-    row = {"name": "ruy", "licence": "MIT", "licence_files": ["ruy/LICENSE"]}
+    row = {"name": "gemmlowp", "licence": "MIT", "licence_files": ["gemmlowp/LICENSE"]}
     assert write_lock(tmp_path, row | {"origins": {"debian": good}}).components[0].origins
     bad = {key: value for key, value in (table | data | changed).items() if value is not None}
-    with pytest.raises(UsageError, match=r"1\.0\.toml: component ruy: debian"):
+    with pytest.raises(UsageError, match=r"1\.0\.toml: component gemmlowp: debian"):
         write_lock(tmp_path, row | {"origins": {"debian": bad}})
