@@ -33,9 +33,9 @@ RECOMMENDED = load_matrix().recommended.version
 
 DESCRIPTION = f"""\
 Pack the weights of models as XNNPACK reads them, each into a file. Where {READ_PACKED}
-names the file, an interpreter maps it and packs nothing: it starts in a fraction of the time, and
-processes share the memory. The file fits one model, to the last byte, one build of the wheel, and
-processors that pack alike. Where it does not fit, the runtime says why, in one line, and packs in
+names the file, an interpreter maps it and packs nothing: a large model starts faster, and processes
+share the memory. The file fits one model, to the last byte, one build of the wheel, and processors
+that pack alike. Where it does not fit, the runtime prints one line that says why, and packs in
 memory as it always does. The file is tried before it is put in place: the answers with it are those
 without it, bit for bit."""
 
