@@ -134,12 +134,16 @@ class Models:
         if self._process is None:
             return 0
         process, self._process = self._process, None
+        assert process.stdin is not None
+        process.stdin.close()  # one that waits for a model ends
         try:
             status: int | None = process.wait(SECONDS)
         except subprocess.TimeoutExpired:
             status = None
         process.kill()
-        process.communicate()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
         return process.returncode if status is None else status
 
     def _line(self, process: subprocess.Popen[bytes]) -> str:
