@@ -6,8 +6,6 @@ import base64
 import functools
 import ipaddress
 import json
-import select
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from builders.errors import UsageError
-from builders.process import die_with_parent
 from ci.fuzz import images
 from ci.fuzz.campaign import Case, Target
+from ci.fuzz.child import Child
 from smoke_lambda import events
 
 ROOT = Path(__file__).parent.parent.parent
@@ -188,8 +186,8 @@ class Handler:
     """The handler in a process of its own, which is started again when it ends."""
 
     def __init__(self, app: Path) -> None:
-        self.app = app
-        self.process: subprocess.Popen[bytes] | None = None
+        command = [sys.executable, "-m", "ci.fuzz.handler_worker", str(app.absolute())]
+        self._child = Child(command, folder=ROOT)
 
     @property
     def cases(self) -> SearchStrategy[Case]:
@@ -203,44 +201,18 @@ class Handler:
 
     def fault(self, case: Case) -> str:
         """See Target."""
-        if self.process is None:
-            self.process = self._started()
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(case).encode() + b"\n")
-        self.process.stdin.flush()
-        ready, _, _ = select.select([self.process.stdout], [], [], WALL_SECONDS)
-        line = self.process.stdout.readline() if ready else b""
+        self._child.send(json.dumps(case).encode())
+        line = self._child.line(WALL_SECONDS)
+        if line is None:
+            self._child.close(0)
+            return f"no reply within {WALL_SECONDS:g} s"
         if not line:
-            status = self.close()
-            return (
-                f"the process ended with status {status}"
-                if ready
-                else f"no reply within {WALL_SECONDS:g} s"
-            )
+            return f"the process ended with status {self._child.close()}"
         return judged(case, json.loads(line))
 
-    def close(self) -> int:
-        """End the process; gives its status."""
-        if self.process is None:
-            return 0
-        process, self.process = self.process, None
-        assert process.stdin is not None
-        assert process.stdout is not None
-        status = process.poll()
-        process.kill()
-        process.communicate()
-        return process.returncode if status is None else status
-
-    def _started(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "ci.fuzz.handler_worker", str(self.app.absolute())],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            preexec_fn=die_with_parent,
-        )
+    def close(self) -> None:
+        """End the process."""
+        self._child.close()
 
 
 @functools.cache

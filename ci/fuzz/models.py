@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import base64
 import functools
-import select
-import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,8 +21,8 @@ from hypothesis.strategies import SearchStrategy
 from builders.cache import Cache, default_root
 from builders.errors import UsageError
 from builders.fetch import Fetcher
-from builders.process import die_with_parent
 from ci.fuzz.campaign import Case, Target
+from ci.fuzz.child import Child
 from ci.proof.smoker import NativeSmoker, wheel_runtime
 from smoke_lambda.conform.settings import CORPUS
 from smoke_lambda.inside.conform.corpus import load, read_index
@@ -88,15 +86,13 @@ class Models:
     """A wheel in a process of its own, which is started again when it ends.
 
     Attributes:
-        python: of an environment with the wheel.
         ended: how often it ended, by stage and signal.
     """
 
     def __init__(self, python: Path, contents: Mapping[str, bytes]) -> None:
-        self.python = python
         self.contents = contents
         self.ended: Counter[str] = Counter()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child = Child([python, "-s", "-B", WORKER, str(SECONDS)])
 
     @property
     def cases(self) -> SearchStrategy[Case]:
@@ -114,54 +110,22 @@ class Models:
 
     def judge(self, content: bytes) -> str:
         """Try one model; gives what is wrong, in one sentence, or nothing."""
-        process = self._running()
-        assert process.stdin is not None
-        process.stdin.write(base64.b64encode(content) + b"\n")
+        self._child.send(base64.b64encode(content))
         stage = ""
         while stage != "done":
-            stage, before = self._line(process), stage
+            line = self._child.line(3 * SECONDS)
+            stage, before = (line or b"").decode().strip(), stage
             if not stage:
-                status = self.close()
-                what = f"{before or 'start'}: status {status}"
+                what = f"{before or 'start'}: status {self._child.close()}"
                 if before in LOADING:
                     return f"the process ends as it loads a model: {what}"
                 self.ended[what] += 1
                 return ""
         return ""
 
-    def close(self) -> int:
-        """End the process; gives its status."""
-        if self._process is None:
-            return 0
-        process, self._process = self._process, None
-        assert process.stdin is not None
-        process.stdin.close()  # one that waits for a model ends
-        try:
-            status: int | None = process.wait(SECONDS)
-        except subprocess.TimeoutExpired:
-            status = None
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
-        return process.returncode if status is None else status
-
-    def _line(self, process: subprocess.Popen[bytes]) -> str:
-        assert process.stdout is not None
-        ready, _, _ = select.select([process.stdout], [], [], 3 * SECONDS)
-        return process.stdout.readline().decode().strip() if ready else ""
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            self._process = subprocess.Popen(
-                [self.python, "-s", "-B", WORKER, str(SECONDS)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                bufsize=0,  # select sees what readline has not read
-                preexec_fn=die_with_parent,
-            )
-        return self._process
+    def close(self) -> None:
+        """End the process."""
+        self._child.close()
 
 
 @functools.cache

@@ -9,8 +9,6 @@ from __future__ import annotations
 import importlib
 import json
 import resource
-import select
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,8 +19,8 @@ from pathlib import Path
 from hypothesis.strategies import SearchStrategy
 
 from builders.errors import UsageError
-from builders.process import die_with_parent
 from ci.fuzz.campaign import Case
+from ci.fuzz.child import Child
 
 ROOT = Path(__file__).parent.parent.parent
 START_SECONDS = 600.0  # its imports, on a busy machine
@@ -47,37 +45,23 @@ class Worker:
         self, module: str, cases: SearchStrategy[Case], *, seconds: float, memory: int
     ) -> None:
         self.module, self.cases, self.seconds, self.memory = module, cases, seconds, memory
-        self._process: subprocess.Popen[bytes] | None = None
+        command = [sys.executable, "-m", __name__, module, str(memory)]
+        self._child = Child(command, folder=ROOT, quiet=False)
 
     def fault(self, case: Case) -> str:
         """See Target."""
-        process = self._running()
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(case).encode() + b"\n")
-        answer = self._line(process, self.seconds * WALL_FACTOR)
+        self.start()
+        self._child.send(json.dumps(case).encode())
+        answer = self._child.line(self.seconds * WALL_FACTOR)
         if answer is None:
-            self.close()
+            self._child.close(0)
             return f"it takes more than {self.seconds * WALL_FACTOR:.0f} s"
         if not answer:
-            return f"the process ends with the status {self.close()}"
+            return f"the process ends with the status {self._child.close()}"
         fault, seconds = json.loads(answer)
         if not fault and seconds > self.seconds:
             return f"it takes more than {self.seconds:.0f} s of CPU"
         return str(fault)
-
-    def close(self) -> int:
-        """End the process; gives its status."""
-        if self._process is None:
-            return 0
-        process, self._process = self._process, None
-        process.kill() if process.poll() is None else None
-        process.communicate()
-        return process.returncode
-
-    def _line(self, process: subprocess.Popen[bytes], seconds: float) -> bytes | None:
-        assert process.stdout is not None
-        ready, _, _ = select.select([process.stdout], [], [], seconds)
-        return process.stdout.readline() if ready else None
 
     def start(self) -> None:
         """Start the process, unless it runs.
@@ -85,25 +69,16 @@ class Worker:
         Raises:
             UsageError: it does not start.
         """
-        self._running()
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__, self.module, str(self.memory)],
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                bufsize=0,  # select sees what readline has not read
-                preexec_fn=die_with_parent,
+        if not self._child.runs and not self._child.line(START_SECONDS):
+            raise UsageError(
+                f"{self.module} does not start within {START_SECONDS:.0f} s: "
+                f"status {self._child.close()}",
+                remedy="try again while the machine does less",
             )
-            if not self._line(self._process, START_SECONDS):
-                raise UsageError(
-                    f"{self.module} does not start within {START_SECONDS:.0f} s: "
-                    f"status {self.close()}",
-                    remedy="try again while the machine does less",
-                )
-        return self._process
+
+    def close(self) -> None:
+        """End the process."""
+        self._child.close()
 
 
 @contextmanager
