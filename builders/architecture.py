@@ -1,4 +1,4 @@
-"""The architectures: the names that others give them, and the glibc that wheels need."""
+"""The processor architectures: their names elsewhere, and the glibc and CPU that wheels need."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ class Architecture:
     """One architecture.
 
     Attributes:
-        name: ours, which is Linux's (`uname -m`), zig's, and that of wheels' platform tags.
-        debian: dpkg's (https://wiki.debian.org/SupportedArchitectures) and Go's, so Docker's.
-        aws: Lambda's (https://docs.aws.amazon.com/lambda/latest/dg/foundation-arch.html).
+        name: our name, also used by Linux (`uname -m`), zig, and wheels' platform tags.
+        debian: dpkg's name (https://wiki.debian.org/SupportedArchitectures), also used by Go
+            and therefore by Docker.
+        aws: Lambda's name
+            (https://docs.aws.amazon.com/lambda/latest/dg/foundation-arch.html).
         elf: the machine in the header of an ELF file, as pyelftools spells it.
-        glibc: the oldest that a wheel of ours runs on: manylinux2014's, below every Lambda
-            runtime's.
-        oldest_cpu: the oldest processor that there is, by zig's name.
-        cpu: the oldest that a wheel of ours runs on: x86-64-v2 (SSE4.2) is every server's since
-            2009 and every one of Lambda's, and TensorFlow Lite's kernels for int8 need it.
+        glibc: the oldest glibc that our wheels run on: manylinux2014's, which is older than
+            that of every Lambda runtime.
+        oldest_cpu: the oldest processor of the architecture, by zig's name.
+        cpu: the oldest processor that our wheels run on, by zig's name. Every server since 2009
+            and every machine of Lambda has x86-64-v2 (SSE4.2), and TensorFlow Lite's kernels
+            for int8 need it.
     """
 
     name: str
@@ -53,11 +56,14 @@ ARCHITECTURES = {
         ),
     )
 }
-"""By our names."""
+"""The architectures, by our names for them."""
 
 
 def own_name(name: str) -> str:
-    """Our name of an architecture that has any of its names; one that is not known stays."""
+    """Return our name of an architecture, given any of its names.
+
+    An unknown name is returned as it is.
+    """
     for each in ARCHITECTURES.values():
         if name in (each.name, each.debian, each.aws):
             return each.name
@@ -65,15 +71,15 @@ def own_name(name: str) -> str:
 
 
 def debian_name(arch: str) -> str:
-    """Debian's and Docker's name of an architecture; one that is not known stays."""
+    """Return Debian's and Docker's name of an architecture; an unknown one is returned as it is."""
     return ARCHITECTURES[arch].debian if arch in ARCHITECTURES else arch
 
 
 def aws_name(arch: str) -> str:
-    """Lambda's name of an architecture; one that is not known stays."""
+    """Return Lambda's name of an architecture; an unknown one is returned as it is."""
     return ARCHITECTURES[arch].aws if arch in ARCHITECTURES else arch
 
 
 def docker_platform(arch: str) -> str:
-    """The platform of an image, such as `linux/amd64`."""
+    """Return Docker's name of an image's platform, such as `linux/amd64`."""
     return f"linux/{debian_name(arch)}"

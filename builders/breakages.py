@@ -1,4 +1,7 @@
-"""What upstream's sources need to be compiled here, by TensorFlow version: breakages.toml."""
+"""The breakages of upstream's sources, and how we mend each, by TensorFlow version.
+
+The data is in breakages.toml.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,13 @@ from builders.tables import Row, is_version, read_toml
 
 BREAKAGES = Path(__file__).with_name("breakages.toml")
 PATCHES = Path(__file__).with_name("patches")
-# The folder of the patches that no tree, and so no core, has.
+# The folder of patches of upstream's Python files. A wheel gets them, but no tree or core does.
 PYTHON = "python"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Breakage:
-    """One thing that is wrong or missing upstream; see the head of breakages.toml."""
+    """A fault or omission in upstream's sources; the head of breakages.toml explains the fields."""
 
     name: str
     source: str
@@ -32,7 +35,7 @@ class Breakage:
     host_flatc: bool
 
     def concerns(self, tensorflow: str) -> bool:
-        """Whether a TensorFlow version has it."""
+        """True if a TensorFlow version has this breakage."""
         version = Version(tensorflow)
         return (not self.since or version >= Version(self.since)) and (
             not self.before or version < Version(self.before)
@@ -41,7 +44,7 @@ class Breakage:
 
 @functools.cache
 def load_breakages(path: Path = BREAKAGES) -> tuple[Breakage, ...]:
-    """All that is known.
+    """Return all known breakages.
 
     Raises:
         UsageError: the file is malformed; the message names the row.
@@ -53,12 +56,12 @@ def load_breakages(path: Path = BREAKAGES) -> tuple[Breakage, ...]:
 
 
 def breakages_of(tensorflow: str) -> tuple[Breakage, ...]:
-    """Those of a TensorFlow version, in the order of the file."""
+    """Return the breakages of a TensorFlow version, in file order."""
     return tuple(breakage for breakage in load_breakages() if breakage.concerns(tensorflow))
 
 
 def patches_of(tensorflow: str, component: str) -> list[Path]:
-    """Our patches of a component for one TensorFlow version, in order."""
+    """Return our patches of a component for one TensorFlow version, in order."""
     return [
         PATCHES / patch
         for breakage in breakages_of(tensorflow)
@@ -68,7 +71,7 @@ def patches_of(tensorflow: str, component: str) -> list[Path]:
 
 
 def definitions_of(tensorflow: str) -> tuple[str, ...]:
-    """The macros that core and extension are compiled with, as NAME or NAME=VALUE."""
+    """Return the macros for compiling the core and the extension, as NAME or NAME=VALUE."""
     version = Version(tensorflow)
     suffix = own_spelling(version).removeprefix(version.base_version)
     fields = {"major": version.major, "minor": version.minor, "patch": version.micro}
@@ -80,10 +83,10 @@ def definitions_of(tensorflow: str) -> tuple[str, ...]:
 
 
 def python_patches_of(tensorflow: str, *, upstream_warnings: bool = False) -> list[Path]:
-    """Our patches of upstream's Python files, for the wheels of a TensorFlow version, in order.
+    """Return our patches of upstream's Python files for a TensorFlow version's wheels, in order.
 
     Args:
-        upstream_warnings: leave out those that take away a warning.
+        upstream_warnings: leave out the patches that remove a warning.
     """
     return [
         PATCHES / patch
@@ -95,7 +98,7 @@ def python_patches_of(tensorflow: str, *, upstream_warnings: bool = False) -> li
 
 
 def needs_host_flatc(tensorflow: str) -> bool:
-    """Whether upstream's build runs FlatBuffers' compiler, on the machine that builds."""
+    """True if upstream's build runs FlatBuffers' compiler on the machine that builds."""
     return any(breakage.host_flatc for breakage in breakages_of(tensorflow))
 
 

@@ -1,8 +1,8 @@
-"""The cache: downloads by checksum, and the products of steps by their inputs.
+"""The cache: downloads, named by checksum, and products of steps, named by their inputs.
 
-A product is made in a temporary folder and renamed into place when it is whole,
-under a lock of its own, so that a killed build leaves nothing half-made behind
-and two builds at once make each product once.
+A product is made in a temporary folder, which is renamed when the product is complete.
+So a killed build leaves no half-made product behind. Each product has a lock, so that
+two builds that run at once make each product only once.
 """
 
 from __future__ import annotations
@@ -27,19 +27,21 @@ CACHE_VARIABLE = "TFLITE_WHEELS_CACHE"
 _KEY_LENGTH = 16
 NOT_WRITABLE = frozenset((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR))
 
-# Products that are compiled for minutes and linked for months, with the file that is no part of
-# their digest: a core's record follows the lock, and is written anew with it.
+# The kinds of product whose files are checked before each use: they take minutes to compile, and
+# are linked with for months. Each kind has the file that the digest leaves out: a core's record,
+# which is written again when the lock of sources changes.
 SEALED = {"core": "core.json"}
 
-# XNNPACK's hands paths on between CMake and a shell as they are; a space is fine.
+# Characters that the cache's path may not have: XNNPACK's build files pass paths between CMake
+# and a shell without quoting them. A space is fine.
 UNQUOTED = frozenset("'\"`$;\\\n")
 
 
 def default_root() -> Path:
-    """`$TFLITE_WHEELS_CACHE`, else a folder below `$XDG_CACHE_HOME` or ~/.cache.
+    """Return `$TFLITE_WHEELS_CACHE`, or else a folder below `$XDG_CACHE_HOME` or ~/.cache.
 
     Raises:
-        UsageError: upstream's build files cannot quote its path.
+        UsageError: the path has a character that upstream's build files cannot quote.
     """
     if os.environ.get(CACHE_VARIABLE):
         root = Path(os.environ[CACHE_VARIABLE]).absolute()
@@ -56,17 +58,17 @@ def default_root() -> Path:
 
 
 def key_of(inputs: object) -> str:
-    """The name of a product: a digest of everything that can change its bytes.
+    """Return the name of a product: a digest of everything that can change its bytes.
 
     Args:
-        inputs: data that JSON can hold.
+        inputs: data that can be written as JSON.
     """
     text = json.dumps(inputs, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:_KEY_LENGTH]
 
 
 def digest_files(*paths: Path) -> str:
-    """A digest of files, and of all files below folders, by relative name and bytes."""
+    """Return a digest of the names and bytes of files, and of all files below folders."""
     digest = hashlib.sha256()
     for path in paths:
         below = (member for member in path.rglob("*") if member.is_file())
@@ -78,10 +80,10 @@ def digest_files(*paths: Path) -> str:
 
 
 def digest_below(folder: Path, *, leave_out: str = "") -> str:
-    """A digest of all files below a folder, by relative name and bytes, and of its links.
+    """Return a digest of the relative names and bytes of a folder's files, and of its links.
 
     Args:
-        leave_out: a file that is no part of it.
+        leave_out: the relative name of a file that the digest leaves out.
     """
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
@@ -95,9 +97,9 @@ def digest_below(folder: Path, *, leave_out: str = "") -> str:
 
 @functools.cache
 def recipe(*paths: Path) -> str:
-    """The digest of files that are part of this program, as of the first call.
+    """Return the digest of files of this program, as they were at the first call.
 
-    A file that is edited while we run must not change the name of what is made.
+    If a file is edited during a build, the names of that build's products must not change.
     """
     return digest_files(*paths)
 
@@ -121,7 +123,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 @dataclass
 class Cache:
-    """A folder that may be deleted at any time, at the cost of time only."""
+    """The cache's folder. It may be deleted at any time; the next build then takes longer."""
 
     root: Path
     on_wait: Callable[[str], None] = lambda _what: None
@@ -135,30 +137,30 @@ class Cache:
 
     @property
     def held_locks(self) -> tuple[int, ...]:
-        """Descriptors of the locks held now, for the children to inherit.
+        """The file descriptors of the locks that are held now, for child processes to inherit.
 
-        A lock of flock(2) lasts until its last holder ends: when we are killed,
-        a compiler that still writes into a build folder keeps the next build out.
+        A flock(2) lock lasts until the last process that holds it ends. If we are killed
+        while a compiler still writes into a build folder, the next build waits for it.
         """
         return tuple(self._held)
 
     def path(self, kind: str, key: str) -> Path:
-        """Where the product of that kind and key is, or will be."""
+        """Return the folder of a product, whether the product exists yet or not."""
         return self.root / kind / key
 
     def has(self, kind: str, key: str) -> bool:
-        """Whether the product is there, whole."""
+        """True if the product exists; it is then complete."""
         return self.path(kind, key).is_dir()
 
     def product(self, kind: str, key: str, make: Callable[[Path], None]) -> Path:
-        """The product, made now if it is not there.
+        """Return the folder of a product; make the product first if it does not exist.
 
         Args:
-            make: fills the empty folder that it is given; whatever it raises
-                leaves nothing behind.
+            make: fills the empty folder that it is given. If it raises, the folder is
+                deleted.
 
         Raises:
-            ChecksumError: it is there, and a file of it is not as it was made.
+            ChecksumError: a file of the product has changed since it was first used.
         """
         final = self.path(kind, key)
         if not final.is_dir():
@@ -166,7 +168,7 @@ class Cache:
                 if not final.is_dir():
                     final.parent.mkdir(parents=True, exist_ok=True)
                     temporary = final.with_name(f".{key}.new")
-                    # Under the lock, whatever has this name was left by a killed build.
+                    # We hold the lock: a folder of this name was left by a killed build.
                     shutil.rmtree(temporary, ignore_errors=True)
                     temporary.mkdir()
                     try:
@@ -180,7 +182,7 @@ class Cache:
         return final
 
     def _check_seal(self, kind: str, key: str) -> None:
-        """Compare a product with the digest of its files, which the first use of it writes."""
+        """Compare a product's files with their digest, which is written at the first use."""
         if (kind, key) in self._checked:
             return
         product, seal = self.path(kind, key), self.root / "seals" / f"{kind}-{key}"
@@ -189,7 +191,7 @@ class Cache:
             try:
                 write_atomically(seal, found.encode())
             except OSError as error:
-                # A cache that is only read has cores to link with all the same.
+                # Extensions can be linked with the cores of a read-only cache, too.
                 if error.errno not in NOT_WRITABLE:
                     raise
         elif (expected := seal.read_text()) != found:
@@ -202,7 +204,7 @@ class Cache:
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Hold the lock of that name; waits for another process that does."""
+        """Hold the lock of that name; wait while another process holds it."""
         path = self.root / "locks" / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -230,6 +232,6 @@ class Cache:
         finally:
             if descriptor in self._held:
                 self._held.remove(descriptor)
-                # Closing is not enough: a child that another thread started has it too.
+                # Closing is not enough: a child that another thread started has the file open, too.
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)

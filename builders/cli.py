@@ -1,4 +1,4 @@
-"""What every command shares: how it starts, fails and is interrupted."""
+"""The code that all commands share: how they start, fail and are interrupted."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from builders.fetch import Fetcher
 from builders.matrix import Matrix, load_matrix
 from builders.progress import Reporter
 
-# As a shell says of a program that a signal ended: 128, and the number of SIGINT or SIGPIPE.
+# A shell's exit codes for a program ended by a signal: 128 plus the number of SIGINT or SIGPIPE.
 INTERRUPTED = 130
 UNREAD = 141
-# What the system says of a path that a user names: no fault of ours.
+# The system's errors for a path that the user chose badly: these are not bugs of ours.
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 
 KEPT_LOGS = 10
 OWN_LOGS = re.compile(r"\d{8}T\d{6}-\d+")
-"""The names of such folders: when, and the number of the process."""
+"""The name of a run's log folder: the time of its start and its process id."""
 
 EXIT_CODES = """\
 exit codes: 0 done, 2 unknown target or wrong usage, 3 a source cannot be had,
@@ -46,14 +46,14 @@ exit codes: 0 done, 2 unknown target or wrong usage, 3 a source cannot be had,
 
 
 class Run(Protocol):
-    """A command: its arguments, by default the process's own, to an exit code."""
+    """A command: takes its arguments, by default the process's own, and returns an exit code."""
 
     def __call__(self, argv: Sequence[str] | None = None) -> int:
-        """Run it."""
+        """Run the command."""
 
 
 def main_of(run: Run) -> Run:
-    """The `main` of a command: `run`, with an error as one line and an exit code."""
+    """Return a command's `main`: `run`, with an error turned into one line and an exit code."""
 
     def main(argv: Sequence[str] | None = None) -> int:
         return guarded(lambda: run(argv))
@@ -62,11 +62,11 @@ def main_of(run: Run) -> Run:
 
 
 class Session:
-    """What a command works with.
+    """The reporter, cache and folders that a command works with.
 
     Attributes:
-        reporter: shows steps on the standard error.
-        cache: says there, too, when it waits for another process.
+        reporter: shows steps on standard error.
+        cache: the cache; it also says on standard error when it waits for another process.
         logs: the folder of log files.
     """
 
@@ -77,20 +77,20 @@ class Session:
 
     @property
     def matrix(self) -> Matrix:
-        """See load_matrix."""
+        """The matrix of targets; see load_matrix."""
         return load_matrix()
 
     @property
     def fetcher(self) -> Fetcher:
-        """One for this cache."""
+        """A new fetcher for this cache."""
         return Fetcher(self.cache)
 
     def warn(self, line: str) -> None:
-        """Print a line that is no error."""
+        """Print a warning."""
         self.reporter.say(f"[yellow]![/] {line}")
 
     def own_logs(self) -> Path:
-        """A folder for this run's own logs; the oldest ones go."""
+        """Return the folder for this run's logs; delete the oldest ones of runs that have ended."""
         self.logs.mkdir(parents=True, exist_ok=True)
         folders = sorted(path for path in self.logs.iterdir() if OWN_LOGS.fullmatch(path.name))
         for old in folders[: -KEPT_LOGS + 1]:
@@ -101,7 +101,7 @@ class Session:
 
 
 def _runs(process: int) -> bool:
-    """True if there is a process of that number: its logs are still written."""
+    """True if a process with that id exists: its logs may still be written."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -112,15 +112,15 @@ def _runs(process: int) -> bool:
 
 
 def guarded(body: Callable[[], int]) -> int:
-    """Run a command's body; an error becomes one line and an exit code.
+    """Run a command's body; turn an error into one line and an exit code.
 
     Args:
-        body: does the work and gives the exit code.
+        body: does the work and returns the exit code.
     """
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = body()
-        # What is still in our buffer is not written when Python ends: nobody could be told then.
+        # Write our buffer now: if Python wrote it at its end, a failure could not be reported.
         sys.stdout.flush()
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where it was", file=sys.stderr)
@@ -146,14 +146,14 @@ def guarded(body: Callable[[], int]) -> int:
 
 
 def _nobody_reads() -> bool:
-    """Whether the reader of our output has gone, as `head` does: poll(2) says so by POLLERR."""
+    """True if the reader of our output has gone, as `head` does; poll(2) then reports POLLERR."""
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _write_nowhere() -> None:
-    """Let Python write what is left in its buffer, as it ends, to where that does no harm.
+    """Redirect standard output to /dev/null, so that Python's last flush does no harm.
 
     Source: https://docs.python.org/3/library/signal.html#note-on-sigpipe
     """
@@ -163,7 +163,7 @@ def _write_nowhere() -> None:
 
 
 def positive(text: str) -> int:
-    """A number of at least one, as the type of an argument; raises ValueError."""
+    """Return the number in an argument's text; raise ValueError if it is less than one."""
     number = int(text)
     if number < 1:
         raise ValueError(text)
@@ -171,7 +171,7 @@ def positive(text: str) -> int:
 
 
 def command_parser(prog: str, description: str, epilog: str) -> argparse.ArgumentParser:
-    """A parser whose help keeps the lines of description and examples."""
+    """Return a parser whose help keeps the line breaks of its description and examples."""
     return argparse.ArgumentParser(
         prog=prog,
         description=description,
@@ -181,7 +181,7 @@ def command_parser(prog: str, description: str, epilog: str) -> argparse.Argumen
 
 
 def wheels_parser(prog: str, description: str, epilog: str) -> argparse.ArgumentParser:
-    """The parser of a command about wheels: `PROG WHEEL... [--json]`."""
+    """Return the parser of a command about wheels: `PROG WHEEL... [--json]`."""
     parser = command_parser(prog, description, epilog)
     parser.add_argument("wheels", metavar="WHEEL", nargs="+", type=Path, help="a wheel file")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
@@ -189,7 +189,7 @@ def wheels_parser(prog: str, description: str, epilog: str) -> argparse.Argument
 
 
 def fail(error: UserError) -> int:
-    """Print an error; gives its exit code."""
+    """Print an error; return its exit code."""
     print(f"error: {error}", file=sys.stderr)
     return error.exit_code
 

@@ -1,12 +1,12 @@
-"""What METADATA says to installers: the same in every wheel of a TensorFlow version.
+"""The METADATA that installers read. It is the same in every wheel of a TensorFlow version.
 
-uv, Poetry and PDM read the metadata of one wheel for all of a version. What differs
-between Pythons is said with environment markers, and the tags of a wheel's name alone
-keep it from other Pythons. Requires-Python has no upper end: Poetry and PDM would refuse
-a project that has none.
+uv, Poetry and PDM read the metadata of one wheel, and take it for all wheels of that
+version. So differences between Pythons are stated with environment markers, and only the
+tags of a wheel's name keep it from other Pythons. Requires-Python has no upper bound: with
+one, Poetry and PDM would refuse a project that has none.
 
-A Python that is added to the matrix changes the METADATA of later builds; published
-wheels never change. So raise the build numbers with it.
+Adding a Python to the matrix changes the METADATA of later builds, while published wheels
+never change. So raise the build numbers at the same time.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from packaging.version import Version
 
 from builders.matrix import Matrix, Runtime
 
-# The fields that a wheel of ours has, as the specification spells them. Names match in any
-# case by it, but pkginfo, and so twine and Poetry, know no other spelling.
+# The fields of our wheels, as the specification spells them. By the specification, names match
+# in any case; but pkginfo, and so twine and Poetry, know only this spelling.
 # https://packaging.python.org/en/latest/specifications/core-metadata/
 FIELDS = (
     "Metadata-Version",
@@ -41,12 +41,15 @@ _SPELLING = {field.lower(): field for field in FIELDS}
 
 
 def requires_python(matrix: Matrix) -> SpecifierSet:
-    """The Pythons of the matrix, the oldest and all later ones."""
+    """Return Requires-Python: the oldest Python of the matrix and all later ones."""
     return SpecifierSet(f">={_ordered(matrix)[0].python}")
 
 
 def requires_dist(matrix: Matrix) -> list[Requirement]:
-    """The NumPy range of each Python of the matrix; the newest's is that of later ones, too."""
+    """Return Requires-Dist: the NumPy range of each Python of the matrix.
+
+    The range of the newest Python applies to later Pythons, too.
+    """
     *others, newest = _ordered(matrix)
     ranges = [(runtime, "==") for runtime in others] + [(newest, ">=")]
     return [
@@ -56,12 +59,15 @@ def requires_dist(matrix: Matrix) -> list[Requirement]:
 
 
 def requirement_of(python: str, requirements: Iterable[Requirement]) -> Requirement:
-    """What a Python such as `3.12` is to have, of METADATA as here, or without markers.
+    """Return the requirement that applies to a Python such as `3.12`.
+
+    Args:
+        requirements: a wheel's Requires-Dist, with markers for Pythons or without markers.
 
     Raises:
-        ValueError: it is not one requirement.
+        ValueError: not exactly one requirement applies.
     """
-    # An installer evaluates a marker for the very Python.
+    # An installer evaluates markers for the Python that it installs into.
     environment = {"python_version": python, "python_full_version": f"{python}.0"}
     found = [r for r in requirements if r.marker is None or r.marker.evaluate(environment)]
     if len(found) != 1:
@@ -71,15 +77,15 @@ def requirement_of(python: str, requirements: Iterable[Requirement]) -> Requirem
 
 
 def python_classifiers(matrix: Matrix) -> list[str]:
-    """One per Python of the matrix."""
+    """Return one classifier per Python of the matrix."""
     return [f"Programming Language :: Python :: {r.python}" for r in _ordered(matrix)]
 
 
 def canonical(message: Message) -> RFC822Message:
-    """The same fields in their canonical spelling, and the same description.
+    """Return a copy whose fields have their canonical spelling; the description is the same.
 
     Raises:
-        KeyError: there is one that is not in FIELDS.
+        KeyError: a field is not in FIELDS.
     """
     found = RFC822Message()
     for field, value in message.items():
@@ -89,7 +95,7 @@ def canonical(message: Message) -> RFC822Message:
 
 
 def misspelt(fields: Iterable[str]) -> list[str]:
-    """What is wrong with the names of a METADATA's fields."""
+    """Return the faults in the field names of a METADATA, in words."""
     faults = []
     for field in dict.fromkeys(fields):
         known = _SPELLING.get(field.lower())

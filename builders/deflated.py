@@ -1,7 +1,7 @@
-"""Zip files that are smaller than zlib makes them, of the same bytes on every machine.
+"""Zip files that are smaller than zlib's, and have the same bytes on every machine.
 
-libdeflate tries harder than zlib, and comes with its version pinned. zlib is each machine's own,
-and does not promise its output (https://zlib.net/zlib_faq.html#faq24).
+libdeflate tries harder than zlib, and its version is pinned. Each machine has its own zlib,
+which does not promise the same output (https://zlib.net/zlib_faq.html#faq24).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class DeflatedZip(ZipFile):
         *,
         force_zip64: bool = False,
     ) -> IO[bytes]:
-        """As the zip file of Python's library.
+        """Open a member, as Python's own `ZipFile` does.
 
         A member that is opened for writing is kept in memory until it is closed.
         """
@@ -45,7 +45,8 @@ class DeflatedZip(ZipFile):
         member.compress_type = ZIP_DEFLATED
         member.file_size = len(data)
         member.CRC = crc32(data)
-        # Its header tells of what is in it; the directory is written later, from the same object.
+        # Write the header again, with the real method, size and CRC. The directory is written
+        # later, from the same object.
         assert self.fp is not None
         end = self.fp.tell()
         self.fp.seek(member.header_offset)
@@ -54,7 +55,7 @@ class DeflatedZip(ZipFile):
 
 
 class DeflatedWheel(DeflatedZip, WheelFile):  # type: ignore[misc]  # it has no types
-    """A wheel that is such a zip file."""
+    """A wheel whose deflated members libdeflate has compressed."""
 
 
 class _Member(io.BytesIO):

@@ -1,4 +1,4 @@
-"""The Docker runner: the same steps as the native one, in stages of builders/Dockerfile."""
+"""The Docker runner: runs the native runner's steps in stages of builders/Dockerfile."""
 
 from __future__ import annotations
 
@@ -22,25 +22,24 @@ HERE = Path(__file__).parent
 DOCKERFILE = HERE / "Dockerfile"
 CONTEXT = HERE.parent
 SHELF = CONTEXT / "shelf"
-# Docker's names of architectures.
 # A line of BuildKit's plain progress: step, seconds, what the program printed.
 _PRINTED = re.compile(r"#\d+ \d+\.\d+ +(.*)")
 _BY_EXIT_CODE = {
     error.exit_code: error
     for error in vars(errors).values()
     if isinstance(error, type) and issubclass(error, UserError) and error is not UserError
-    # Of two with one code, the general one.
+    # If two errors have the same exit code, take the general one.
     if error.__base__ is UserError
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """The base images of a build, each with the id of what it is now.
+    """The base images of a build, each with its current id.
 
     Attributes:
-        base: of the target's Python: the headers come from it.
-        builder: the stages run in it; of a Python that runs these programs.
+        base: the image of the target's Python, from which the headers come.
+        builder: the image in which the stages run; its Python runs these programs.
     """
 
     base: str
@@ -51,13 +50,13 @@ class Images:
 
 @dataclass
 class DockerRunner:
-    """Makes wheels in images; what the same inputs made before comes from the cache.
+    """Makes wheels in images; a wheel that the same inputs made before comes from the cache.
 
     Attributes:
-        images: gives the base images for a Python on an architecture.
+        images: returns the base images for a Python on an architecture.
         origin: an origin of the locks, or `auto`.
-        jobs: smoke tests at once; a stage uses the engine's processors.
-        logs: the folder of the step's log files.
+        jobs: the number of smoke tests at once; a stage uses the engine's processors.
+        logs: the folder of the steps' log files.
         offline: build from the shelf (see builders.shelf) and without a network.
         upstream_warnings: see NativeRunner.
     """
@@ -78,7 +77,7 @@ class DockerRunner:
         self.fetcher = Fetcher(self.cache, offline=self.offline)
 
     def wheel(self, target: Target) -> Path:
-        """The wheel of a target, exported by the last stage."""
+        """Return the wheel of a target, which the last stage exports."""
         images = self.images(target.runtime, target.arch)
 
         def make(folder: Path) -> None:
@@ -106,7 +105,7 @@ class DockerRunner:
         return wheel
 
     def core(self, tensorflow: TensorFlow, arch: str, images: Images) -> None:
-        """Have the core made, as a step of its own: all Pythons then share its layer."""
+        """Make the core in a separate step, so that all Pythons share its layer."""
         made = (tensorflow.version, arch)
         if made in self._cores:
             return
@@ -124,7 +123,11 @@ class DockerRunner:
         self._cores.add(made)
 
     def is_cached(self, kind: str, target: Target) -> bool:
-        """Whether a step of a target has nothing to do: all or none, since one build has them."""
+        """True if a step of a target has nothing to do.
+
+        One build does all steps but `smoke`, so they are cached together. A smoke test is
+        never cached.
+        """
         key = self._key(target, self.images(target.runtime, target.arch))
         return kind != "smoke" and self.cache.has("docker", key)
 
@@ -159,10 +162,10 @@ class DockerRunner:
         images: Images,
         args: Mapping[str, str],
     ) -> None:
-        """Build a stage, its files going to a folder.
+        """Build a stage, and write its files to a folder.
 
         Raises:
-            UserError: what the step in the image raised, by its exit code.
+            UserError: the error of the step in the image, found by its exit code.
         """
         args = {
             **args,
@@ -184,7 +187,7 @@ class DockerRunner:
                     args=args,
                     secrets=secrets,
                     output=f"type=local,dest={output}",
-                    # A mirror or a proxy on this machine's loopback is in reach, too.
+                    # With `host`, the build also reaches a mirror or proxy on our loopback.
                     network="none" if self.offline else "host",
                     platform=docker_platform(arch),
                     log=self.log(name),
@@ -198,6 +201,6 @@ class DockerRunner:
                 raise kind(error.what, remedy=error.remedy) from error
 
     def _show(self, step: Step, line: str) -> None:
-        """Show what the program in the image printed last."""
+        """Show the last line that the program in the image printed."""
         if (match := _PRINTED.match(line)) and match[1]:
             self.reporter.show(step, match[1].strip().removeprefix(f"{step.title}: "))

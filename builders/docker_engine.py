@@ -1,4 +1,4 @@
-"""The Docker engine of this machine, through whichever client of it has BuildKit."""
+"""The Docker engine of this machine, used through the first client on PATH with BuildKit."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from builders.architecture import own_name
 from builders.errors import DiskFullError, EngineError
 from builders.process import run
 
-# The first whose own Dockerfile frontend knows `RUN --mount` without a download.
+# The first version whose built-in Dockerfile frontend knows `RUN --mount` without a download.
 OLDEST = "20.10"
 QUESTION_SECONDS = 30.0
 
 NO_SPACE = "no space left on device"
 FAILED_STEP = re.compile(r"exit code: (\d+)")
 
-# Predefined build arguments: they reach RUN, and stay out of the image and its history.
+# Predefined build arguments: RUN commands see them, and the image and its history do not.
 # https://docs.docker.com/reference/dockerfile/#predefined-args
 PROXY_ARGUMENTS = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 PIP_SECRET, CA_SECRET = "pip", "ca"
@@ -49,12 +49,12 @@ NATIVE = "or choose --runner native"
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """An engine that answers.
+    """A Docker engine that answers.
 
     Attributes:
-        client: the program to speak to it with.
-        version: the engine's.
-        arch: its machine's, as wheels name it.
+        client: the docker program that we call.
+        version: the engine's version.
+        arch: the architecture of the engine's machine, as wheels name it.
     """
 
     client: Path
@@ -81,19 +81,21 @@ class Engine:
         """Build an image, or the files of a stage, with BuildKit.
 
         Args:
-            log: file that the command and its output are appended to.
+            log: the file that the command and its output are appended to.
             what: the action in words, for errors: "building the core".
-            target: a stage; the last one by default.
+            target: the stage to build; by default the last one.
             args: build arguments; the proxies of this machine are added.
-            secrets: files by the id that `RUN --mount=type=secret` asks for.
+            secrets: the files, by the id that `RUN --mount=type=secret` asks for.
             tag: the image's name.
-            output: where files go, such as `type=local,dest=wheels`.
-            network: `host` where only this machine's own network leads out.
-            platform: such as `linux/arm64`.
-            on_line: is called with each line of plain progress.
+            output: where the files go, such as `type=local,dest=wheels`.
+            network: the network of RUN commands, such as `none`; `host` if only this
+                machine's own network leads out.
+            platform: the platform of the image, such as `linux/arm64`.
+            on_line: called with each line of plain progress.
 
         Raises:
-            EngineError: it failed; `status` is that of the program in a RUN, if any.
+            EngineError: the build failed; `status` is the exit status of the program that
+                failed in a RUN, if one did.
             DiskFullError: the engine's store is full.
         """
         command: list[str | Path] = ["build", "--progress", "plain", "--file", dockerfile]
@@ -116,7 +118,7 @@ class Engine:
         what: str,
         on_line: Callable[[str], None] | None = None,
     ) -> None:
-        """Run a command of the client that takes its time, its output going to a log.
+        """Run a client command that may take long, and append its output to a log.
 
         Raises:
             EngineError, DiskFullError: as for `build`.
@@ -147,10 +149,10 @@ class Engine:
             raise
 
     def ask(self, *arguments: str | Path, what: str, timeout: float = QUESTION_SECONDS) -> str:
-        """What a short command of the client prints, without the white space around it.
+        """Return the output of a short client command, without the white space around it.
 
         Raises:
-            EngineError: it failed, with the last line that it said; or took too long.
+            EngineError: the command failed (the message has its last line) or took too long.
             DiskFullError: the engine's store is full.
         """
         done = self.attempt(*arguments, timeout=timeout)
@@ -163,31 +165,31 @@ class Engine:
     def attempt(
         self, *arguments: str | Path, timeout: float = QUESTION_SECONDS
     ) -> subprocess.CompletedProcess[str]:
-        """A short command of the client whose failure is an answer, too."""
+        """Run a short client command; return its result, even if it fails."""
         return _ask([self.client, *arguments], timeout)
 
     def cpus(self) -> int:
-        """How many virtual CPUs its machine has."""
+        """Return the number of virtual CPUs of the engine's machine."""
         return int(self.ask("info", "--format", "{{.NCPU}}", what="asking the engine"))
 
     def image_id(self, reference: str) -> str | None:
-        """The id of a local image, or None."""
+        """Return the id of a local image; None if there is no such image."""
         found = self._inspected(reference)
         return str(found["Id"]) if found else None
 
     def image_arch(self, reference: str) -> str | None:
-        """The architecture of a local image, as wheels name it, or None."""
+        """Return a local image's architecture, as wheels name it; None if there is no image."""
         found = self._inspected(reference)
         return own_name(found["Architecture"]) if found else None
 
     def image_labels(self, reference: str) -> dict[str, str]:
-        """The labels of a local image; empty where there is none."""
+        """Return the labels of a local image; an empty dict if there is no such image."""
         found = self._inspected(reference) or {}
         labels: dict[str, str] = found.get("Config", {}).get("Labels") or {}
         return labels
 
     def image_size(self, reference: str) -> int | None:
-        """The bytes of a local image, unpacked; None where there is none."""
+        """Return the unpacked size of a local image in bytes; None if there is no such image."""
         found = self._inspected(reference)
         return int(found["Size"]) if found else None
 
@@ -202,8 +204,8 @@ class Engine:
         """Have the engine fetch an image from its registry.
 
         Raises:
-            EngineError: it cannot: no network, no such image, no permission.
-            DiskFullError: its store is full.
+            EngineError: the engine cannot fetch it: no network, no such image, no permission.
+            DiskFullError: the engine's store is full.
         """
         options = ["--platform", platform] if platform else []
         self.run("pull", *options, reference, log=log, what=f"pulling {reference}", on_line=on_line)
@@ -220,11 +222,11 @@ CLIENT_ENVIRONMENT = {"DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain", "DOC
 
 
 def find_engine() -> Engine:
-    """The engine that can be used from here.
+    """Return the engine that can be used from here.
 
     Raises:
-        EngineError: there is none, with what to do in each case: no client, no
-            client with BuildKit, none running, no permission, too old.
+        EngineError: no engine can be used. The message says what to do in each case: no
+            client, no client with BuildKit, no running engine, no permission, too old.
     """
     clients = list(_clients())
     if not clients:
@@ -252,7 +254,7 @@ def find_engine() -> Engine:
 
 
 def proxies() -> dict[str, str]:
-    """This machine's proxy variables, in either case, as build arguments."""
+    """Return this machine's proxy variables, in lower and upper case, as build arguments."""
     return {
         name: value
         for lower in PROXY_ARGUMENTS
@@ -263,12 +265,13 @@ def proxies() -> dict[str, str]:
 
 @contextmanager
 def pip_secrets() -> Iterator[dict[str, Path]]:
-    """Files that let pip in a build reach its index as it does here, while the block lasts.
+    """Yield the files, by secret id, that let pip in a build reach its index as pip here does.
 
-    As secrets of a build they are in no layer: `pip`, for $PIP_CONFIG_FILE, has the
-    index, proxy and time-outs that pip is configured with on this machine, and names
-    `ca`, this machine's own bundle of certificate authorities, where it has one.
-    Folders of this machine are left out: a build does not see them.
+    The files exist while the block lasts. As secrets of a build, they are in no layer.
+    `pip`, for $PIP_CONFIG_FILE, has the index, proxy and time-outs that pip is configured
+    with on this machine. If this machine has a bundle of certificate authorities of its
+    own, `ca` is that bundle, and `pip` names it. `file:` addresses are left out, since a
+    build does not see the folders of this machine.
     """
     settings = _pip_settings()
     bundle = settings.pop("cert", None) or next(filter(None, map(os.environ.get, CA_VARIABLES)), "")
@@ -284,7 +287,7 @@ def pip_secrets() -> Iterator[dict[str, Path]]:
 
 
 def _pip_settings() -> dict[str, str]:
-    """What pip says of its configuration: files first, then variables, which win."""
+    """Return pip's settings on this machine; variables override configuration files."""
     command = [sys.executable, "-m", "pip", "config", "list"]
     listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     found: dict[str, str] = {}
@@ -299,7 +302,7 @@ def _pip_settings() -> dict[str, str]:
 
 
 def _clients() -> Iterator[Path]:
-    """Every docker program on PATH, each once."""
+    """Yield every docker program on PATH, each once."""
     seen = set()
     for folder in os.environ.get("PATH", "").split(os.pathsep):
         program = shutil.which("docker", path=folder) if folder else None
@@ -309,7 +312,7 @@ def _clients() -> Iterator[Path]:
 
 
 def _has_buildkit(client: Path) -> bool:
-    """Whether its `build` has BuildKit's options; one without the plugin fails instead."""
+    """True if the client's `build` has BuildKit's options; without its plugin, a client fails."""
     done = _ask([client, "build", "--help"])
     return done.returncode == 0 and "--secret" in done.stdout
 
@@ -317,10 +320,10 @@ def _has_buildkit(client: Path) -> bool:
 def _ask(
     command: Sequence[str | Path], timeout: float = QUESTION_SECONDS
 ) -> subprocess.CompletedProcess[str]:
-    """Run the client for its answer.
+    """Run the client, and return its result.
 
     Raises:
-        EngineError: it cannot be started, or the engine hangs.
+        EngineError: the client cannot be started, or the engine hangs.
     """
     try:
         return subprocess.run(
@@ -343,7 +346,7 @@ def _ask(
 
 
 def _no_answer(said: str) -> EngineError:
-    """Why the engine does not answer, and what to do about it."""
+    """Return the error that says why the engine does not answer, and what to do about it."""
     if "permission denied" in said.lower():
         return EngineError(
             "no permission to use the Docker engine's socket",
@@ -364,7 +367,7 @@ def _store_full(what: str) -> DiskFullError:
 
 
 def _is_older(version: str, oldest: str) -> bool:
-    """True if older than `oldest`; an unparsable version counts as new."""
+    """True if `version` is older than `oldest`; an unparsable version counts as new."""
     try:
         return Version(version.partition("+")[0].partition("-")[0]) < Version(oldest)
     except InvalidVersion:

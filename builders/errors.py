@@ -1,16 +1,16 @@
-"""The errors a user can meet, each with an exit code of its own and a remedy.
+"""The errors that a user can meet, each with an exit code and a remedy.
 
 Functions raise them; only a command's `main` catches them (see builders.cli).
 """
 
 from __future__ import annotations
 
-# A line of text; what is longer was made by a stranger.
+# The longest line of text, in characters; a longer one comes from an untrusted source.
 LONGEST = 1_000
 
 
 def printable(text: str, most: int = LONGEST) -> str:
-    """Text of a stranger for a terminal: one line, without escape sequences, not too long."""
+    """Return untrusted text for a terminal: one line, without escape sequences, not too long."""
     shown = "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: most + 1]
     )
@@ -18,7 +18,7 @@ def printable(text: str, most: int = LONGEST) -> str:
 
 
 class UserError(Exception):
-    """What happened, in one line, and what to do about it.
+    """An error for the user: what happened, in one line, and what to do about it.
 
     Args:
         what: one sentence: what happened, what was expected.
@@ -43,21 +43,21 @@ class UsageError(UserError):
 
 
 class FetchError(UserError):
-    """A source could not be had: no network, no such file, a broken transfer."""
+    """A source could not be downloaded: no network, no such file, a broken transfer."""
 
     exit_code = 3
 
 
 class UnreachableError(FetchError):
-    """The host itself did not answer: another origin may."""
+    """The host did not answer; the host of another origin may."""
 
 
 class PieceError(FetchError):
-    """A server has the file, and gives it as a whole only."""
+    """A server has the file, but sends it only as a whole."""
 
 
 class ChecksumError(UserError):
-    """Bytes that are not the ones the lock names."""
+    """The bytes of a file do not have the expected checksum."""
 
     exit_code = 4
 
@@ -69,7 +69,7 @@ class ArchiveError(UserError):
 
 
 class DiskFullError(UserError):
-    """No space left where we must write."""
+    """There is no space left where we must write."""
 
     exit_code = 5
 
@@ -81,13 +81,13 @@ class ToolchainError(UserError):
 
 
 class HeadersError(UserError):
-    """The headers of a target's Python or NumPy cannot be had here."""
+    """The headers of a target's Python or NumPy are not available here."""
 
     exit_code = 7
 
 
 class CompileError(UserError):
-    """A compiler or linker failed, or its product lacks what it must have."""
+    """A compiler or linker failed, or its product lacks something that it must have."""
 
     exit_code = 8
 
@@ -105,10 +105,10 @@ class SmokeError(UserError):
 
 
 class EngineError(UserError):
-    """There is no Docker engine to be used, or it could not do what was asked of it.
+    """No Docker engine can be used, or the engine failed to do what it was asked to do.
 
     Attributes:
-        status: of the program that failed in a build, where one did.
+        status: the exit status of the program that failed in a build, if one did.
     """
 
     exit_code = 11
@@ -116,13 +116,13 @@ class EngineError(UserError):
 
 
 class PublishError(UserError):
-    """A wheel may not be published, or what is published is not what it should be."""
+    """A wheel may not be published, or something published is not as it should be."""
 
     exit_code = 12
 
 
 class ConformError(UserError):
-    """A wheel computes something else than TensorFlow, or it could not be compared."""
+    """A wheel's results differ from TensorFlow's, or they could not be compared."""
 
     exit_code = 13
 

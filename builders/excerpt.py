@@ -1,9 +1,9 @@
 """Excerpts: the blocks of a large archive that hold one folder of it.
 
-An archive of Debian that was packed by several threads is a row of xz blocks, each of which
-unpacks by itself; a mirror gives any range of bytes. So a folder of Chromium costs its own
-megabytes, and not the archive's. Which blocks those are is data of the lock; ./scripts/lock
-writes it.
+An archive of Debian that was packed by several threads is a sequence of xz blocks, and each
+block can be unpacked alone. A mirror sends any range of bytes. So to fetch a folder of Chromium,
+we download the megabytes of that folder, and not those of the whole archive. The lock says which
+blocks hold a folder; ./scripts/lock writes it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 STREAM_HEADER = bytes.fromhex("fd377a585a000004e6d6b446")
-"""Of every xz file whose blocks have a CRC-64, xz's own choice (the .xz format, 2.1.1)."""
+"""The header of every xz file whose blocks have a CRC-64, xz's default (the .xz format, 2.1.1)."""
 MOST_AT_ONCE = 1 << 20
 END_OF_TAR = bytes(1024)
 """Two records of zeros (POSIX.1-2017, pax, "ustar Interchange Format")."""
@@ -36,7 +36,7 @@ class Block:
     """An xz block: a range of an archive's bytes.
 
     Attributes:
-        offset, length: in bytes.
+        offset, length: where the block begins in the archive, and its size, in bytes.
     """
 
     offset: int
@@ -46,12 +46,13 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class Excerpt:
-    """The blocks that hold a folder, and where in them its members are.
+    """The blocks that hold a folder, and where in them the folder's members are.
 
     Attributes:
-        blocks: in the archive's order.
-        spans: first byte and the one after the last, in what the blocks unpack to one after
-            another: whole members of the tar archive, with their headers.
+        blocks: the blocks, in the archive's order.
+        spans: the ranges of bytes to keep of the unpacked blocks, one block after another.
+            Each range is its first byte and the byte after its last. It holds whole members
+            of the tar archive, with their headers.
     """
 
     blocks: tuple[Block, ...]
@@ -59,17 +60,17 @@ class Excerpt:
 
     @property
     def size(self) -> int:
-        """What is downloaded, in bytes."""
+        """The size of the download, in bytes."""
         return sum(block.length for block in self.blocks)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fetched:
-    """What was downloaded of an archive.
+    """The downloaded files of an archive.
 
     Attributes:
-        name: of the archive.
-        files: with the SHA-256 of each: the archive, or the blocks of the excerpt.
+        name: the archive's name.
+        files: the SHA-256 and path of each file: of the archive, or of the excerpt's blocks.
     """
 
     name: str
@@ -81,9 +82,9 @@ class Fetched:
 
         Raises:
             ChecksumError: a file is not the one that was fetched.
-            ArchiveError: it is damaged, unsafe, or lacks a folder.
+            ArchiveError: the archive is damaged, unsafe, or lacks a folder.
         """
-        # Nothing is unpacked on the word of a file name.
+        # A file's name does not prove its contents.
         for sha256, path in self.files:
             verify(path, sha256, path.name)
         paths = [path for _sha256, path in self.files]
@@ -99,16 +100,16 @@ class Fetched:
 
 
 def opened(blocks: Iterable[bytes], excerpt: Excerpt) -> io.BufferedReader:
-    """The members of an excerpt as a tar archive, to be read from front to back.
+    """Return the members of an excerpt as a tar archive, to be read from front to back.
 
-    Its reads raise lzma.LZMAError where the blocks are damaged, and EOFError where they end
-    before the last member.
+    A read raises lzma.LZMAError if the blocks are damaged, and EOFError if they end before
+    the last member.
     """
     return io.BufferedReader(_Excerpted(_unpacked(blocks), excerpt))
 
 
 def _counted(paths: Iterable[Path], report: Callable[[int], None]) -> Iterator[bytes]:
-    """The bytes of each file, and how many were had so far."""
+    """Yield the bytes of each file, and report how many were read so far."""
     done = 0
     for path in paths:
         data = path.read_bytes()
@@ -118,10 +119,10 @@ def _counted(paths: Iterable[Path], report: Callable[[int], None]) -> Iterator[b
 
 
 def _unpacked(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """What blocks hold, in pieces of a bounded size.
+    """Yield the unpacked contents of blocks, in pieces of at most MOST_AT_ONCE bytes.
 
-    After a header that all have they are one xz stream; that its index is missing is found
-    out only by who reads on to its end.
+    After the header that all such files share, the blocks are one xz stream. The stream's
+    index is missing, but only a reader that reads on to the end would notice.
     """
     decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ)
     for data in itertools.chain([STREAM_HEADER], blocks):
@@ -154,10 +155,10 @@ class _Excerpted(io.RawIOBase):
 
 
 def _cut(pieces: Iterator[bytes], spans: tuple[tuple[int, int], ...]) -> Iterator[bytes]:
-    """The spans of a stream.
+    """Yield the bytes of a stream's spans.
 
     Raises:
-        EOFError: it ends before the last of them.
+        EOFError: the stream ends before the last span does.
     """
     piece, begins = b"", 0
     for start, end in spans:

@@ -1,8 +1,8 @@
 """Fetch files that are known by their SHA-256, from the web, a Debian mirror or PyPI.
 
-A download goes to a partial file that the next attempt resumes; it gets its name
-only when its checksum is right. What a server sends is bounded before that: in bytes, by the
-size that the lock gives, and in time, by a lowest speed.
+A download goes to a partial file, which the next attempt resumes. The file gets its final name
+only when its checksum is right. A download is bounded in bytes, by the size that the lock gives,
+and in time, by a lowest speed.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ from builders.wheelname import parse_name
 
 MIRRORS_VARIABLE = "TFLITE_DEBIAN_MIRRORS"
 UPSTREAM_VARIABLE = "TFLITE_UPSTREAM_MIRROR"
-"""A mirror of the web for those who reach no other host: as TensorFlow's own mirror, it has
-`https://host/path` under `<mirror>/host/path`."""
+"""The variable that names a mirror of the web, for machines that reach no other host. Like
+TensorFlow's own mirror, it has `https://host/path` under `<mirror>/host/path`."""
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
 ATTEMPTS = 4
-UNREACHABLE_ATTEMPTS = 2  # a host that did not answer these is not asked again
+UNREACHABLE_ATTEMPTS = 2  # a host that answers none of these is not asked again
 BACK_OFF_SECONDS = 0.5
 CHUNK = 1 << 20
 MOST_BYTES = 2_000_000_000
-"""Of a file whose size no lock gives; the largest source has 941 MB."""
+"""The most bytes of a file whose size no lock gives; the largest source has 941 MB."""
 LOWEST_SPEED = 1_000.0
-"""Bytes per second, on average over SPEED_SECONDS; the names and the idea are curl's."""
+"""The lowest average speed over SPEED_SECONDS, in bytes per second. Names and idea are curl's."""
 SPEED_SECONDS = 60.0
 NAME_BYTES = 255 - len(".part")
-"""What Linux takes for a file's name (limits.h)."""
+"""The most bytes of a file's name: Linux's limit (NAME_MAX in limits.h), less our suffix."""
 REMEMBER_UNREACHABLE_SECONDS = 24 * 3600
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes had so far and all bytes, where known."""
+"""A callback that takes the bytes received so far, and the total; None if it is unknown."""
 
 
 def _silent(_done: int, _total: int | None) -> None: ...
@@ -62,13 +62,13 @@ def _silent(_done: int, _total: int | None) -> None: ...
 
 @dataclass
 class Fetcher:
-    """Downloads into the cache; what is there already is not asked for again.
+    """Downloads files into the cache; a file that is there is not downloaded again.
 
     Attributes:
-        retry_unreachable: ask a host that did not answer within the last day, too.
+        retry_unreachable: also ask a host that did not answer within the last day.
         offline: use no network at all.
         shelf: a folder of earlier downloads (see builders.shelf).
-        progress: gives the progress callback of a file, by its name.
+        progress: returns the progress callback of a file, given the file's name.
     """
 
     cache: Cache
@@ -78,17 +78,19 @@ class Fetcher:
     progress: Callable[[str], Progress] = field(default=lambda _name: _silent)
 
     def url(self, url: str, sha256: str, size: int = 0, offset: int | None = None) -> Path:
-        """The file of a URL, or a piece of it.
+        """Return the downloaded file of a URL, or a piece of it.
 
         Args:
-            size: in bytes, where it is known; a server that sends more is not heard out.
-            offset: where in the file the piece begins; `sha256` and `size` are then its own.
+            size: the file's size in bytes, or 0 if it is unknown. If a server sends more,
+                the download stops.
+            offset: where in the file the piece begins, in bytes; `sha256` and `size` are
+                then those of the piece.
 
         Raises:
             UnreachableError: the host does not answer, or did not within the last day.
-            PieceError: it gives whole files only.
-            FetchError: it answers, but not with the file.
-            ChecksumError: the bytes are others.
+            PieceError: the host sends whole files only.
+            FetchError: the host answers, but not with the file.
+            ChecksumError: the bytes do not have the checksum.
         """
         parts = urlsplit(url)
         name = piece_name(parts.path.rsplit("/", 1)[-1], offset)
@@ -99,10 +101,10 @@ class Fetcher:
         )
 
     def debian(self, pool_path: str, sha256: str, size: int = 0, offset: int | None = None) -> Path:
-        """A file of Debian's archive, or a piece, from the mirrors that apt is configured with.
+        """Return a file of Debian's archive, or a piece, downloaded from apt's configured mirrors.
 
         Args:
-            pool_path: below `pool/main/`, such as `r/ruy/ruy_1.orig.tar.xz`.
+            pool_path: the path below `pool/main/`, such as `r/ruy/ruy_1.orig.tar.xz`.
             size, offset: as for `url`.
 
         Raises:
@@ -129,16 +131,16 @@ class Fetcher:
         return self._fetched(name, sha256, download)
 
     def pypi(self, project: str, version: str, filename: str, sha256: str) -> Path:
-        """A wheel of a project, through pip as it is configured here.
+        """Return a project's wheel, downloaded by pip as it is configured on this machine.
 
         Raises:
-            FetchError: pip cannot have it; its last words are in the message.
-            ChecksumError: the bytes are others.
+            FetchError: pip cannot download the wheel; the message has pip's last error.
+            ChecksumError: the bytes do not have the checksum.
         """
 
         def download(part: Path) -> None:
             folder = part.with_name("pip")
-            # pip takes a file that is there for the one it is to fetch.
+            # pip would take an existing file for the one that it is to fetch.
             shutil.rmtree(folder, ignore_errors=True)
             _pip_download(project, version, filename, folder)
             (folder / filename).replace(part)
@@ -147,7 +149,7 @@ class Fetcher:
         return self._fetched(filename, sha256, download)
 
     def has(self, sha256: str, name: str) -> bool:
-        """Whether a file is in the cache or on the shelf."""
+        """True if a file is in the cache or on the shelf."""
         places = [self.cache.downloads, *([self.shelf] if self.shelf else [])]
         return any((place / sha256 / name).is_file() for place in places)
 
@@ -190,7 +192,7 @@ class Fetcher:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 _transfer(url, part, self.progress(name), size or MOST_BYTES, offset)
-            # http.client and the codecs of names raise their own at hostile headers.
+            # Hostile headers make http.client and the codecs of names raise their own errors.
             except (
                 requests.RequestException,
                 urllib3.exceptions.HTTPError,
@@ -227,15 +229,15 @@ class Fetcher:
 
 
 def piece_name(name: str, offset: int | None) -> str:
-    """The name under which a piece of a file is kept; without an offset the file's own."""
+    """Return the name of a piece's file; without an offset, the name of the whole file."""
     return name if offset is None else f"{name}.{offset}"
 
 
 def verify(path: Path, sha256: str, name: str) -> None:
-    """Check a file against its SHA-256; one that differs is deleted, nothing else.
+    """Check a file against its SHA-256; if it differs, delete that file and nothing else.
 
     Raises:
-        ChecksumError: naming the file, what was expected and what was found.
+        ChecksumError: the file differs. The message has its name and both checksums.
     """
     found = sha256_of(path)
     if found != sha256:
@@ -247,11 +249,11 @@ def verify(path: Path, sha256: str, name: str) -> None:
 
 
 class _TooSlowError(urllib3.exceptions.HTTPError):
-    """A transfer below the lowest speed: the next attempt resumes it."""
+    """A transfer was below the lowest speed; the next attempt resumes it."""
 
 
 def _explained(url: str, error: Exception) -> tuple[FetchError, bool]:
-    """The error that a user sees, and whether another attempt may go better."""
+    """Return the error that a user sees, and True if another attempt may succeed."""
     url = printable(url)
     if isinstance(error, requests.HTTPError):
         status = error.response.status_code
@@ -274,29 +276,29 @@ def _explained(url: str, error: Exception) -> tuple[FetchError, bool]:
 def _transfer(
     url: str, part: Path, progress: Progress, most: int, offset: int | None = None
 ) -> None:
-    """Download, resuming the partial file where the server can.
+    """Download to the partial file, and resume it if the server can.
 
     Args:
-        most: bytes of the whole file, or of the piece.
-        offset: where the piece begins that is wanted of the file.
+        most: the most bytes that the whole file may have, or the size of the piece.
+        offset: where in the file the piece begins; None for the whole file.
 
     Raises:
-        requests.RequestException: the server did not answer, or with an error.
-        urllib3.exceptions.HTTPError: it broke off, or is too slow.
-        http.client.HTTPException, ValueError: what it answers is no HTTP.
-        PieceError: it does not give the piece alone.
-        FetchError: it sends more than `most`; the file is deleted.
+        requests.RequestException: the server did not answer, or answered with an error.
+        urllib3.exceptions.HTTPError: the transfer broke off, or is too slow.
+        http.client.HTTPException, ValueError: the answer is not HTTP.
+        PieceError: the server does not send the piece alone, or sends more than the piece.
+        FetchError: the server sends more than `most` bytes; the partial file is emptied.
     """
     had = part.stat().st_size if part.exists() else 0
     wanted = f"bytes={had}-" if had else ""
     if offset is not None:
         if had >= most:
-            # There is no range of no bytes: the checksum tells.
+            # No range is left to ask for. The checksum shows if the piece is right.
             return
         wanted = f"bytes={offset + had}-{offset + most - 1}"
     with requests.get(
         url,
-        # The bytes of the file itself: the checksum is theirs, and so is the range.
+        # Ask for the file's bytes without compression: checksum and range refer to them.
         headers={"Accept-Encoding": "identity"} | ({"Range": wanted} if wanted else {}),
         stream=True,
         timeout=(CONNECT_SECONDS, READ_SECONDS),
@@ -304,7 +306,7 @@ def _transfer(
         beyond = response.status_code == requests.codes.requested_range_not_satisfiable
         resumed = response.status_code == requests.codes.partial_content
         if beyond and offset is None:
-            # The partial file is whole, or is not of this file: the checksum tells.
+            # The partial file is complete, or is of another file: the checksum shows which.
             return
         if not beyond:
             response.raise_for_status()
@@ -328,15 +330,17 @@ def _transfer(
 
 
 def _begins_at(response: requests.Response, offset: int) -> bool:
-    """Whether the range that a server gives is the one that was asked for (RFC 9110, 14.4)."""
+    """True if the range that a server sends begins where we asked (RFC 9110, 14.4)."""
     return response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
 
 
 def _received(raw: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-    """What a server sends, as it comes; a read of many bytes would wait for the last of them.
+    """Yield the bytes that a server sends, as they arrive.
+
+    A plain read of many bytes would wait for the last of them.
 
     Raises:
-        _TooSlowError: it comes below the lowest speed.
+        _TooSlowError: the bytes arrive below the lowest speed.
     """
     since, amount = time.monotonic(), 0
     while chunk := raw.read1(CHUNK, decode_content=False):
@@ -350,9 +354,10 @@ def _received(raw: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
 
 @functools.cache
 def debian_mirrors() -> tuple[str, ...]:
-    """The archive addresses in apt's own configuration, which is never copied into ours.
+    """Return the archive addresses of apt's configuration, which is never copied into ours.
 
-    Where there is no apt (in a builder's image), $TFLITE_DEBIAN_MIRRORS has them.
+    $TFLITE_DEBIAN_MIRRORS overrides them: it serves where there is no apt, as in a builder's
+    image.
     """
     if os.environ.get(MIRRORS_VARIABLE):
         return tuple(os.environ[MIRRORS_VARIABLE].split())
@@ -366,7 +371,7 @@ def debian_mirrors() -> tuple[str, ...]:
 
 
 def _pip_download(project: str, version: str, filename: str, folder: Path) -> None:
-    """Have pip fetch the one wheel of that file name, for whatever machine it is."""
+    """Have pip download the wheel of that file name, whatever machine the wheel is for."""
     tags = parse_name(filename).tags
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     command += ["--only-binary", ":all:", "--dest", str(folder), f"{project}=={version}"]

@@ -1,12 +1,12 @@
-"""A core as one file, for machines that are to link with it and not to compile it.
+"""A core as one file, for machines that link with the core instead of compiling it.
 
 The file is a tar archive:
 
     files.json   the core's key, and the SHA-256 of each of its files
     core/...     the files, as builders/core.py describes them
 
-It is not compressed: services that store it do that, and what a compressor writes
-changes with its version, while the same core is to give the same bytes anywhere.
+The file is not compressed. Services that store it compress it themselves. A compressor's
+output changes with its version, while the same core must give the same bytes everywhere.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DAMAGED = "have it packed again where it was made"
 
 @dataclass(frozen=True, kw_only=True)
 class CoreName:
-    """Which core of the matrix it is."""
+    """The name of a core: its TensorFlow version, architecture and origin."""
 
     tensorflow: str
     arch: str
@@ -46,9 +46,9 @@ class CoreName:
 
 
 def known_cores(matrix: Matrix, toolchain: Toolchain) -> Iterator[tuple[str, CoreName]]:
-    """The key and name of every core that this checkout can make.
+    """Yield the key and name of every core that this checkout can make.
 
-    In the matrix's order, and of each core's origins the preferred one first.
+    Cores are in the matrix's order; of each, the preferred origin comes first.
     """
     for tensorflow in matrix.tensorflows:
         if is_locked(tensorflow.version):
@@ -64,7 +64,7 @@ def pack_core(core: Core, file: Path) -> None:
     """Write a core to a file, atomically; the same core gives the same bytes.
 
     Args:
-        core: a core in the folder named by its key.
+        core: a core whose folder is named by its key.
     """
     members = {
         path.relative_to(core.path).as_posix(): path
@@ -88,32 +88,32 @@ def pack_core(core: Core, file: Path) -> None:
 
 
 def digest_of(core: Core) -> str:
-    """The digest of all files of a core, which whoever packed it can tell whoever unpacks it."""
+    """Return the digest of a core's files, which the one who packs can tell the one who unpacks."""
     return digest_below(core.path)
 
 
 def unpack_core(
     file: Path, known: Mapping[str, CoreName], cache: Cache, digest: str | None = None
 ) -> Core:
-    """Put a packed core into the cache, if it is whole and one that we would make.
+    """Put a packed core into the cache, if it is complete and one that this checkout would make.
 
-    The file's own record shows that it is whole, not who made it: a stranger can write a record
-    of any files, and no key covers what a compiler made of its inputs.
+    The file's own record shows that the file is complete, but not who made it: a stranger can
+    write a record of any files, and a key covers the inputs of a compiler, not its output.
 
     Args:
-        known: the cores that are wanted, by key.
-        digest: what `core pack` told of it; None takes the file's own word.
+        known: the wanted cores, by key.
+        digest: the core's digest, which `core pack` printed; None trusts the file's own record.
 
     Raises:
-        ChecksumError: its files are not of that digest.
-        UsageError: there is no such file, or the core is another.
-        ArchiveError: it is damaged, or not what its key says.
+        ChecksumError: the files do not have that digest.
+        UsageError: there is no such file, or its core is not a wanted one.
+        ArchiveError: the file is damaged, or its contents do not match its key.
     """
     if not file.is_file():
         raise UsageError(f"there is no file {file}", remedy="./scripts/core pack makes one")
     with cache.lock("unpack-core"):
         folder = cache.root / "work" / "unpack-core"
-        # Under the lock, whatever is there was left by a killed run.
+        # We hold the lock: an existing folder was left by a killed run.
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         try:
@@ -141,14 +141,14 @@ def unpack_core(
 
 
 def _header(name: str, size: int) -> tarfile.TarInfo:
-    """A member without a time, an owner, or permissions of its own."""
+    """Return a tar header without a time, an owner, or permissions of its own."""
     header = tarfile.TarInfo(name)
     header.size = size
     return header
 
 
 def _unpack_verified(file: Path, folder: Path) -> str:
-    """Unpack; gives the key, which the files and their record confirm."""
+    """Unpack a packed core; return its key, which the files and their record confirm."""
     try:
         unpack(file, {"": folder})
     except ArchiveError as error:

@@ -1,6 +1,6 @@
 """The headers that an extension is compiled from: Python's, NumPy's and pybind11's.
 
-The target Python is never run, so that one which cannot run here (of another
+The target Python is never run. So a target whose Python cannot run here (for another
 architecture, or not installed) is built in exactly the same way.
 """
 
@@ -28,7 +28,7 @@ from builders.wheelname import parse_name
 LOCK_FILE = Path(__file__).with_name("headers.toml")
 DEBIAN_ARCH = {arch: each.debian for arch, each in ARCHITECTURES.items()}
 DEBIAN_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-# NumPy 2 moved its headers; each wheel has one of the two.
+# NumPy 2 moved its headers: a NumPy wheel has one of these two folders.
 HEADER_FOLDERS = {
     "numpy-1": "numpy/core/include",
     "numpy-2": "numpy/_core/include",
@@ -41,8 +41,8 @@ class PythonHeaders:
     """The headers of one Python.
 
     Attributes:
-        folders: to be searched, in order.
-        origin: where they come from, for people.
+        folders: the folders to be searched, in order.
+        origin: where the headers come from, as text for people.
     """
 
     folders: tuple[Path, ...]
@@ -50,20 +50,20 @@ class PythonHeaders:
 
     @cached_property
     def digest(self) -> str:
-        """A digest of all their bytes."""
+        """The digest of all files in the folders."""
         return digest_files(*self.folders)
 
 
 def python_headers(
     runtime: Runtime, arch: str, cache: Cache, log: Path, *, offline: bool = False
 ) -> PythonHeaders:
-    """The headers of a target's Python: this machine's, else Debian's.
+    """Return the headers of a target's Python: this machine's, or else Debian's.
 
-    Where Debian has none, those of this machine's Python for another processor are
-    taken, once it is proven that they are right for the target's.
+    If Debian has none, take the headers of this machine's Python, which are for another
+    architecture, once a check proves that they are right for the target's.
 
     Raises:
-        HeadersError: none of them is to be had.
+        HeadersError: none of these headers are available.
     """
     interpreter = find_interpreter(runtime.python)
     own = interpreter if interpreter is not None and interpreter.has_headers else None
@@ -99,18 +99,18 @@ def _has_debian(runtime: Runtime) -> bool:
 
 
 def runs_here(runtime: Runtime, arch: str) -> bool:
-    """Whether this machine has an interpreter that can run the target's wheel."""
+    """True if this machine has an interpreter that can run the target's wheel."""
     return arch == platform.machine() and find_interpreter(runtime.python) is not None
 
 
 def wheel_headers(project: str, target: Target, cache: Cache, fetcher: Fetcher) -> tuple[Path, str]:
-    """The C headers that a project's wheel carries.
+    """Return the C headers that a project's wheel carries.
 
     Args:
         project: `numpy` or `pybind11`.
 
     Returns:
-        Their folder, and the SHA-256 of the wheel.
+        The folder of the headers, and the SHA-256 of the wheel.
 
     Raises:
         UsageError: builders/headers.toml does not lock the wheel.
@@ -127,10 +127,10 @@ def wheel_headers(project: str, target: Target, cache: Cache, fetcher: Fetcher) 
 
 
 def locked_wheel(project: str, target: Target) -> Archive:
-    """The wheel of a project whose headers a target is compiled with.
+    """Return the locked wheel of a project, with whose headers a target is compiled.
 
     Raises:
-        UsageError: builders/headers.toml does not lock it.
+        UsageError: builders/headers.toml does not lock such a wheel.
     """
     runtime = target.runtime
     version = runtime.pybind11 if project == "pybind11" else runtime.numpy.headers
@@ -149,7 +149,7 @@ def locked_wheel(project: str, target: Target) -> Archive:
 
 
 def _debian_headers(runtime: Runtime, arch: str, cache: Cache, log: Path) -> Path:
-    """Unpack Debian's package through an apt of our own, which checks the signatures."""
+    """Fetch and unpack Debian's package; apt, with our own configuration, checks its signatures."""
     package = f"libpython{runtime.python}-dev:{DEBIAN_ARCH[arch]}"
 
     def make(folder: Path) -> None:
@@ -169,7 +169,7 @@ def _debian_headers(runtime: Runtime, arch: str, cache: Cache, log: Path) -> Pat
             "Dir::Etc::sourceparts": "/dev/null",
             "APT::Architecture": DEBIAN_ARCH[arch],
             "APT::Sandbox::User": "",
-            # A mirror may be a frozen one; its signature is checked all the same.
+            # A mirror may be frozen at a past day; apt still checks its signature.
             "Acquire::Check-Valid-Until": "false",
         }
         apt = ["apt-get", "-q", *(f"-o{key}={value}" for key, value in options.items())]
@@ -185,7 +185,7 @@ def _debian_headers(runtime: Runtime, arch: str, cache: Cache, log: Path) -> Pat
                 keep_open=cache.held_locks,
             )
 
-        # Two Pythons of one suite share its lists.
+        # Two Pythons of one suite share its package lists.
         with cache.lock(f"apt-{state.name}"):
             tool(*apt, "update")
             tool(*apt, "download", package)

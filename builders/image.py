@@ -22,20 +22,20 @@ from pathlib import Path
 SECRETS = Path("/run/secrets")
 SHELF = Path("/shelf")
 OFFLINE_VARIABLE = "TFLITE_OFFLINE"
-# What pip, requests and OpenSSL look at.
+# The variables that name a bundle of certificates to pip, requests and OpenSSL.
 CA_VARIABLES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 # The exit code of builders.errors.ToolchainError.
 NO_TOOLCHAIN = 6
-# A file system in memory, which no layer keeps.
+# A file system in memory: no layer keeps its files.
 MEMORY = Path("/dev/shm")
 
 
 def network_variables(secrets: Path = SECRETS, memory: Path = MEMORY) -> dict[str, str]:
-    """Variables by which every tool trusts and finds what the secrets name.
+    """Return the variables that point every tool to the certificates and pip.conf of the secrets.
 
     Args:
-        secrets: the folder in which BuildKit mounts them.
-        memory: where the joined bundle is written.
+        secrets: the folder in which BuildKit mounts the secrets.
+        memory: the folder in which the joined bundle of certificates is written.
     """
     variables = {}
     if (secrets / "pip").is_file():
@@ -53,7 +53,7 @@ def network_variables(secrets: Path = SECRETS, memory: Path = MEMORY) -> dict[st
 
 
 def _pips_bundle() -> str | None:
-    """The certificates that pip brings along: a base image may have no others."""
+    """Return the path of the certificates in pip: a base image may have no others."""
     try:
         from pip._vendor import certifi
     except ImportError:
@@ -62,15 +62,16 @@ def _pips_bundle() -> str | None:
 
 
 def is_offline(environ: Mapping[str, str]) -> bool:
-    """Whether the image is built without a network."""
+    """True if the image is built without a network."""
     return environ.get(OFFLINE_VARIABLE) == "1"
 
 
 def pip_command(requirements: Path, environ: Mapping[str, str]) -> list[str]:
-    """The command that installs a requirements file with hashes into this Python.
+    """Return the command that installs a requirements file with hashes into this Python.
 
     Args:
-        environ: where it says offline, packages come from the shelf alone.
+        environ: the environment variables. If they say offline, packages come only from
+            the shelf.
     """
     command = [sys.executable, "-m", "pip", "install", "--require-hashes"]
     command += ["--disable-pip-version-check", "--root-user-action=ignore"]
@@ -81,7 +82,7 @@ def pip_command(requirements: Path, environ: Mapping[str, str]) -> list[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; gives its exit code."""
+    """Run the command; return its exit code."""
     if len(arguments) != 2 or arguments[0] != "install":
         print(__doc__, file=sys.stderr)
         return 2

@@ -36,26 +36,26 @@ class Interpreter:
 
     @property
     def prefix(self) -> Path:
-        """Of the installation, also where the program is that of an environment."""
+        """The folder of the installation, even if the program is in a virtual environment."""
         return self.include.parent.parent
 
     @property
     def has_headers(self) -> bool:
-        """Whether extensions can be compiled for it."""
+        """True if the interpreter has the headers for compiling extensions."""
         return (self.include / "Python.h").is_file()
 
 
 @functools.cache
 def find_interpreter(python: str) -> Interpreter | None:
-    """The interpreter of a Python such as `3.12`, or None.
+    """Return the interpreter of a Python such as `3.12`; None if there is none.
 
-    Looked for on PATH, then where pyenv, uv and AWS's base images keep theirs;
-    the newest patch release wins, and one with headers before one without.
+    The interpreter is looked for on PATH, then where pyenv, uv and AWS's base images keep
+    theirs. One with headers wins over one without; then the newest patch release wins.
     """
     found = [i for path in _candidates(python) if (i := _ask(path, python)) is not None]
     return max(
         found,
-        # A build from a checkout is `3.13.0+`.
+        # A Python built from a Git checkout has a version such as `3.13.0+`.
         key=lambda i: (i.has_headers, Version(i.version.rstrip("+"))),
         default=None,
     )
@@ -71,14 +71,14 @@ def _candidates(python: str) -> Iterator[Path]:
     seen = set()
     for folder in folders:
         path = folder / name
-        # access(2) also says no where is_file() raises: in a folder we may not enter.
+        # In a folder that we may not enter, is_file() would raise; access(2) says no first.
         if os.access(path, os.X_OK) and path.is_file() and path.resolve() not in seen:
             seen.add(path.resolve())
             yield path
 
 
 def _ask(path: Path, python: str) -> Interpreter | None:
-    """What the program says of itself; None where it is not that CPython (a pyenv shim)."""
+    """Ask a program what it is; return None if it is not that CPython (such as a pyenv shim)."""
     try:
         answer = subprocess.run(
             [path, "-I", "-c", _ASK], capture_output=True, text=True, check=True, timeout=20

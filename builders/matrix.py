@@ -33,12 +33,12 @@ class NumPyRange:
 
     @property
     def requirement(self) -> str:
-        """The wheel's Requires-Dist."""
+        """The requirement on NumPy, as in a wheel's Requires-Dist."""
         return f"numpy>={self.floor},<{self.below}"
 
     @property
     def smoke_versions(self) -> tuple[str, ...]:
-        """What a wheel is smoke-tested with, lowest first, without repeats."""
+        """The NumPy versions that a wheel is smoke-tested with, lowest first, without repeats."""
         return tuple(dict.fromkeys((self.floor, self.on_lambda, self.newest)))
 
 
@@ -66,7 +66,7 @@ class Runtime:
         return f"python{self.python}"
 
     def state(self, today: datetime.date) -> str:
-        """`upcoming`, `deprecated` or `supported` on that day."""
+        """Return the runtime's state on that day: `upcoming`, `deprecated` or `supported`."""
         if self.upcoming:
             return "upcoming"
         if self.deprecated is not None and today >= self.deprecated:
@@ -79,11 +79,11 @@ class TensorFlow:
     """One TensorFlow version.
 
     Attributes:
-        about: what it is, as a phrase for people.
-        sha256: of upstream's source archive; empty where only a lock has the sources.
-        absl: all targets of abseil that it refers to; empty where that is not known.
+        about: what the version is, as a phrase for people.
+        sha256: the checksum of upstream's source archive; empty if only a lock has the sources.
+        absl: all targets of abseil that the version refers to; empty if they are unknown.
         size_limit: the most bytes that a wheel may have.
-        publish: whether verified wheels are published.
+        publish: True if verified wheels are published.
     """
 
     version: str
@@ -108,12 +108,15 @@ class Target:
 
     @property
     def identifier(self) -> str:
-        """Such as tf2.14.1-cp312-x86_64; names logs, images and CI jobs."""
+        """The target's name, such as tf2.14.1-cp312-x86_64; logs, images and CI jobs have it."""
         return f"tf{self.tensorflow.version}-{self.runtime.tag}-{self.arch}"
 
     @property
     def verified(self) -> bool:
-        """Built, audited and smoke-tested by this repository; else only declared."""
+        """True if this repository has built, audited and smoke-tested the target.
+
+        Any other target is only declared.
+        """
         return f"{self.runtime.tag}-{self.arch}" in self.tensorflow.verified
 
 
@@ -122,8 +125,8 @@ class Matrix:
     """All runtimes, TensorFlow versions and architectures.
 
     Attributes:
-        recommended: what is meant where no TensorFlow version is named.
-        builder: in whose image the stages of builders/Dockerfile compile.
+        recommended: the TensorFlow version that is meant if none is named.
+        builder: the runtime in whose image the stages of builders/Dockerfile compile.
     """
 
     runtimes: tuple[Runtime, ...]
@@ -133,14 +136,14 @@ class Matrix:
     builder: Runtime
 
     def targets(self) -> Iterator[Target]:
-        """Every target, ordered by TensorFlow, architecture, Python."""
+        """Yield every target, ordered by TensorFlow, architecture, Python."""
         for tensorflow in self.tensorflows:
             for arch in self.architectures:
                 for runtime in self.runtimes:
                     yield Target(tensorflow=tensorflow, runtime=runtime, arch=arch)
 
     def runtime(self, python: str) -> Runtime:
-        """The runtime of a Python such as `3.12`, `cp312` or `python3.12`.
+        """Return the runtime of a Python such as `3.12`, `cp312` or `python3.12`.
 
         Raises:
             UsageError: there is no such row.
@@ -154,7 +157,7 @@ class Matrix:
         )
 
     def tensorflow(self, version: str) -> TensorFlow:
-        """The row of a TensorFlow version.
+        """Return the row of a TensorFlow version.
 
         Raises:
             UsageError: there is no such row.
@@ -168,7 +171,7 @@ class Matrix:
         )
 
     def target(self, identifier: str) -> Target:
-        """The target with that identifier.
+        """Return the target with that identifier.
 
         Raises:
             UsageError: there is no such target.
@@ -193,7 +196,7 @@ def load_matrix(path: Path = MATRIX_FILE) -> Matrix:
 
 
 def parse_matrix(data: Mapping[str, Any]) -> Matrix:
-    """Validate the matrix's data; raises UsageError naming the row at fault."""
+    """Validate the matrix's data; raise a UsageError that names the row at fault."""
     top = Row("matrix", data)
     architectures = top.strings("architectures")
     runtimes = tuple(_runtime(row) for row in top.rows("runtime", "python"))
@@ -219,7 +222,7 @@ def parse_matrix(data: Mapping[str, Any]) -> Matrix:
 
 
 def own_spelling(version: Version) -> str:
-    """TensorFlow's spelling of its version, of a nightly such as 2.22.0-dev20260518.
+    """Return TensorFlow's spelling of its version; for a nightly, such as 2.22.0-dev20260518.
 
     Source: TF_VERSION_STRING in tensorflow/core/public/release_version.h, and
     tensorflow/tools/ci_build/update_version.py.
@@ -293,7 +296,7 @@ def _tensorflow(row: Row, tags: set[str]) -> TensorFlow:
     for tag in verified:
         if tag not in tags:
             raise UsageError(f"{row.name}: verified names {tag!r}, which is no target")
-    # What TensorFlow released is known by its version; anything else has to be told.
+    # A release needs no description of its own; any other version does.
     released = None if Version(version).is_prerelease else "A release of TensorFlow"
     tensorflow = TensorFlow(
         version=version,

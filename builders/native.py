@@ -1,4 +1,4 @@
-"""The native runner: every step of a build, on this machine."""
+"""The native runner: runs every step of a build on this machine."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ HEADER_LICENCES = {"numpy": "BSD-3-Clause", "pybind11": "BSD-3-Clause"}
 
 @dataclass
 class NativeRunner:
-    """Makes wheels here; each step's product comes from the cache where it is there.
+    """Makes wheels on this machine; a step's product comes from the cache if it is there.
 
     Attributes:
         origin: an origin of the locks, or `auto`.
-        jobs: compilers at once.
-        logs: the folder of the step's log files.
-        python_headers: the include folder of the target's Python, where it is known.
-        offline: use no network; what is not in the cache is an error.
-        shelf: a folder of earlier downloads.
-        upstream_warnings: leave alone what upstream's files print (see breakages.toml).
-        engine: what compiles the core.
+        jobs: the number of compilers at once.
+        logs: the folder of the steps' log files.
+        python_headers: the include folder of the target's Python, if it is given.
+        offline: use no network; a file that is not in the cache or on the shelf is an error.
+        shelf: a folder of earlier downloads (see builders.shelf).
+        upstream_warnings: keep the warnings of upstream's Python files (see breakages.toml).
+        engine: the build engine that compiles the core.
     """
 
     cache: Cache
@@ -73,7 +73,7 @@ class NativeRunner:
         )
 
     def sources(self, tensorflow: TensorFlow) -> tuple[Source, ...]:
-        """The components of a TensorFlow version, downloaded."""
+        """Download the components of a TensorFlow version, and return them."""
         if tensorflow.version not in self._sources:
             told: list[str] = []
             lock = self.lock(tensorflow)
@@ -86,7 +86,7 @@ class NativeRunner:
         return self._sources[tensorflow.version]
 
     def lock(self, tensorflow: TensorFlow) -> Lock:
-        """The lock of a TensorFlow version: ours, else one from its own tree, fetched now."""
+        """Return our lock of a TensorFlow version, or else one made from TensorFlow's own tree."""
         found = self._known_lock(tensorflow)
         if found is not None:
             return found
@@ -95,7 +95,7 @@ class NativeRunner:
                 f"TensorFlow {tensorflow.version} is declared: its sources are known upstream only",
                 remedy=f"leave out --origin {self.origin}",
             )
-        # There is nothing to fall back to: what was unreachable may be back.
+        # There is no other origin to fall back to, so ask unreachable hosts again.
         fetcher = replace(self.fetcher, retry_unreachable=True)
         with self.reporter.step(f"lock tf{tensorflow.version}") as self._fetching:
             return made_lock(tensorflow, self.cache, fetcher, self._download_progress("its tree"))
@@ -108,9 +108,9 @@ class NativeRunner:
         return None
 
     def core(self, tensorflow: TensorFlow, arch: str) -> Core:
-        """The core of a TensorFlow version and architecture.
+        """Return the core of a TensorFlow version and architecture.
 
-        Where it is in the cache, made here or handed over, no source is fetched.
+        If the core is in the cache, made here or handed over, no source is fetched.
         """
         sources = self._sources_of_cached_core(tensorflow, arch) or self.sources(tensorflow)
         key = core_key(tensorflow, arch, sources, self.toolchain)
@@ -136,7 +136,7 @@ class NativeRunner:
         )
 
     def trees(self, tensorflow: TensorFlow) -> Path:
-        """The unpacked and patched sources of a TensorFlow version."""
+        """Return the folder of the unpacked and patched sources of a TensorFlow version."""
         sources = self.sources(tensorflow)
         cached = self.cache.has("trees", trees_key(tensorflow.version, sources))
         return self._shown(
@@ -149,11 +149,11 @@ class NativeRunner:
         )
 
     def wheel(self, target: Target) -> Path:
-        """The wheel of a target."""
+        """Return the wheel of a target."""
         return self.wheel_from(target, self.core(target.tensorflow, target.arch))
 
     def wheel_from(self, target: Target, core: Core) -> Path:
-        """The wheel of a target, linked with that core."""
+        """Return the wheel of a target, linked with that core."""
         headers = self.headers(target)
         name = f"wheel {target.identifier}"
         key = extension_key(target, core.path.name, headers, self.toolchain)
@@ -176,7 +176,7 @@ class NativeRunner:
         return self._shown(name, "commands", self.cache.has("extension", key), make)
 
     def headers(self, target: Target) -> Headers:
-        """The headers that a target's extension is compiled from."""
+        """Return the headers that a target's extension is compiled from."""
         numpy, numpy_sha256 = wheel_headers("numpy", target, self.cache, self.fetcher)
         pybind11, pybind11_sha256 = wheel_headers("pybind11", target, self.cache, self.fetcher)
         return Headers(
@@ -194,7 +194,7 @@ class NativeRunner:
         return python_headers(target.runtime, target.arch, self.cache, log, offline=self.offline)
 
     def is_cached(self, kind: str, target: Target) -> bool:
-        """Whether `fetch`, `sources`, `core` or `wheel` of a target has nothing to do."""
+        """True if the step `fetch`, `sources`, `core` or `wheel` of a target has nothing to do."""
         tensorflow = target.tensorflow
         sources = self._sources_of_cached_core(tensorflow, target.arch)
         sources = sources or self._likely_sources(tensorflow)
@@ -214,7 +214,7 @@ class NativeRunner:
         return True
 
     def _likely_sources(self, tensorflow: TensorFlow) -> tuple[Source, ...] | None:
-        """The components of the origin whose archives are all here; None if none is."""
+        """Return the components of the first origin that is all in the cache; None if none is."""
         for sources in self._admitted_sources(tensorflow):
             if all(source.origin.is_fetched(self.cache) for source in sources):
                 return sources
@@ -223,14 +223,14 @@ class NativeRunner:
     def _sources_of_cached_core(
         self, tensorflow: TensorFlow, arch: str
     ) -> tuple[Source, ...] | None:
-        """The components of the first origin whose core is here; None if none is."""
+        """Return the components of the first origin whose core is in the cache; None if none is."""
         for sources in self._admitted_sources(tensorflow):
             if self.cache.has("core", core_key(tensorflow, arch, sources, self.toolchain)):
                 return sources
         return None
 
     def _admitted_sources(self, tensorflow: TensorFlow) -> Iterator[tuple[Source, ...]]:
-        """The components of each origin that may be used, the preferred one first."""
+        """Yield the components of each origin that may be used, the preferred origin first."""
         lock = self._known_lock(tensorflow)
         if lock is None:
             return
@@ -263,7 +263,7 @@ class NativeRunner:
         return parts
 
     def _shown(self, name: str, unit: str, cached: bool, make: Callable[[Progress], T]) -> T:
-        """Run a step on the console; one that is in the cache is not worth a line."""
+        """Run a step, and show it on the console unless its product is in the cache."""
         if cached:
             return make(lambda _done, _total: None)
         with self.reporter.step(name) as step:
@@ -274,7 +274,7 @@ class NativeRunner:
             )
 
     def _download_progress(self, name: str) -> Progress:
-        """The progress of one file, on the line of the step that fetches it."""
+        """Return the progress callback of a file; it shows on the line of the step that fetches."""
         started = time.monotonic()
 
         def progress(done: int, total: int | None) -> None:

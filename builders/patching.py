@@ -1,6 +1,6 @@
-"""Applying a patch: wherever its lines are, but only where they are as they should be.
+"""Applying a patch wherever in a file its lines are, if they match exactly and only once.
 
-The same patch serves many versions of a file, in which its place moves.
+The same patch serves many versions of a file, in which its lines are at different places.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ def apply_patch(patch: Path, tree: Path, what: str) -> None:
         what: the tree in words, for errors.
 
     Raises:
-        ArchiveError: its lines are not there, or in more than one place. No file is
-            changed then, but for those of the patch's earlier files.
+        ArchiveError: a file does not have the patch's lines, or has them in more than one
+            place. No file is changed then, except for files that come earlier in the patch.
     """
     patch_set = patch_ng.PatchSet(io.BytesIO(patch.read_bytes()))
-    # strict: a patch that fits only in part is a patch of other sources.
+    # Be strict: a patch that fits only in part is a patch of other sources.
     whole = patch_set.items and not patch_set.errors
     if (
         not whole
@@ -38,7 +38,7 @@ def apply_patch(patch: Path, tree: Path, what: str) -> None:
 
 
 def _move(item: Any, tree: Path) -> bool:  # noqa: ANN401 - patch_ng has no types
-    """Move a file's hunks to where their lines are; False where that is not one place."""
+    """Move a file's hunks to where their lines are; return False if a hunk has not one place."""
     file = tree / patch_ng.pathstrip(item.source, 1).decode()
     if not file.is_file():
         return False

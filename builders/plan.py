@@ -1,4 +1,4 @@
-"""Which targets a command is about, and which steps would run: nothing is run here."""
+"""The targets that a command is about, and the steps that it would run. Nothing is run here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RUN = ("smoke", "conform")
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """What was asked for; an empty tuple is the default."""
+    """The targets that the user asked for. An empty tuple stands for the default."""
 
     tensorflow: tuple[str, ...] = ()
     python: tuple[str, ...] = ()
@@ -25,7 +25,7 @@ class Selection:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedStep:
-    """One line of a plan."""
+    """A step of a plan."""
 
     name: str
     cached: bool
@@ -38,14 +38,15 @@ def select(
     machine: str,
     runs_here: Callable[[Runtime, str], bool],
 ) -> list[Target]:
-    """The targets of a selection, each once, in the matrix's order.
+    """Return the targets of a selection, each once, in the matrix's order.
 
     Args:
-        machine: this machine's architecture, the default.
-        runs_here: whether this machine can run a Python; by default, those are meant.
+        machine: this machine's architecture, which is the default.
+        runs_here: returns True if this machine can run a Python for an architecture. By
+            default, only such Pythons are selected for this machine's architecture.
 
     Raises:
-        UsageError: something is not in the matrix, or nothing is left.
+        UsageError: a selected name is not in the matrix, or no target is left.
     """
     if selection.only:
         wanted = {matrix.target(identifier).identifier for identifier in selection.only}
@@ -81,10 +82,10 @@ def plan(
     is_cached: Callable[[str, Target], bool],
     runs_here: Callable[[Runtime, str], bool],
 ) -> list[PlannedStep]:
-    """The steps that these targets need, in order, each once.
+    """Return the steps that these targets need, in order, each once.
 
     Args:
-        is_cached: whether a step (`fetch`, `sources`, `core`, `wheel`, `audit`,
+        is_cached: returns True if a step (`fetch`, `sources`, `core`, `wheel`, `audit`,
             `smoke`, `conform`) of a target is done already.
     """
     steps: dict[str, PlannedStep] = {}
@@ -104,10 +105,10 @@ def plan(
 
 
 def architecture(matrix: Matrix, arch: str) -> str:
-    """An architecture as wheels name it, from any of its names.
+    """Return wheels' name of an architecture, given any of its names.
 
     Raises:
-        UsageError: the matrix does not have it.
+        UsageError: the matrix does not have the architecture.
     """
     arch = own_name(arch)
     if arch not in matrix.architectures:

@@ -1,4 +1,4 @@
-"""One wrapper for every program we start."""
+"""A wrapper for every program that we start."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ def run(
     on_line: Callable[[str], None] | None = None,
     keep_open: Sequence[int] = (),
 ) -> None:
-    """Run a program to its end, its output going to a log file.
+    """Run a program to its end, and append its output to a log file.
 
     Args:
-        command: program and arguments.
-        log: the file that its quoted command and output are appended to.
-        failure: the error raised when it fails.
+        command: the program and its arguments.
+        log: the file that the quoted command and the output are appended to.
+        failure: the error to raise if the program fails.
         what: the action in words, for that error: "compiling the core".
-        env: variables that differ from ours.
-        on_line: is called with each line of output.
-        keep_open: file descriptors that it and its children inherit (locks:
-            see builders.cache.Lock).
+        env: the variables that differ from ours.
+        on_line: called with each line of output.
+        keep_open: file descriptors that the program and its children inherit (locks: see
+            builders.cache.Cache.held_locks).
 
     Raises:
-        failure: it exited non-zero; the last lines that matter are in the message.
+        failure: the program exited non-zero; the message has the lines that tell why.
         ToolchainError: there is no such program.
-        DiskFullError: it failed for want of space.
+        DiskFullError: the program failed because no space was left.
     """
     arguments = [str(part) for part in command]
     tail: deque[str] = deque(maxlen=400)
@@ -85,7 +85,7 @@ def _started(
     env: Mapping[str, str] | None,
     keep_open: Sequence[int],
 ) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
-    """A program in a process group of its own that does not outlive us."""
+    """Run a program in a process group of its own; end the program when we end."""
     try:
         process = subprocess.Popen(
             arguments,
@@ -119,7 +119,7 @@ def _started(
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End a program and its children: it may tidy up, but not stay."""
+    """End a program and its children; kill them if the program lasts GRACE_SECONDS longer."""
     try:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(GRACE_SECONDS)
@@ -133,22 +133,23 @@ _LIBC = ctypes.CDLL(None)
 
 
 def die_with_parent() -> None:
-    """Have the kernel end this child when we are killed; Ninja then ends its own."""
+    """Have the kernel end this child when we are killed; Ninja then ends its own children."""
     _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-# What the largest Lambda function has
+# The memory of the largest Lambda function, in bytes
 # (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
 MOST_MEMORY = 10_240 << 20
-# What NumPy's threads reserve, and do not use, on a machine with many processors.
+# On a machine with many processors, NumPy's threads reserve this much, and do not use it.
 LEAST_MEMORY = 2_048 << 20
 
 
 def confine() -> None:
-    """In a child that loads a stranger's wheel or model: as `die_with_parent`, and bounded memory.
+    """Bound the memory of this child, which loads an untrusted wheel or model.
 
-    A damaged size asks for any amount; that must not be the machine's. Where less is free than
-    it may have, the kernel is to end this child, and nothing else.
+    A damaged size in a file asks for any amount of memory, and must not get all of the machine's.
+    If less memory is free than the child may have, the kernel is to end this child, and nothing
+    else. The child also ends with its parent, as by `die_with_parent`, and dumps no core.
     Source: proc_pid_oom_score_adj(5)
     """
     die_with_parent()
@@ -164,7 +165,7 @@ def _physical_memory() -> int:
 
 
 def _excerpt(lines: Sequence[str]) -> str:
-    """The lines that tell why: those from the first error on, else the last ones."""
+    """Return the lines that tell why a program failed: from the first error on, else the last."""
     lines = list(lines)
     for number, line in enumerate(lines):
         if " error: " in line or line.startswith(("error:", "CMake Error", "ld.lld:")):

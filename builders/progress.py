@@ -1,4 +1,4 @@
-"""What a person sees of a build: a live line per step, or a plain log in CI."""
+"""The progress of a build for people: a live line per step, or a plain log in CI."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MEGABYTE = 1_000_000
 
 @dataclass
 class Step:
-    """A step under way."""
+    """A step that is running."""
 
     title: str
     started: float = field(default_factory=time.monotonic)
@@ -30,15 +30,15 @@ class Step:
 
     @property
     def seconds(self) -> float:
-        """How long it has taken so far."""
+        """The time that the step has taken so far, in seconds."""
         return time.monotonic() - self.started
 
 
 class Reporter:
-    """Shows steps on a console, and keeps how long each took.
+    """Shows steps on a console, and records how long each step took.
 
     Args:
-        interval: seconds between two lines of one step where there is no terminal.
+        interval: the seconds between two lines of one step if there is no terminal.
     """
 
     def __init__(self, console: Console, *, interval: float = PLAIN_INTERVAL_SECONDS) -> None:
@@ -51,7 +51,7 @@ class Reporter:
 
     @contextmanager
     def showing(self) -> Iterator[None]:
-        """Keep the live lines on the terminal, where there is one."""
+        """Show live lines while the block lasts, if there is a terminal."""
         if not self.console.is_terminal:
             yield
             return
@@ -65,7 +65,7 @@ class Reporter:
 
     @contextmanager
     def step(self, title: str) -> Iterator[Step]:
-        """Show a step until it ends; a line says how it ended."""
+        """Show a step until it ends, and then print a line that says how it ended."""
         step = Step(title)
         with self._lock:
             self._steps.append(step)
@@ -82,7 +82,7 @@ class Reporter:
             self.say(f"[{style}]{mark}[/] {title}  [dim]{duration(step.seconds)}[/]")
 
     def show(self, step: Step, detail: str) -> None:
-        """Tell how far a step is; in a plain log, now and then."""
+        """Show how far a step is; in a plain log, at most once per interval."""
         step.detail = detail
         now = time.monotonic()
         if not self.console.is_terminal and now - step.shown >= self.interval:
@@ -102,18 +102,18 @@ class Reporter:
 
 
 def table_console() -> Console:
-    """Standard output, as wide as our tables where nothing says how wide it is."""
+    """Return a console for standard output; if that is no terminal, it is as wide as our tables."""
     return Console() if sys.stdout.isatty() else Console(width=TABLE_WIDTH)
 
 
 def describe(done: int, total: int | None, unit: str, seconds: float) -> str:
-    """Such as `312/941 MB, 45 MB/s, 14s left` or `120/588 objects, 1:10 left`.
+    """Return text such as `312/941 MB, 45 MB/s, 14s left` or `120/588 objects, 1:10 left`.
 
     Args:
         done: bytes or build steps so far.
-        total: all of them, where known.
+        total: the number of all of them; None if it is unknown.
         unit: `bytes`, else the word for what is counted.
-        seconds: since it began.
+        seconds: the time since the step began.
     """
     if unit == "bytes":
         parts = [f"{done / MEGABYTE:.0f}{f'/{total / MEGABYTE:.0f}' if total else ''} MB"]
@@ -127,7 +127,7 @@ def describe(done: int, total: int | None, unit: str, seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as `0.4s`, `42s` or `2:05`."""
+    """Return seconds as `0.4s`, `42s` or `2:05`."""
     if seconds < 10:
         return f"{seconds:.1f}s"
     if seconds < 60:

@@ -1,4 +1,4 @@
-"""What makes wheels: this machine (builders.native), or images (builders.docker)."""
+"""The interface of runners, which make wheels: builders.native and builders.docker (in images)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from builders.progress import Reporter
 
 
 class Runner(Protocol):
-    """Makes wheels, each step's product coming from the cache where it is there.
+    """Makes wheels; a step's product comes from the cache if it is there.
 
     Attributes:
-        jobs: compilers, and later smoke tests, at once.
+        jobs: the number of compilers, and later of smoke tests, at once.
         logs: the folder of the steps' log files.
     """
 
@@ -24,10 +24,10 @@ class Runner(Protocol):
     jobs: int
 
     def wheel(self, target: Target) -> Path:
-        """The wheel of a target; raises the UserError of the step that fails."""
+        """Return the wheel of a target; raise the UserError of the step that fails."""
 
     def is_cached(self, kind: str, target: Target) -> bool:
-        """Whether `fetch`, `sources`, `core` or `wheel` of a target has nothing to do."""
+        """True if the step `fetch`, `sources`, `core` or `wheel` of a target has nothing to do."""
 
     def log(self, step: str) -> Path:
         """The log file of a step."""

@@ -1,7 +1,7 @@
 """The SBOM of a wheel: CycloneDX, in .dist-info/sboms/ (PEP 770).
 
-auditwheel writes one for libraries that it grafts; everything here is linked
-statically, so this one is ours.
+auditwheel writes an SBOM for the libraries that it grafts into a wheel. Our wheels link
+everything statically, so we write this SBOM ourselves.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ from cyclonedx.model.license import LicenseExpression
 from cyclonedx.output.json import JsonV1Dot6
 
 NAMESPACE = uuid.UUID("6ac4f4c8-52a5-5a0e-9a7c-5d9d3a3f9d0b")
-# Of a part, what CycloneDX has no field for.
+# The attributes of a part for which CycloneDX has no field.
 BELONGING = ("relation", "date", "pin", "pin_date")
 PROPERTIES = ("origin", *BELONGING)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One component as it was compiled in.
+    """A component, as it was compiled in.
 
     Attributes:
-        relation: how it belongs to the TensorFlow (see builders/locking/coherence.py); with
-            `date`, `pin` and `pin_date` it is empty where that is not known, as in what was
-            published before it was recorded, or makes no sense, as of a compiler's library.
+        relation: how the component belongs to TensorFlow (see builders/locking/coherence.py).
+            Like `date`, `pin` and `pin_date`, it is empty if it is unknown, as in wheels that
+            were published before it was recorded, or if it makes no sense, as for a
+            compiler's library.
     """
 
     name: str
@@ -52,17 +53,17 @@ class Part:
 
     @property
     def belonging(self) -> dict[str, str]:
-        """What is known of how it belongs to the TensorFlow."""
+        """The known facts of how the component belongs to TensorFlow, by attribute."""
         found = {name: getattr(self, name) for name in BELONGING}
         return {name: value for name, value in found.items() if value}
 
 
 def make_sbom(project: str, version: str, identifier: str, parts: Sequence[Part]) -> str:
-    """The SBOM of one wheel as JSON.
+    """Return the SBOM of one wheel as JSON.
 
     Args:
-        identifier: the target's; with the parts it gives the serial number, so
-            that the same inputs give the same bytes.
+        identifier: the target's identifier. The serial number is made from it and the
+            parts, so that the same inputs give the same bytes.
     """
     seed = "\n".join([identifier, *(f"{part}" for part in parts)])
     bom = Bom(serial_number=uuid.uuid5(NAMESPACE, seed))
@@ -96,5 +97,5 @@ def _component(part: Part) -> Component:
 
 
 def parts_of(components: Sequence[Mapping[str, str]]) -> list[Part]:
-    """The parts that a core's record names."""
+    """Return the parts that a core's record names."""
     return [Part(**component) for component in components]

@@ -1,9 +1,9 @@
-"""The shelf: a folder with every download of a build, for one without a network.
+"""The shelf: a folder with every download of a build, for builds without a network.
 
     shelf/<sha256>/<file>    sources, and the wheels whose headers extensions need
     shelf/wheels/            the packages of builders/requirements.txt, for pip
 
-An image that is built offline has it as a mount (see builders/Dockerfile).
+When an image is built offline, the shelf is mounted in it (see builders/Dockerfile).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from builders.excerpt import Fetched
 from builders.process import run
 
 WHEELS = "wheels"
-# What the packages of requirements.txt have wheels for.
+# The platforms for which the packages of requirements.txt have wheels.
 PLATFORMS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014", "manylinux_2_12", "manylinux1")
 
 
 def put(downloads: Iterable[Fetched], shelf: Path) -> None:
-    """Put downloads on the shelf; as links where it is on the cache's file system."""
+    """Put downloads on the shelf: as links if it is on the cache's file system, else as copies."""
     for sha256, source in dict.fromkeys(file for fetched in downloads for file in fetched.files):
         target = shelf / sha256 / source.name
         if target.is_file():
@@ -42,8 +42,8 @@ def put_packages(requirements: Path, python: str, arch: str, shelf: Path, log: P
     """Put the packages of a requirements file with hashes on the shelf.
 
     Args:
-        python: the X.Y that will install them.
-        arch: the architecture that it runs on.
+        python: the Python that will install them, as X.Y.
+        arch: the architecture that this Python runs on.
 
     Raises:
         FetchError: pip cannot download one.

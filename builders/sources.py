@@ -1,8 +1,8 @@
 """The locks of sources: builders/sources/<TensorFlow version>.toml.
 
-A lock names every component that is compiled in, and for each origin the archive
-it comes from, by checksum. The origins of one build are all the same, since a set
-of sources is only known to work together.
+A lock names every component that is compiled in, and for each origin the component's
+archive and its checksum. A build takes all components from the same origin, since only
+a whole set of sources is known to work together.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ class Relation(StrEnum):
     """How a component belongs to the TensorFlow that it is compiled with."""
 
     PINNED = "pinned"
-    """It is what the tree of TensorFlow pins, for Bazel or for CMake."""
+    """The component is the one that TensorFlow's tree pins, for Bazel or for CMake."""
     TOGETHER = "shipped together"
-    """It is in the archive that TensorFlow is taken from."""
+    """The component is in the archive that TensorFlow is taken from."""
     SUBSTITUTED = "substituted"
-    """It is another version, from elsewhere."""
+    """The component is another version, from elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """A file known by its SHA-256 and by where it is to be had: one of the three.
+    """A file known by its SHA-256 and by its place: exactly one of `url`, `debian` and `pypi`.
 
     Attributes:
-        size: in bytes; 0 where the lock does not tell. It bounds the download, and is in no key:
-            the checksum says which bytes they are.
+        size: the file's size in bytes; 0 if the lock does not say. It bounds the download. It is
+            in no cache key, since the checksum determines the bytes.
     """
 
     sha256: str
@@ -56,7 +56,7 @@ class Archive:
 
     @property
     def location(self) -> str:
-        """For people and the SBOM."""
+        """The file's place, as text for people and the SBOM."""
         return self.url or (f"debian:{self.debian}" if self.debian else f"pypi:{self.pypi}")
 
     @property
@@ -65,11 +65,11 @@ class Archive:
         return (self.url or self.debian or self.pypi).rsplit("/", 1)[-1]
 
     def is_fetched(self, cache: Cache) -> bool:
-        """Whether the file is in the cache."""
+        """True if the file is in the cache."""
         return (cache.downloads / self.sha256 / self.name).is_file()
 
     def fetch(self, fetcher: Fetcher) -> Path:
-        """The downloaded file; raises what `Fetcher` does."""
+        """Download the file, and return its path; raise what `Fetcher` raises."""
         if self.url:
             return fetcher.url(self.url, self.sha256, self.size)
         if self.debian:
@@ -78,32 +78,32 @@ class Archive:
         return fetcher.pypi(name.project, str(name.version), self.pypi, self.sha256)
 
     def fetched(self, fetcher: Fetcher) -> Fetched:
-        """The downloaded file, to be unpacked; raises what `Fetcher` does."""
+        """Download the file, and return it ready to be unpacked; raise what `Fetcher` raises."""
         return Fetched(name=self.name, files=((self.sha256, self.fetch(fetcher)),))
 
     def fetch_block(self, block: Block, fetcher: Fetcher) -> Path:
-        """A downloaded block; raises what `Fetcher` does."""
+        """Download a block of the file, and return its path; raise what `Fetcher` raises."""
         if self.url:
             return fetcher.url(self.url, block.sha256, block.length, block.offset)
         return fetcher.debian(self.debian, block.sha256, block.length, block.offset)
 
     def block_file(self, block: Block) -> Path:
-        """Where a block is, below a folder of downloads."""
+        """Return the path of a block below a folder of downloads."""
         return Path(block.sha256, piece_name(self.name, block.offset))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where one component comes from, and which part of the archive it is.
+    """Where one component comes from, and which folder of the archive it is.
 
     Attributes:
-        version: of the component, which may differ between origins.
-        folder: the folder of the archive that becomes the tree; empty for all of it.
-        date: the day that the version is of, where its source tells.
-        relation: how it belongs to the TensorFlow, as builders/locking/coherence.py
-            computes it; empty where nobody did.
-        excerpt: what of the archive holds the folder, where that is known; in no key, since
-            the folder has the same bytes.
+        version: the component's version, which may differ between origins.
+        folder: the folder of the archive that becomes the tree; empty for the whole archive.
+        date: the date of the version, if its source tells.
+        relation: how the component belongs to TensorFlow, as builders/locking/coherence.py
+            computes it; empty if it was not computed.
+        excerpt: the blocks of the archive that hold the folder, if they are known. They are in
+            no cache key, since the folder has the same bytes.
     """
 
     name: str
@@ -115,7 +115,7 @@ class Origin:
     excerpt: Excerpt | None = None
 
     def is_fetched(self, cache: Cache) -> bool:
-        """Whether the folder can be unpacked from what is in the cache."""
+        """True if the cache has all files from which the folder is unpacked."""
         return self.archive.is_fetched(cache) or (
             self.excerpt is not None
             and all(
@@ -125,13 +125,13 @@ class Origin:
         )
 
     def fetch(self, fetcher: Fetcher, on_fallback: list[str] | None = None) -> Fetched:
-        """Download what holds the folder: its blocks, or the archive where they cannot be had.
+        """Download the blocks that hold the folder, or the archive if blocks are not available.
 
         Args:
-            on_fallback: receives a line where the archive is fetched for want of blocks.
+            on_fallback: receives a line if the archive is fetched for lack of blocks.
 
         Raises:
-            FetchError, ChecksumError: as `Fetcher` does.
+            FetchError, ChecksumError: as in `Fetcher`.
         """
         archive = self.archive
         if self.excerpt is not None and not fetcher.has(archive.sha256, archive.name):
@@ -178,14 +178,14 @@ class Lock:
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """The origins that every component can be had from, in order of preference."""
+        """The origins that have every component, in order of preference."""
         return tuple(o for o in ORIGINS if all(o in c.origins for c in self.components))
 
     def sources(self, origin: str) -> tuple[Source, ...]:
-        """Every component from that origin.
+        """Return every component from that origin.
 
         Raises:
-            UsageError: the lock does not have it.
+            UsageError: the lock does not have the origin for every component.
         """
         if origin not in self.origins:
             raise UsageError(
@@ -196,7 +196,7 @@ class Lock:
 
 
 def is_locked(tensorflow: str, folder: Path = SOURCES) -> bool:
-    """Whether there is a lock of a TensorFlow version."""
+    """True if there is a lock of a TensorFlow version."""
     return (folder / f"{tensorflow}.toml").is_file()
 
 
@@ -204,7 +204,7 @@ def load_lock(tensorflow: str, folder: Path = SOURCES) -> Lock:
     """Read and validate the lock of a TensorFlow version.
 
     Raises:
-        UsageError: there is none, or it is malformed; the component is named.
+        UsageError: there is no lock, or it is malformed; the message names the component.
     """
     path = folder / f"{tensorflow}.toml"
     if not is_locked(tensorflow, folder):
@@ -228,20 +228,20 @@ def fetch_sources(
     """Download the archives of all components from one origin.
 
     Args:
-        choice: an origin, or `auto`: the first whose hosts answer.
-        on_fallback: receives a line for each origin passed over.
+        choice: an origin, or `auto` for the first origin whose hosts answer.
+        on_fallback: receives a line for each origin that is passed over.
 
     Returns:
-        The components with the origin they were had from.
+        The components, with the origin that they were downloaded from.
 
     Raises:
-        FetchError, ChecksumError: as `Fetcher` does.
+        FetchError, ChecksumError: as in `Fetcher`.
     """
     names = lock.origins if choice == "auto" else (choice,)
     for name in names:
         sources = lock.sources(name)
         if name == names[-1]:
-            # There is nothing to fall back to: what was unreachable may be back.
+            # There is no other origin to fall back to, so ask unreachable hosts again.
             fetcher = replace(fetcher, retry_unreachable=True)
         try:
             for source in sources:
@@ -257,7 +257,7 @@ def fetch_sources(
 
 
 def _summed(fetcher: Fetcher, name: str, excerpt: Excerpt) -> Callable[[str], Progress]:
-    """The progress of an excerpt's blocks, as if they were one file."""
+    """Return the progress callbacks of an excerpt's blocks, which show them as one file."""
     show = fetcher.progress(name)
     starts = itertools.accumulate((block.length for block in excerpt.blocks), initial=0)
     before = {
@@ -269,7 +269,7 @@ def _summed(fetcher: Fetcher, name: str, excerpt: Excerpt) -> Callable[[str], Pr
 
 def _component(row: Row, file: str) -> Component:
     row.name = f"{file}: {row.name}"
-    # It names a folder, too.
+    # The name is also that of a folder.
     name = row.take("name", str, str.isidentifier)
     licence = row.take("licence", str, is_licence)
     licence_files = row.strings("licence_files")
@@ -282,7 +282,7 @@ def _component(row: Row, file: str) -> Component:
 
 
 def is_licence(text: str) -> bool:
-    """Whether the text is an SPDX licence expression, as the metadata of a wheel spells it."""
+    """True if the text is an SPDX licence expression, as the metadata of a wheel spells it."""
     try:
         return canonicalize_license_expression(text) == text
     except InvalidLicenseExpression:

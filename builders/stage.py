@@ -1,11 +1,11 @@
-r"""One step of a build as a stage of builders/Dockerfile: the native runner's, in an image.
+r"""A step of the native runner in an image: each is a stage of builders/Dockerfile.
 
     python3 -m builders.stage core --tensorflow V --arch ARCH --out DIR
     python3 -m builders.stage wheel --core DIR --python X.Y --python-headers DIR \
         --arch ARCH --out DIR
 
-The products go to the folder that the stage's layer keeps; the cache of the runner
-is a mount that only outlives it.
+The products go to a folder that the stage's layer keeps. The runner's cache is a mount: no
+layer has it, and it serves later builds.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from builders.progress import Reporter
 from builders.sources import ORIGINS
 
 CORES = Path("/cores")
-"""Where the image has cores that were made elsewhere, as `core pack` wrote them."""
+"""The folder of the image with cores that were made elsewhere, as `core pack` wrote them."""
 
-# BuildKit shows a line when it is printed: often enough to see that it goes on.
+# BuildKit shows each line when it is printed. This often is enough to see that a stage goes on.
 INTERVAL_SECONDS = 2.0
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run one stage; raises UserError where `main` prints."""
+    """Run one stage; raise the UserError that `main` prints."""
     options = _parser().parse_args(argv)
     os.environ.update(network_variables())
     with tempfile.TemporaryDirectory() as logs:
@@ -60,7 +60,7 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def make_core(runner: NativeRunner, options: argparse.Namespace) -> None:
-    """The core, in a folder named by its key."""
+    """Make the core, and write it to a folder named by its key."""
     matrix = load_matrix()
     tensorflow = matrix.tensorflow(options.tensorflow)
     known = dict(known_cores(matrix, runner.toolchain))
@@ -71,7 +71,7 @@ def make_core(runner: NativeRunner, options: argparse.Namespace) -> None:
 
 
 def make_wheel(runner: NativeRunner, options: argparse.Namespace) -> None:
-    """The wheel of a Python, from the core that the stage before made."""
+    """Make the wheel of a Python from the core that the earlier stage made."""
     matrix = load_matrix()
     cores = list(options.core.iterdir())
     if len(cores) != 1:

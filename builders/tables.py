@@ -1,4 +1,4 @@
-"""Our data files: TOML, read key by key, so that a wrong or unknown key has a name."""
+"""Our data files: TOML, read key by key, so that an error names the wrong or unknown key."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ T = TypeVar("T")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The data of a file of ours.
+    """Return the data of one of our files.
 
     Raises:
-        UsageError: it is not TOML.
+        UsageError: the file is not TOML.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -28,10 +28,12 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def read_rows(path: Path, key: str, name: str) -> list[Row]:
-    """The tables of a file that is a list of them, each named by the file and its `name`.
+    """Return the tables of a file that is one list of tables.
+
+    Each table is named by the file and by its value of `name`.
 
     Raises:
-        UsageError: it is not TOML, or something else.
+        UsageError: the file is not TOML, or not one list of tables.
     """
     top = Row(path.name, read_toml(path))
     rows = top.rows(key, name)
@@ -42,7 +44,7 @@ def read_rows(path: Path, key: str, name: str) -> list[Row]:
 
 
 class Row:
-    """One table of a data file, taken key by key, so that what is left over is an error."""
+    """A table of a data file. Keys are taken one by one; a key that is left over is an error."""
 
     def __init__(self, name: str, data: Mapping[str, Any]) -> None:
         self.name = name
@@ -58,7 +60,7 @@ class Row:
         """Remove and return a value.
 
         Raises:
-            UsageError: it is missing (and has no default), of another type, or
+            UsageError: the value is missing (and has no default), of another type, or
                 refused by `check`.
         """
         if key not in self._data:
@@ -88,7 +90,7 @@ class Row:
         return [Row(f"{key} {table.get(name, '?')}", table) for table in tables]
 
     def has(self, key: str) -> bool:
-        """Whether the key is there and not yet taken."""
+        """True if the key is there and not yet taken."""
         return key in self._data
 
     def done(self) -> None:
@@ -98,7 +100,7 @@ class Row:
 
 
 def is_version(text: str) -> bool:
-    """Whether the text is a version of PEP 440, as file names and tags spell it."""
+    """True if the text is a version of PEP 440, as file names and tags spell it."""
     try:
         return str(Version(text)) == text
     except InvalidVersion:
@@ -106,5 +108,5 @@ def is_version(text: str) -> bool:
 
 
 def is_sha256(text: str) -> bool:
-    """Whether the text is a SHA-256 in lower-case hexadecimal."""
+    """True if the text is a SHA-256 in lower-case hexadecimal."""
     return re.fullmatch(r"[0-9a-f]{64}", text) is not None

@@ -1,7 +1,7 @@
 """The compiler environment: CMake, Ninja and zig from the hash-locked requirements.
 
-zig brings clang, libc++ and the headers and stubs of every glibc, so that a glibc
-floor is chosen, not inherited, and another architecture is one more name.
+zig brings clang, libc++ and the headers and stubs of every glibc. So we choose the glibc
+floor instead of inheriting it from the machine, and an architecture is only a name to zig.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ FLAGS = (
     "-fPIC",
     "-ffunction-sections",
     "-fdata-sections",
-    # An array that is written beyond its end ends the process rather than running what was written.
+    # A write beyond an array's end stops the process, instead of running what was written.
     "-fstack-protector-strong",
     "-D_FORTIFY_SOURCE=2",
 )
 
-# -O3 here is of the libc++ that zig compiles for the link and keeps for the next one.
+# -O3 here applies to libc++, which zig compiles for the first link and keeps for later ones.
 LINK_FLAGS = (
     "-shared",
     "-s",
@@ -46,22 +46,22 @@ LINK_FLAGS = (
 )
 LIBRARIES = ("-lm", "-ldl", "-lpthread")
 
-# What Python's headers include and zig's glibc lacks; searched last.
+# The headers that Python's headers include and zig's glibc lacks. They are searched last.
 SHIM = Path(__file__).with_name("shim")
 
 
 @dataclass(frozen=True)
 class Toolchain:
-    """The tools of the environment that runs us."""
+    """The compiler tools of the Python environment that runs us."""
 
     cache: Cache
 
     @cached_property
     def versions(self) -> dict[str, str]:
-        """The version of each tool, by its package.
+        """The version of each tool, by the tool's package.
 
         Raises:
-            ToolchainError: one is not installed.
+            ToolchainError: a tool is not installed.
         """
         try:
             return {name: metadata.version(name) for name in PACKAGES}
@@ -90,7 +90,7 @@ class Toolchain:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables for CMake, Ninja and zig; nothing of the caller's compiler settings."""
+        """The variables for CMake, Ninja and zig; they clear the caller's compiler settings."""
         zig_cache = str(self.cache.root / "zig")
         neutral = dict.fromkeys(("CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS", "CC", "CXX"), "")
         neutral |= dict.fromkeys(("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH"), "")
@@ -101,19 +101,19 @@ class Toolchain:
         }
 
     def target(self, arch: str) -> str:
-        """The name that zig gives to an architecture with its glibc floor."""
+        """Return zig's name of an architecture with its glibc floor."""
         return f"{arch}-linux-gnu.{GLIBC_FLOOR[arch]}"
 
     def compiler(self, language: str, arch: str) -> list[str]:
-        """The command that compiles `c` or `c++` for an architecture."""
+        """Return the command that compiles `c` or `c++` for an architecture."""
         driver = {"c": "cc", "c++": "c++"}[language]
         return [str(self.zig), driver, "-target", self.target(arch), f"-mcpu={self.cpu(arch)}"]
 
     def cpu(self, arch: str) -> str:
-        """The oldest processor that compiled code runs on, by zig's name."""
+        """Return the oldest processor that compiled code runs on, by zig's name."""
         return ARCHITECTURES[arch].cpu
 
     def prefix_maps(self, **folders: Path) -> list[str]:
-        """Flags that keep our folders' names out of the objects: the same bytes anywhere."""
+        """Return flags that keep our folders' names out of objects, for the same bytes anywhere."""
         folders["zig"] = self.zig.parent
         return [f"-ffile-prefix-map={path}={name}" for name, path in folders.items()]

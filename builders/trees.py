@@ -18,7 +18,7 @@ Progress = Callable[[int, int | None], None]
 
 
 def trees_inputs(tensorflow: str, sources: Sequence[Source]) -> dict[str, Any]:
-    """Everything that the trees depend on."""
+    """Return everything that the trees depend on."""
     return {
         source.component.name: {
             "sha256": source.origin.archive.sha256,
@@ -30,7 +30,7 @@ def trees_inputs(tensorflow: str, sources: Sequence[Source]) -> dict[str, Any]:
 
 
 def trees_key(tensorflow: str, sources: Sequence[Source]) -> str:
-    """The name of these trees in the cache."""
+    """Return the key of the trees in the cache."""
     return key_of(trees_inputs(tensorflow, sources))
 
 
@@ -44,10 +44,10 @@ def make_trees(
     """Unpack and patch every component.
 
     Args:
-        progress: gives the progress callback of an archive, by its name.
+        progress: returns the progress callback of an archive, given its name.
 
     Returns:
-        A folder with one tree per component, by its name.
+        A folder with one tree per component, named by the component.
 
     Raises:
         ChecksumError: an archive in the cache is not the one that was fetched.

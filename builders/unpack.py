@@ -1,8 +1,8 @@
 """Unpack the wanted folders of an archive, and nothing outside their destination.
 
-Only regular files, folders and links that stay inside are written; a device file,
-an absolute name, a `..` or a member behind a link is an error. The rules are ours
-because Debian 12's Python has no tarfile.data_filter (PEP 706).
+Only regular files, folders and links that stay inside are written. A device file, an
+absolute name, a `..` or a member whose path leads through a link is an error. We check
+this ourselves because Debian 12's Python has no tarfile.data_filter (PEP 706).
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ from typing import IO, Literal, Self, cast
 
 from builders.errors import ArchiveError, printable
 
-# Source text gives 4 to 25 bytes for one; a bomb of xz gives 7,000, of gzip 1,000. A small
-# archive may give more, as one empty file of a megabyte does.
+# How many bytes a packed byte may unpack to. Source text gives 4 to 25; an xz bomb gives 7,000, a
+# gzip bomb 1,000. A small archive may give more, as with one file of a megabyte of zeros: so any
+# archive may unpack to the floor.
 MOST_EXPANSION = 100
 UNPACKED_FLOOR = 64_000_000
-# Headers of other kinds than files hold a name, or some; tarfile reads them into memory.
+# Headers of other kinds than files hold one or more names; tarfile reads them into memory.
 MOST_HEADER_BYTES = 1_000_000
 MOST_READS_BEYOND_END = 100
-# The system refuses a path: too long a name, too many links, bytes that are no name.
+# Errors when the system refuses a path: too long, too many links, bytes that are no name.
 NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EILSEQ)
 
 
 class UnsafeMemberError(Exception):
-    """A member that is not to be written."""
+    """A member that must not be written."""
 
 
 DAMAGED = (
@@ -45,14 +46,14 @@ DAMAGED = (
     lzma.LZMAError,
     zlib.error,
     EOFError,
-    # Encrypted, or of an unknown compression.
+    # The archive is encrypted, or has an unknown compression.
     RuntimeError,
-    # A name or a number that cannot be one.
+    # A name or a number is invalid.
     ValueError,
     LookupError,
     OverflowError,
     struct.error,
-    # Headers that announce headers that announce headers.
+    # Headers announce further headers without end.
     RecursionError,
     # The same name is a file and a folder.
     FileExistsError,
@@ -68,12 +69,12 @@ def unpack(
 ) -> None:
     """Unpack folders of a tar archive (any compression) or a zip (a wheel, too).
 
-    What was written before an error stays: unpack into a folder that goes with it.
+    Files that were written before an error stay: unpack into a folder that is deleted then.
 
     Args:
-        folders: a folder's name in the archive (empty for all of it) -> where its
-            contents go. None may be inside another.
-        progress: is called with the bytes of the archive read, and its size.
+        folders: where the contents of each folder go, by the folder's name in the archive
+            (empty for the whole archive). No folder may be inside another.
+        progress: called with the bytes of the archive read so far, and the archive's size.
 
     Raises:
         ArchiveError: the archive is damaged, unsafe, or lacks a folder.
@@ -93,8 +94,8 @@ def unpack_stream(stream: IO[bytes], name: str, packed: int, folders: Mapping[st
     """Unpack folders of a tar archive that is not compressed, read once from front to back.
 
     Args:
-        name: for people.
-        packed: bytes that the stream was unpacked from; they bound what it may unpack to.
+        name: the archive's name, for messages.
+        packed: the size in bytes that the stream had when packed; it bounds the unpacked size.
         folders: as for `unpack`.
 
     Raises:
@@ -107,7 +108,7 @@ def unpack_stream(stream: IO[bytes], name: str, packed: int, folders: Mapping[st
 
 @contextmanager
 def _checked(name: str, remedy: str, packed: int, folders: Mapping[str, Path]) -> Iterator[_Output]:
-    """The bounds of an archive, and whatever is wrong with it as one error."""
+    """Yield the bounded output of an archive; raise any fault of it as an ArchiveError."""
     output = _Output(folders, max(UNPACKED_FLOOR, MOST_EXPANSION * packed))
     try:
         yield output
@@ -122,7 +123,7 @@ def _checked(name: str, remedy: str, packed: int, folders: Mapping[str, Path]) -
 
 
 def _unpack_tar(raw: IO[bytes], output: _Output, mode: Literal["r|", "r|*"] = "r|*") -> None:
-    # A stream is read once, front to back: seeking in a compressed one would
+    # Read the stream once, from front to back: seeking in a compressed stream would
     # decompress it again.
     with tarfile.open(fileobj=raw, mode=mode, tarinfo=_Header) as tar:
         for member in tar:
@@ -161,7 +162,7 @@ def _unpack_zip(archive: Path, output: _Output) -> None:
 
 @dataclass
 class _Output:
-    """The wanted folders, which of them the archive has, and how much it may unpack to."""
+    """The wanted folders, those found in the archive, and the most bytes that it may unpack to."""
 
     folders: Mapping[str, Path]
     most: int
@@ -169,13 +170,13 @@ class _Output:
     found: set[str] = field(default_factory=set)
 
     def count(self, size: int) -> None:
-        """Count a member before it is read, wanted or not: all of it is decompressed."""
+        """Count a member before it is read; unwanted members count, too: they are decompressed."""
         self.counted += size + tarfile.BLOCKSIZE
         if self.counted > self.most:
             raise UnsafeMemberError(f"it unpacks to more than {self.most:,} bytes")
 
     def places(self, member: str) -> Iterator[_Place]:
-        """Where a member is to be written: nowhere, unless it is in a wanted folder."""
+        """Yield the places where a member is to be written; none if it is in no wanted folder."""
         for folder, root in self.folders.items():
             name = below(folder, member)
             if name is not None:
@@ -210,10 +211,10 @@ class _Place:
             self.path.chmod(0o755)
 
     def link(self, to: str) -> None:
-        """A link that climbs within the root, then only descends.
+        """Write a symbolic link that climbs within the root, then only descends.
 
-        No member is written through a link, so the folders that it climbs are real
-        and nothing need be resolved.
+        No member is written through a link. So the folders that the link climbs are real,
+        and nothing needs to be resolved.
         """
         parts = PurePosixPath(to).parts
         climbs = next((i for i, part in enumerate(parts) if part != ".."), len(parts))
@@ -221,11 +222,11 @@ class _Place:
         if not parts or to.startswith("/") or climbs > depth or ".." in parts[climbs:]:
             raise UnsafeMemberError(f"{self.name!r} links to {to!r}, outside its folder")
         self._clear()
-        # What was checked, and no other spelling of it.
+        # Write the parts that were checked, and not the link's own spelling.
         self.path.symlink_to("/".join(parts))
 
     def copy(self, member: str) -> None:
-        """A hard link, as a file of its own: patching one must not change the other."""
+        """Write a hard link as a separate file: patching one file must not change the other."""
         name = below(self.folder, member)
         source = None if name is None else _Place(self.folder, self.root, name).path
         if source is None or not source.is_file():
@@ -235,13 +236,13 @@ class _Place:
             shutil.copy(source, self.path)
 
     def _clear(self) -> None:
-        """Of two members with one name the last counts."""
+        """Remove an earlier member of the same name: the last one counts."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.unlink(missing_ok=True)
 
 
 def below(folder: str, member: str) -> str | None:
-    """A member's name below a folder; None if it is not in it."""
+    """Return a member's name below a folder; None if the member is not in the folder."""
     name = member.removeprefix("./")
     if not folder:
         return name
@@ -260,12 +261,12 @@ NAMES = (
 
 
 class _Header(tarfile.TarInfo):
-    """tarfile takes a header that it cannot read for the end of the archive; we do not."""
+    """A tar header. If it cannot be read, that is an error, and not the end as for tarfile."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         header = super().frombuf(buf, encoding, errors)
-        # Its size is that of the file, not of what is to be skipped in the archive.
+        # The header's size is that of the file, not of the data to be skipped in the archive.
         if header.type == tarfile.GNUTYPE_SPARSE:
             raise tarfile.ReadError("a file with holes")
         names = header.type in NAMES
@@ -284,7 +285,7 @@ class _Header(tarfile.TarInfo):
 
 
 class Counted:
-    """A file that reports how far it has been read, and ends a reader that does not end.
+    """A file that reports how far it has been read, and stops a reader that reads past the end.
 
     tarfile skips as many bytes as a header announces, whether the archive has them or not.
     """
@@ -295,7 +296,7 @@ class Counted:
         self._read_beyond_end = 0
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes."""
+        """Return the next bytes; raise EOFError after too many reads beyond the end."""
         data = self._file.read(size)
         self._read_beyond_end = 0 if data else self._read_beyond_end + 1
         if self._read_beyond_end > MOST_READS_BEYOND_END:

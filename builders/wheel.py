@@ -1,7 +1,7 @@
 """The wheel: upstream's Python files, the extension, licences, metadata, SBOM.
 
-The same inputs give the same bytes, wherever and whenever it is written: one fixed
-time, sorted members, and nothing of the machine.
+The same inputs give the same bytes, wherever and whenever the wheel is written: the members
+are sorted, have one fixed time, and hold nothing of the machine.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from builders.stubs import typing_files
 from builders.toolchain import GLIBC_FLOOR, Toolchain
 
 SUMMARY = "TensorFlow Lite interpreter for AWS Lambda: NumPy 1 and 2, XNNPACK, no other dependency"
-# What decides on a wheel's bytes besides its inputs.
+# The files of this program that decide a wheel's bytes, besides its inputs.
 RECIPE = ("wheel.py", "core_metadata.py", "deflated.py", "sbom.py", "stubs")
 # The earliest time that a zip can hold (https://reproducible-builds.org/specs/source-date-epoch/).
 SOURCE_DATE_EPOCH = 315532800
@@ -69,7 +69,7 @@ LLVM_LICENCE = "Apache-2.0 WITH LLVM-exception"
 
 @dataclass(frozen=True)
 class WheelInputs:
-    """What a wheel is made of."""
+    """The inputs of a wheel."""
 
     target: Target
     core: Core
@@ -80,20 +80,20 @@ class WheelInputs:
 
     @property
     def patches(self) -> list[Path]:
-        """Ours of upstream's Python files."""
+        """Our patches of upstream's Python files."""
         version = self.target.tensorflow.version
         return python_patches_of(version, upstream_warnings=self.upstream_warnings)
 
 
 def wheel_name(target: Target) -> str:
-    """The file name of PEP 427; its platform tag is auditwheel's for our glibc floor."""
+    """Return the file name of PEP 427; its platform tag is auditwheel's for our glibc floor."""
     tensorflow = target.tensorflow
     tag = f"{target.runtime.tag}-{target.runtime.tag}-{platform_tag(target.arch)}"
     return f"{PROJECT}-{tensorflow.version}-{tensorflow.build}-{tag}.whl"
 
 
 def platform_tag(arch: str) -> str:
-    """The compressed platform tag: the floor's manylinux policy and its older name."""
+    """Return the compressed platform tag: the glibc floor's manylinux tag and its older aliases."""
     policies = WheelPolicies(libc=Libc.GLIBC, arch=Architecture(arch))
     name = f"manylinux_{GLIBC_FLOOR[arch].replace('.', '_')}_{arch}"
     policy = policies.get_policy_by_name(name)
@@ -101,7 +101,7 @@ def platform_tag(arch: str) -> str:
 
 
 def toolchain_parts(toolchain: Toolchain) -> list[Part]:
-    """The libraries of the compiler that every extension contains."""
+    """Return the compiler's libraries, which every extension contains."""
     version = toolchain.versions["ziglang"]
     return [
         Part(
@@ -117,14 +117,14 @@ def toolchain_parts(toolchain: Toolchain) -> list[Part]:
 
 
 def make_wheel(inputs: WheelInputs, cache: Cache, toolchain: Toolchain) -> Path:
-    """The wheel, written now if the cache does not have it."""
+    """Return the wheel; write it first if the cache does not have it."""
     name = wheel_name(inputs.target)
     key = key_of(
         {
             "name": name,
             "core": inputs.core.path.name,
             "extension": sha256_of(inputs.extension),
-            # The core's key does not cover all that its record says of them.
+            # The core's key does not cover all that its record says of the components.
             "components": inputs.core.record["components"],
             "compiled_with": [str(part) for part in inputs.compiled_with],
             "requires": [str(r) for r in requires_dist(inputs.matrix)],
@@ -168,7 +168,7 @@ def _members(inputs: WheelInputs, toolchain: Toolchain) -> Iterator[tuple[str, b
 
 
 def _licences(core: Core, toolchain: Toolchain) -> dict[str, bytes]:
-    """Each licence text once, in a folder that names all components that have it."""
+    """Return each licence text once, by a path whose folder names all components that have it."""
     texts = list((core.path / "licences").glob("*/*"))
     texts += [
         toolchain.zig.parent / "lib" / folder / "LICENSE.TXT"
@@ -184,7 +184,7 @@ def _licences(core: Core, toolchain: Toolchain) -> dict[str, bytes]:
 
 
 def _python_files(inputs: WheelInputs) -> dict[str, bytes]:
-    """Upstream's Python files with our patches."""
+    """Return upstream's Python files with our patches, by name."""
     with TemporaryDirectory() as folder:
         files = Path(folder) / "python"
         shutil.copytree(inputs.core.path / "python", files)
@@ -244,7 +244,7 @@ def _wheel_file(target: Target) -> str:
 
 
 def zip_entry(name: str) -> ZipInfo:
-    """A member of a reproducible zip: of one time and one of two modes."""
+    """Return the entry of a member in a reproducible zip: a fixed time, and one of two modes."""
     entry = ZipInfo(name, date_time=time.gmtime(SOURCE_DATE_EPOCH)[:6])
     mode = 0o755 if name.endswith(".so") else 0o644
     entry.external_attr = (stat.S_IFREG | mode) << 16
@@ -254,7 +254,7 @@ def zip_entry(name: str) -> ZipInfo:
 
 @contextmanager
 def _fixed_time() -> Iterator[None]:
-    """The `wheel` library dates RECORD by this variable."""
+    """Set SOURCE_DATE_EPOCH while the block lasts: the `wheel` library dates RECORD by it."""
     before = os.environ.get("SOURCE_DATE_EPOCH")
     os.environ["SOURCE_DATE_EPOCH"] = str(SOURCE_DATE_EPOCH)
     try:

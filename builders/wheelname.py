@@ -1,4 +1,4 @@
-"""What a wheel's file name says, by itself or against the matrix."""
+"""A wheel's file name, read by itself or against the matrix."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ LEGACY_PLATFORMS = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux20
 
 @dataclass(frozen=True, kw_only=True)
 class WheelName:
-    """The parts of any wheel's file name.
+    """The parts of a wheel's file name, whatever the project.
 
     Source: https://packaging.python.org/en/latest/specifications/binary-distribution-format/
 
     Attributes:
-        project: normalized (PEP 503).
+        project: the normalized project name (PEP 503).
     """
 
     project: str
@@ -35,33 +35,33 @@ class WheelName:
 
     @property
     def interpreter(self) -> str:
-        """The Python that it is for, such as cp312; one of them, if there are several."""
+        """The Python that the wheel is for, such as cp312; one of them, if there are several."""
         return min(tag.interpreter for tag in self.tags)
 
     @property
     def arch(self) -> str | None:
-        """The one architecture of Linux that it is for; None if it is another, or for any."""
+        """The wheel's one Linux architecture; None if it has several or another, or fits any."""
         found = {_platform(tag.platform) for tag in self.tags}
         arches = {platform[1] if platform else None for platform in found}
         arch = next(iter(arches)) if len(arches) == 1 else None
         return arch if arch in ARCHITECTURES else None
 
     def is_of(self, runtime: Runtime) -> bool:
-        """Whether it is for that CPython."""
+        """True if the wheel is for that CPython."""
         return any(tag.interpreter == runtime.tag for tag in self.tags)
 
     def runs_on(self, arch: str) -> bool:
-        """Whether it is for that architecture, or for any."""
+        """True if the wheel is for that architecture, or for any."""
         return any(tag.platform == "any" or tag.platform.endswith(f"_{arch}") for tag in self.tags)
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnWheelName:
-    """What a wheel's file name promises of what the matrix has.
+    """A wheel's file name, read against the matrix.
 
     Attributes:
-        glibc: oldest glibc that a platform tag admits.
-        faults: why the name is not one of ours; empty if it is.
+        glibc: the oldest glibc that a platform tag admits.
+        faults: the reasons why the name is not one of ours; empty if it is.
     """
 
     version: Version | None = None
@@ -75,17 +75,17 @@ class OwnWheelName:
 
     @property
     def target(self) -> Target | None:
-        """The matrix's target, if the name is one of it."""
+        """The target of the matrix that the name stands for; None if there is none."""
         if self.tensorflow is None or self.runtime is None or self.arch is None:
             return None
         return Target(tensorflow=self.tensorflow, runtime=self.runtime, arch=self.arch)
 
 
 def parse_name(filename: str) -> WheelName:
-    """The parts of a wheel's file name.
+    """Return the parts of a wheel's file name.
 
     Raises:
-        UsageError: it is no wheel's.
+        UsageError: the name is not a wheel's.
     """
     try:
         project, version, build, tags = parse_wheel_filename(filename)
@@ -95,10 +95,10 @@ def parse_name(filename: str) -> WheelName:
 
 
 def name_of(wheel: Path) -> WheelName:
-    """The parts of a file's name.
+    """Return the parts of a wheel file's name.
 
     Raises:
-        UsageError: there is no such file, or it is no wheel by its name.
+        UsageError: there is no such file, or its name is not a wheel's.
     """
     if not wheel.is_file():
         raise UsageError(f"there is no wheel {wheel}", remedy="./scripts/build makes some in dist/")
@@ -139,7 +139,7 @@ def parse_own_name(filename: str, matrix: Matrix) -> OwnWheelName:
 
 
 def _platform(tag: str) -> tuple[tuple[int, int], str] | None:
-    """The oldest glibc and the architecture of a manylinux tag (PEP 600)."""
+    """Return the oldest glibc and the architecture of a manylinux tag (PEP 600); else None."""
     if match := re.fullmatch(r"manylinux_(\d+)_(\d+)_(\w+)", tag):
         return (int(match[1]), int(match[2])), match[3]
     name, _, arch = tag.partition("_")

@@ -1,1 +1,1 @@
-"""The proof: a wheel is installed as in Lambda and answers inference requests."""
+"""The smoke test: a wheel is installed as in Lambda and answers inference requests."""

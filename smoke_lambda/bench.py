@@ -1,4 +1,4 @@
-"""The smoke test itself: send every event, judge every answer, look at the delegate."""
+"""Run the smoke test: send every event, judge every reply, and check what the delegate takes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from smoke_lambda.site import Function, FunctionPlace, Place, Site, Step, silent
 
 FLOAT32, INT8 = "digits-float32", "digits-int8"
 
-# The operators that XNNPACK may leave to the built-in kernels: its softmax knows
-# float32 only. A dynamic-range model's share is reported and not judged.
+# The operators that XNNPACK may leave to the built-in kernels: its softmax supports
+# float32 only. The share of a dynamic-range model is reported but not judged.
 MAY_REMAIN = {FLOAT32: frozenset[str](), INT8: frozenset({"SOFTMAX"})}
 
 
@@ -24,7 +24,7 @@ def smoke(site: Site, *, on_step: Step = silent) -> SmokeReport:
     """Run a wheel as a Lambda function would, once per NumPy of its site.
 
     Returns:
-        The report; a wheel that is bad is not an error but a report that says so.
+        The report. If the wheel is bad, the report says so and no error is raised.
 
     Raises:
         SmokeError, EngineError, FetchError: the test cannot be run.
@@ -44,7 +44,7 @@ def smoke(site: Site, *, on_step: Step = silent) -> SmokeReport:
 
 
 def function_variables(model: str) -> dict[str, str]:
-    """The function's own environment variables; that of one model may use private URLs."""
+    """Return a function's environment variables. Only the float32 model may use private URLs."""
     return {
         "MAX_BYTES": str(events.MAX_BYTES),
         "URL_SECONDS": str(events.URL_SECONDS),
@@ -55,18 +55,18 @@ def function_variables(model: str) -> dict[str, str]:
 def invoke(
     place: FunctionPlace, model: str, known: events.Known, check: Callable[[str, str], None]
 ) -> float | None:
-    """Send every event to a function of that model; gives its init time in ms.
+    """Send every event to the function of a model; return its init time in milliseconds.
 
     Args:
-        check: is told the name of each check, and what is wrong, if anything is.
+        check: is called with the name of each check and its fault, which is empty if it passes.
     """
     private = model == FLOAT32
     with place.function(model, function_variables(model)) as function:
         for case in events.cases(known, function.server, private=private):
             reply = _reply(function, case)
             check(f"{model}: {case.name}", events.judge(case, reply, model, known))
-            # Not the handler's words: it did not start, or it died. Every
-            # further event would find the same.
+            # The handler never says errorType: it did not start, or it died. Every
+            # further event would fail in the same way.
             if isinstance(reply, dict) and "errorType" in reply:
                 break
         return function.init_ms()
@@ -74,22 +74,22 @@ def invoke(
 
 @dataclass(kw_only=True)
 class Bench:
-    """One place and what is found there."""
+    """A place and the checks that were made there."""
 
     place: Place
     on_step: Step
     checks: list[Check] = field(default_factory=list)
 
     def check(self, name: str, fault: str) -> None:
-        """Note a check; it is right if there is no fault."""
+        """Record a check; it passes if `fault` is empty."""
         self.checks.append(Check(name=name, ok=not fault, detail=fault))
 
     def step(self, what: str) -> None:
-        """Tell what happens now."""
+        """Announce the step that begins now."""
         self.on_step(f"NumPy {self.place.numpy}: {what}")
 
     def run(self, wheel: Path) -> SmokeRun:
-        """Install, invoke the function of each model, then look at the runtime from inside."""
+        """Install the wheel, invoke the function of each model, then probe the runtime."""
         self.step("environment")
         fault = self.place.install(wheel)
         self.check("install", fault)
@@ -99,7 +99,7 @@ class Bench:
         init_ms = {model: self._invoke(model, known[model]) for model in known}
         probed = self._probe(list(known))
         self.step("measures")
-        # Of a wheel that does not work, there is nothing to measure.
+        # Only a wheel that passes every check is measured.
         works = all(check.ok for check in self.checks)
         return SmokeRun(
             numpy=self.place.numpy,
@@ -133,7 +133,7 @@ class Bench:
 
 
 def _reply(function: Function, case: events.Case) -> object:
-    """What the function replies, or the error in its stead, for the judge to quote."""
+    """Return the function's reply. An error becomes a reply, so that the judge can quote it."""
     try:
         reply = function.invoke(case.event)
     except (OSError, ValueError) as error:

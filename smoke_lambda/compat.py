@@ -1,7 +1,7 @@
-"""TensorFlow's own small models through an installed runtime, each in a process of its own.
+"""Run TensorFlow's own small models on an installed runtime, each in a process of its own.
 
-The models are those of TensorFlow's source tree: every operator kind, odd graphs,
-and files that are broken on purpose. What each must do is in compat.toml.
+The models come from TensorFlow's source tree: every operator kind, odd graphs, and
+files that are broken on purpose. compat.toml says which models must be refused.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ from smoke_lambda.session import started
 HERE = Path(__file__).parent
 PROBE = HERE / "inside" / "compat_probe.py"
 DATA = HERE / "compat.toml"
-SECONDS = 120.0  # two models have a convolution of gigabytes, some 15 s each
+SECONDS = 120.0  # two models have a convolution of gigabytes and take some 15 s each
 
 FOLDERS = ("tensorflow/lite/testdata", "tensorflow/lite/tools/optimize/testdata")
-"""Where in TensorFlow's tree the models are."""
+"""The folders of TensorFlow's source tree that contain the models."""
 
 OK, REFUSED, DIFFERS, CRASHED, HANGS = "ok", "refused", "differs", "crashed", "hangs"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """What a model must do."""
+    """The expected outcome of a model."""
 
     outcome: str = OK
     message: str = ""
-    """Words that the runtime must give as it refuses."""
+    """Words that the runtime's error message must contain when it refuses the model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a model did."""
+    """The outcome of a model."""
 
     model: str
     outcome: str
     detail: str = ""
 
     def fault(self, expected: Expected) -> str:
-        """What is not as expected; empty if nothing is."""
+        """Return how the result differs from the expected one; empty if it does not."""
         if self.outcome == expected.outcome and expected.message in self.detail:
             return ""
         wanted = (
@@ -59,10 +59,10 @@ class Result:
 
 
 def models(tree: Path) -> list[Path]:
-    """Every model of a TensorFlow tree, ordered.
+    """Return every model of a TensorFlow source tree, sorted.
 
     Raises:
-        SmokeError: there is none.
+        SmokeError: the tree has no models.
     """
     found = [
         path
@@ -76,7 +76,9 @@ def models(tree: Path) -> list[Path]:
 
 
 def expectations(tensorflow: str, data: Path = DATA) -> Mapping[str, Expected]:
-    """The models that must not simply run on a TensorFlow version, by file name.
+    """Return the models that a TensorFlow version must refuse, by file name.
+
+    All other models must run.
 
     Raises:
         UsageError: a row is malformed; the message names it.
@@ -97,12 +99,12 @@ def expectations(tensorflow: str, data: Path = DATA) -> Mapping[str, Expected]:
 
 
 def run_models(paths: Iterable[Path], *, python: Path, log: Path) -> list[Result]:
-    """Run each model with and without the default delegate and compare.
+    """Run each model with and without the default delegate and compare the outputs.
 
     Args:
         paths: the models.
-        python: interpreter of an environment that has the wheel and NumPy.
-        log: file that all output is appended to.
+        python: the interpreter of an environment that has the wheel and NumPy.
+        log: the file to which all output is appended.
 
     Raises:
         SmokeError: the interpreter cannot be started.
@@ -129,12 +131,13 @@ def _run_model(model: Path, python: Path, folder: Path, log: Path) -> Result:
 
 
 def judge(model: str, status: int | None, found: Mapping[str, object]) -> Result:
-    """The result of a model.
+    """Return the result of a model.
 
     Args:
-        model: its file name.
-        status: of the process: negative is a signal, None that it was ended.
-        found: what compat_probe.py wrote.
+        model: the model's file name.
+        status: the exit status of the process; a negative number is a signal, None means
+            that the process was ended because it took too long.
+        found: the data that compat_probe.py wrote.
     """
     stage = str(found["stage"])
     if status is None:

@@ -26,9 +26,9 @@ from smoke_lambda.limits import Limits, open_to_all
 
 HERE = Path(__file__).parent
 WORK = "/smoke"
-"""Where the probes are mounted; they are in no image."""
+"""The folder where the probes are mounted. No image contains them."""
 TASK = "/var/task"
-"""Where Lambda looks for a function's code."""
+"""The folder where Lambda looks for a function's code."""
 INSIDE = HERE / "inside"
 LABEL = "tflite-lambda.driver"
 START_SECONDS = 60.0
@@ -38,7 +38,7 @@ _numbers = itertools.count()
 
 @contextmanager
 def tools() -> Iterator[Path]:
-    """A folder with `inside` and the images, readable by any user, while the block lasts."""
+    """Make a folder with `inside` and the test images, which any user can read in the block."""
     with TemporaryDirectory(prefix="tflite-smoke-") as outer:
         folder = Path(outer) / "smoke"
         package = folder / "smoke_lambda"
@@ -53,14 +53,14 @@ def tools() -> Iterator[Path]:
 
 @dataclass
 class ContainerFunction:
-    """A function in a container, spoken to through a relay; a site.Function."""
+    """A function in a container, invoked through a relay. Implements site.Measured."""
 
     engine: Engine
     name: str
     server: str
     _relay: subprocess.Popen[str]
     ms: list[float] = field(default_factory=list)
-    """How long each invocation took, in milliseconds."""
+    """The duration of each invocation, in milliseconds."""
 
     def invoke(self, event: object) -> Any:  # noqa: ANN401 - see site.Function
         """See site.Function."""
@@ -75,19 +75,19 @@ class ContainerFunction:
         return init_ms(self.output())
 
     def output(self) -> str:
-        """What the container has written."""
+        """Return everything that the container has written."""
         done = self.engine.attempt("logs", self.name)
         return done.stdout + done.stderr
 
     def resident_bytes(self) -> int:
-        """The most that its processes have had in memory, files that are mapped included."""
+        """Return the sum of its processes' peak memory, mapped files included, in bytes."""
         done = self.engine.attempt("exec", self.name, "sh", "-c", "cat /proc/[0-9]*/status")
         return resident(done.stdout)
 
     def peak_bytes(self) -> int | None:
-        """The most memory that it has used by its cgroup; None where the kernel does not tell.
+        """Return the peak memory of its cgroup in bytes; None if the kernel does not report it.
 
-        Pages of files that another process had read before are not among it.
+        Pages of files that another process had read before are not counted.
         """
         for file in ("memory.peak", "memory/memory.max_usage_in_bytes"):
             done = self.engine.attempt("exec", self.name, "cat", f"/sys/fs/cgroup/{file}")
@@ -106,15 +106,15 @@ def running(
     log: Path,
     task: Path | None = None,
 ) -> Iterator[ContainerFunction]:
-    """Run an image's function, until the block ends.
+    """Run an image's function until the block ends.
 
     Args:
-        folder: of `tools`.
-        log: file that the container's output is appended to.
-        task: a folder with the function's code, where the image has none.
+        folder: the folder that `tools` made.
+        log: the file to which the container's output is appended.
+        task: a folder with the function's code, for an image that has none.
 
     Raises:
-        SmokeError, EngineError: it cannot be started.
+        SmokeError, EngineError: the function cannot be started.
     """
     name = _name()
     options = [*limits.options(), *_labels(name), *_variables(variables)]
@@ -146,7 +146,7 @@ def run_probe(
     """Run a probe in a fresh container of an image.
 
     Returns:
-        Its exit status, None if it did not end in time, and its output.
+        The probe's exit status (None if the probe did not end in time), and its output.
     """
     name = _name()
     options = [*limits.options(), *_labels(name), *_mount(folder), *_variables(variables)]
@@ -167,7 +167,7 @@ def run_probe(
 
 
 def reap(engine: Engine) -> None:
-    """Remove the containers of drivers that were killed."""
+    """Remove the containers whose driver, the process that started them, was killed."""
     form = f'{{{{.ID}}}} {{{{.Label "{LABEL}"}}}}'
     listed = engine.attempt("ps", "--all", "--filter", f"label={LABEL}", "--format", form)
     for line in listed.stdout.splitlines():
@@ -185,11 +185,11 @@ def one_shot(
     module: str,
     arguments: Sequence[str],
 ) -> list[str | Path]:
-    """The command of a container that runs a probe, and speaks through it.
+    """Return the command of a container that runs a probe, with its input and output attached.
 
     Args:
-        folder: of `tools`.
-        files: a folder that is to be seen there, where it is here.
+        folder: the folder that `tools` made.
+        files: a folder to mount in the container at the same path.
     """
     name = _name()
     command: list[str | Path] = [engine.client, "run", "--interactive", "--rm"]
@@ -207,7 +207,7 @@ def end_own(engine: Engine) -> None:
 
 @contextmanager
 def _relay(engine: Engine, image: str, name: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """The relay in a second container, in the first one's network and outside its limits."""
+    """Run the relay in a second container: in the first one's network, outside its limits."""
     relay = f"{name}-relay"
     command: list[str | Path] = [engine.client, "run", "--interactive", "--rm", *_labels(relay)]
     command += ["--network", f"container:{name}", "--user", f"{os.getuid()}:{os.getgid()}"]
@@ -227,7 +227,7 @@ def _relay(engine: Engine, image: str, name: str, folder: Path) -> Iterator[subp
         yield process
     finally:
         with contextlib.suppress(OSError):
-            _pipe(process.stdin).close()  # ends it
+            _pipe(process.stdin).close()  # ends the relay
         try:
             process.wait(5)
         except subprocess.TimeoutExpired:
@@ -238,12 +238,12 @@ def _relay(engine: Engine, image: str, name: str, folder: Path) -> Iterator[subp
 
 
 def _ask(relay: subprocess.Popen[str], line: str | None, timeout: float) -> dict[str, Any]:
-    """Send the relay a line, if any, and read its answer; an error where it has gone."""
+    """Send the relay a line, if any, and return its answer; an error if there is no answer."""
     output = _pipe(relay.stdout)
     try:
         if line is not None:
             print(line, file=_pipe(relay.stdin), flush=True)
-        # It never says more than one line without being asked: none is in our buffer.
+        # The relay writes one line per request, so that our buffer holds no further line.
         if not select.select([output], [], [], timeout)[0]:
             return {"error": f"no answer within {timeout:g} s"}
         answer = output.readline()

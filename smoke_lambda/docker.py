@@ -31,15 +31,15 @@ MODELS = "models"
 
 
 def site(wheel: Path, runtime: Runtime, *, arch: str, engine: Engine, base: str, log: Path) -> Site:
-    """A wheel's site in Docker: an image per NumPy, of the oldest and newest there.
+    """Return a wheel's site in Docker: an image each for the runtime's oldest and newest NumPy.
 
-    The images stay: `docker run -p 9000:8080 NAME` is the function.
+    The images stay: `docker run -p 9000:8080 NAME` starts the function.
 
     Args:
-        runtime: the matrix's row of its Python.
+        runtime: the matrix row of the wheel's Python.
         arch: the base image's architecture.
         base: the base image's reference.
-        log: file that everything's output is appended to.
+        log: the file to which all output is appended.
 
     Raises:
         SmokeError: see Site.
@@ -60,12 +60,12 @@ def site(wheel: Path, runtime: Runtime, *, arch: str, engine: Engine, base: str,
 
 
 def lambda_numpys(runtime: Runtime) -> tuple[str, ...]:
-    """The oldest and newest NumPy in a runtime's image; still newer ones do not install there."""
+    """Return the oldest and newest NumPy for a runtime's image. Newer ones do not install there."""
     return tuple(dict.fromkeys((runtime.numpy.floor, runtime.numpy.on_lambda)))
 
 
 def image_name(wheel: Path, arch: str, numpy: str) -> str:
-    """The name of a wheel's image: its version, build, Python, architecture and NumPy."""
+    """Return the name of a wheel's image: version, build, Python, architecture and NumPy."""
     name = parse_name(wheel.name)
     number = "".join(str(part) for part in name.build) or 0
     what = f"{name.version}-{number}-{name.interpreter}-{arch}-numpy-{numpy}"
@@ -76,7 +76,7 @@ def image_name(wheel: Path, arch: str, numpy: str) -> str:
 def image(
     wheel: Path, runtime: Runtime, numpy: str, *, arch: str, engine: Engine, base: str, log: Path
 ) -> Iterator[Image]:
-    """An image with that NumPy, while the block lasts ready to be run."""
+    """Yield the image for one NumPy version. It can be run until the block ends."""
     with tools() as folder:
         yield Image(
             engine=engine,
@@ -89,13 +89,13 @@ def image(
             folder=folder,
             log=log,
         )
-    # What this name stood for before has none now.
+    # The image that had this name before has no name now.
     engine.attempt("image", "prune", "--force", "--filter", f"label={LABEL}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """An image of a function; a Place."""
+    """The image of a function. Implements Host."""
 
     engine: Engine
     base: str
@@ -165,17 +165,17 @@ class Image:
         if not fault:
             found["operators"] = {model: found["operators"][path] for model, path in paths.items()}
         if self.is_emulated:
-            # What an emulator takes is no measure of what Lambda would.
+            # Times on an emulator say nothing about times on Lambda.
             found |= {"import_ms": None, "first_inference_ms": None}
         return fault, found
 
     @property
     def is_emulated(self) -> bool:
-        """Whether the engine's machine is of another architecture."""
+        """True if the engine's machine has another architecture."""
         return self.arch != self.engine.arch
 
     def _differs_with_processors_listed(self, operators: Mapping[str, Any]) -> str:
-        """What goes wrong with the image outside Lambda, where Linux lists the processors."""
+        """Return what goes wrong if Linux lists the processors, as it does outside Lambda."""
         files = list_processors(self.folder / "processors") if self.is_emulated else CPU_FILES
         limits = replace(self.limits, cpu_files=files)
         fault, found = judged(*self.look(PROBE, *operators, limits=limits))
@@ -203,7 +203,7 @@ class Image:
         timeout: float = PROBE_SECONDS,
         variables: Mapping[str, str] = NO_VARIABLES,
     ) -> tuple[int | None, str]:
-        """See Place; in a fresh container."""
+        """See Place. The module runs in a fresh container."""
         return run_probe(
             self.engine,
             self.name,
@@ -219,7 +219,7 @@ class Image:
     def own(
         self, folder: Path, layers: Sequence[Path] = ()
     ) -> Callable[[Limits], AbstractContextManager[ContainerFunction]]:
-        """See Place: by the folder's own Dockerfile, where there are no layers."""
+        """See Host. Without layers, the folder's own Dockerfile builds the image."""
         name = f"{self.name}-own"
         with pip_secrets() as secrets, TemporaryDirectory(prefix="tflite-smoke-") as outer:
             context, dockerfile = folder, folder / "Dockerfile"
@@ -242,7 +242,7 @@ class Image:
         return lambda limits: running(self.engine, name, limits, {}, self.folder, self.log)
 
     def measures(self) -> dict[str, Any]:
-        """See Place: of the NumPy that Lambda's users get."""
+        """See Place. Only the NumPy that Lambda's users get is measured, and no emulated image."""
         if not self.measured or self.is_emulated:
             return {}
         size = self.engine.image_size(self.name)

@@ -1,4 +1,4 @@
-"""The events that a wheel's function is asked, good and bad, and what it must answer."""
+"""The good and bad events that are sent to a wheel's function, and the replies it must give."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ FOLDER = Path(__file__).parent
 IMAGES = FOLDER / "images"
 MODELS = FOLDER / "models"
 
-# What the functions under test are told. The bytes are few, so that to pass them takes no time;
-# the seconds are enough for an emulated processor of a machine that compiles meanwhile.
+# Limits of the functions under test. MAX_BYTES is small, so that it takes no time to exceed it.
+# URL_SECONDS is enough for an emulated processor on a machine that compiles meanwhile.
 MAX_BYTES = 100_000
 URL_SECONDS = 5.0
 
 SAMPLE = "7.png"
-# The sample in other forms, in base64, made by Pillow: without loss, as white and as black
-# ink on a transparent ground, and in a format that the handler refuses.
+# The sample in other forms, in base64, made by Pillow: lossless WebP, white and black ink on a
+# transparent background, and GIF, which the handler refuses.
 SAMPLE_WEBP = (
     "UklGRlwAAABXRUJQVlA4TE8AAAAvB8ABAHdAkG0zgw/h/pyDEAiQIQckEAiQIQckmP9tAP5ZYiqBBYxi22pzaStM"
     "IAk3CGkKuhOWUVD3iZ6I/gfxF4QNLOm/07hi4RDwAhUAAA=="
@@ -44,13 +44,13 @@ SAMPLE_GIF = (
 PHOTO, PHOTO_CLASS = "0.jpg", 0
 CLASSES = 10
 MAX_SCANS = 20
-# Characters of an error: it is one short sentence of the handler's own words.
+# The most characters of an error: an error is one short sentence of the handler's own words.
 MAX_ERROR = 300
 
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """What a model must answer to the images."""
+    """A model's known answers to the test images."""
 
     tolerance: float
     scores: Mapping[str, tuple[float, ...]]
@@ -59,23 +59,23 @@ class Known:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One event and its answer."""
+    """One event and the expected reply."""
 
     name: str
     event: object
     image: str = ""
-    """The image that it carries; of a known one the scores must match."""
+    """The image in the event. The scores must match if the image has known answers."""
     reason: str = ""
-    """Words of the reason why it is refused; empty if it must be answered."""
+    """Words that the error must contain; empty if the event must be answered."""
 
     @property
     def http(self) -> bool:
-        """Whether the reply is a proxy's, with statusCode, headers and body."""
+        """True if the reply is a proxy reply, with statusCode, headers and body."""
         return isinstance(self.event, dict) and "requestContext" in self.event
 
 
 def known_answers() -> dict[str, Known]:
-    """The known answers by the model's name; see smoke_lambda/train/digits.py."""
+    """Return the known answers by model name; see smoke_lambda/train/digits.py."""
     data = json.loads((MODELS / "known.json").read_text())
     return {
         model: Known(
@@ -88,12 +88,12 @@ def known_answers() -> dict[str, Known]:
 
 
 def encoded(data: bytes) -> str:
-    """Base64."""
+    """Return the data in base64."""
     return base64.b64encode(data).decode()
 
 
 def form(data: bytes, name: str = SAMPLE) -> bytes:
-    """A form with a text and a file, as browsers and `curl -F` send it (RFC 7578)."""
+    """Return a form with a text and a file, as browsers and `curl -F` send it (RFC 7578)."""
     disposition = b'Content-Disposition: form-data; name="%s"'
     return b"\r\n".join(
         (
@@ -113,14 +113,14 @@ def form(data: bytes, name: str = SAMPLE) -> bytes:
 
 
 def image(name: str) -> str:
-    """A test image in base64."""
+    """Return a test image in base64."""
     return encoded((IMAGES / name).read_bytes())
 
 
 def rest_event(
     body: str | None, *, is_base64: bool, content_type: str = "image/png"
 ) -> dict[str, Any]:
-    """A request as an API Gateway REST API (payload 1.0) passes it on."""
+    """Return a request as an API Gateway REST API (payload 1.0) passes it on."""
     return {
         "version": "1.0",
         "resource": "/classify",
@@ -141,7 +141,7 @@ def http_event(
     content_type: str = "image/png",
     host: str = "a1.execute-api",
 ) -> dict[str, Any]:
-    """A request as an API Gateway HTTP API (payload 2.0) or a function URL passes it on."""
+    """Return a request as an API Gateway HTTP API (payload 2.0) or a function URL passes it on."""
     event = {
         "version": "2.0",
         "routeKey": "$default",
@@ -154,17 +154,17 @@ def http_event(
         },
         "isBase64Encoded": is_base64,
     }
-    # Without a body, payload 2.0 has no such key.
+    # Without a body, payload 2.0 has no "body" key.
     return event if body is None else {**event, "body": body}
 
 
 def cases(known: Known, server: str, *, private: bool) -> Iterator[Case]:
-    """Every event for one model.
+    """Yield every event for one model.
 
     Args:
-        known: the model's answers.
+        known: the model's known answers.
         server: URL of the loopback server (smoke_lambda/inside/server.py), no slash at its end.
-        private: whether the function may reach it; if not, it must refuse to.
+        private: True if the function may reach the server; if False, it must refuse to.
     """
     for name in known.scores:
         yield Case(name=f"image {name}", event={"image": image(name)}, image=name)
@@ -312,7 +312,7 @@ def _unreachable(server: str) -> Iterator[Case]:
 
 
 def bomb(width: int, height: int) -> bytes:
-    """A PNG of some bytes that unpacks to as many pixels as its header says."""
+    """Return a PNG of few bytes whose header claims `width` times `height` pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
@@ -324,14 +324,14 @@ def bomb(width: int, height: int) -> bytes:
 
 
 def many_scans() -> bytes:
-    """The photo with its one scan repeated: a small file can so cost minutes."""
+    """Return the photo with its one scan repeated: decoding such a small file can take minutes."""
     photo = (IMAGES / PHOTO).read_bytes()
     scan = photo[photo.index(b"\xff\xda") : -2]
     return photo[:-2] + scan * MAX_SCANS + photo[-2:]
 
 
 def judge(case: Case, reply: object, model: str, known: Known) -> str:
-    """What is wrong with a reply, expected against found; empty if nothing is."""
+    """Return what is wrong with a reply, as expected against found; empty if nothing is."""
     status, body = 200, reply
     if case.http:
         try:
@@ -357,7 +357,7 @@ def judge(case: Case, reply: object, model: str, known: Known) -> str:
 
 
 def is_plain(error: str) -> bool:
-    """Whether an error is one short sentence in ASCII without a program's inner words."""
+    """True if an error is one short line of ASCII without a traceback or an address in memory."""
     inner = ("Traceback", " at 0x", "\n")
     return error.isascii() and len(error) <= MAX_ERROR and not any(word in error for word in inner)
 
@@ -373,11 +373,11 @@ def _judge_answer(case: Case, body: dict[str, Any], model: str, known: Known) ->
     top1 = PHOTO_CLASS if case.image == PHOTO else known.top1[case.image]
     if body["class"] != top1:
         return f"expected class {top1}, found {body['class']}"
-    if case.image == PHOTO:  # decoders of JPEG differ, and so do its scores
+    if case.image == PHOTO:  # JPEG decoders differ, and so do the scores
         return ""
     wrong = [
         f"{digit}: expected {wanted:g} to {known.tolerance:g}, found {score:g}"
         for digit, (score, wanted) in enumerate(zip(scores, known.scores[case.image], strict=True))
-        if not abs(score - wanted) <= known.tolerance  # so put, NaN is wrong too
+        if not abs(score - wanted) <= known.tolerance  # in this form, NaN is wrong too
     ]
     return "; ".join(wrong)

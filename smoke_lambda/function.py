@@ -26,7 +26,7 @@ ATTEMPTS = 5
 START_SECONDS = 10.0
 INVOKE_SECONDS = 30.0
 
-# Requests to a loopback address go past the container's proxies.
+# Requests to a loopback address bypass the container's proxies.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -37,17 +37,17 @@ class Function:
     url: str
     log: Path
     server: str = ""
-    """URL of the image server as the function sees it."""
+    """The URL of the image server as the function sees it."""
     session: int = 0
-    """The session of its processes."""
+    """The session id of its processes."""
     ms: list[float] = field(default_factory=list)
-    """How long each invocation took, in milliseconds."""
+    """The duration of each invocation, in milliseconds."""
 
     def invoke(self, event: object) -> Any:  # noqa: ANN401 - whatever the handler answers
-        """The reply to an event, or how the function failed, decoded from JSON.
+        """Return the reply to an event, or the function's error, decoded from JSON.
 
         Raises:
-            OSError: the emulator does not answer, or not in time.
+            OSError: the emulator does not answer in time.
             ValueError: the reply is not JSON.
         """
         request = urllib.request.Request(self.url, data=json.dumps(event).encode())
@@ -55,18 +55,18 @@ class Function:
         try:
             with _OPENER.open(request, timeout=INVOKE_SECONDS) as response:
                 body = response.read()
-        except urllib.error.HTTPError as error:  # 502 where the function itself fails
+        except urllib.error.HTTPError as error:  # 502 if the function itself fails
             with error:
                 body = error.read()
         self.ms.append((time.perf_counter() - start) * 1000)
         return json.loads(body)
 
     def init_ms(self) -> float | None:
-        """How long the function's init took by the emulator's report, in milliseconds."""
+        """Return the duration of the function's init in the emulator's report, in milliseconds."""
         return init_ms(self.log.read_text())
 
     def resident_bytes(self) -> int:
-        """The most that its processes have had in memory, files that are mapped included."""
+        """Return the sum of its processes' peak memory, mapped files included, in bytes."""
         statuses = []
         for process in members(self.session):
             with suppress(OSError):
@@ -74,12 +74,15 @@ class Function:
         return resident("".join(statuses))
 
     def peak_bytes(self) -> int | None:
-        """The most memory by its cgroup: it has none here."""
+        """Return None: the function has no cgroup of its own here."""
         return None
 
 
 def resident(statuses: str) -> int:
-    """The sum of the processes' peaks, of proc_pid_status(5), but for those that look."""
+    """Return the sum of the processes' peak memory in bytes, from proc_pid_status(5).
+
+    The processes `sh` and `cat`, which read the files, are not counted.
+    """
     found = 0
     for status in re.split(r"^(?=Name:)", statuses, flags=re.MULTILINE):
         fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
@@ -89,7 +92,10 @@ def resident(statuses: str) -> int:
 
 
 def init_ms(log: str) -> float | None:
-    """The duration of init in the emulator's report; its `Init Duration` is wrong."""
+    """Return the duration of init in the emulator's report, in milliseconds; None if it has none.
+
+    The report's `Init Duration` is wrong.
+    """
     found = re.search(r"INIT REPORT\(durationMs: ([\d.]+)\)", log)
     return float(found[1]) if found else None
 
@@ -110,13 +116,13 @@ def running(
 
     Args:
         handler: `module.function`.
-        python: interpreter of the function's environment.
-        task: folder with the function's code.
-        home: folder that is writable, as /tmp is in Lambda.
+        python: the interpreter of the function's environment.
+        task: the folder with the function's code.
+        home: a writable folder, as /tmp is in Lambda.
         rie: the emulator.
-        log: file for the function's output; must not exist yet.
+        log: the file for the function's output; must not exist yet.
         variables: the function's own environment variables.
-        server: URL of the image server.
+        server: the URL of the image server.
 
     Raises:
         SmokeError: the emulator does not start.
@@ -156,12 +162,15 @@ def running(
 
 
 def _loopback() -> str:
-    """An address of 127.0.0.0/8 of one's own, so that two smokes never meet on a port."""
+    """Return a random address of 127.0.0.0/8, so that two smoke tests do not share a port."""
     return "127." + ".".join(str(random.randint(1, 254)) for _ in range(3))
 
 
 def _listens(process: subprocess.Popen[bytes], address: str) -> bool:
-    """Wait for the emulator's port; False if it ends first, as where the port is taken."""
+    """Wait for the emulator's port. Return False if the emulator does not open it.
+
+    For example, the emulator ends if the port is taken.
+    """
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and process.poll() is None:
         if listens(PORT, address):

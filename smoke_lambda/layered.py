@@ -1,4 +1,4 @@
-"""A function that is a zip with layers, laid out as Lambda does."""
+"""Lay out a zipped function and its layers as Lambda does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from smoke_lambda.limits import open_to_all
 
 OPT, TASK = "opt", "task"
 PYTHON = "python"
-"""Where a layer of one Python has its packages; Lambda has it on Python's path.
+"""The folder of a layer with the packages for one Python; Lambda has it on Python's path.
 
 Source: https://docs.aws.amazon.com/lambda/latest/dg/packaging-layers.html
 """
@@ -21,7 +21,7 @@ def lay_out(folder: Path, layers: Sequence[Path], into: Path) -> None:
     """Unpack layers into `OPT`, and copy a function's files into `TASK`.
 
     Args:
-        folder: of the function; what is in its folders is not a part of the zip.
+        folder: the function's folder; its subfolders are not a part of the zip.
     """
     for layer in layers:
         with zipfile.ZipFile(layer) as archive:

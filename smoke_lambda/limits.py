@@ -1,4 +1,4 @@
-"""What Lambda enforces on a function, as options of a container."""
+"""The limits that Lambda enforces on a function, as options of a container."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ CPU_FILES = Path("/sys/devices/system/cpu")
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What Lambda gives a function.
+    """The resources that Lambda gives a function.
 
     Attributes:
-        memory_mb: all of it; there is no swap.
-        cpus: virtual CPUs.
-        cpu_files: the folder that is /sys/devices/system/cpu; none shows an empty one.
+        memory_mb: the memory in MB; there is no swap.
+        cpus: the number of virtual CPUs.
+        cpu_files: the folder to mount as /sys/devices/system/cpu; None mounts an empty one.
     """
 
     memory_mb: int = MEMORY_MB
@@ -27,10 +27,10 @@ class Limits:
     cpu_files: Path | None = None
 
     def options(self) -> list[str]:
-        """Options of `docker run`: these limits, and those that every function has.
+        """Return options of `docker run`: these limits, and the limits of every function.
 
-        https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html;
-        that /sys/devices/system/cpu is missing is known of arm64 (pytorch/cpuinfo).
+        Source: https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html.
+        On arm64, Lambda is known to lack /sys/devices/system/cpu (pytorch/cpuinfo).
         """
         hidden = f"type=tmpfs,destination={CPU_FILES}"
         shown = f"type=bind,source={self.cpu_files},target={CPU_FILES},readonly"
@@ -50,10 +50,10 @@ class Limits:
 
 
 def list_processors(folder: Path, count: int = 2) -> Path:
-    """What Linux has in /sys/devices/system/cpu of a Graviton with that many processors.
+    """Write the files of /sys/devices/system/cpu that a Graviton with `count` processors has.
 
-    For emulators, which show the files of the machine that they run on.
-    https://docs.kernel.org/admin-guide/cputopology.html
+    Emulators need them, because they show the files of the machine that they run on.
+    Source: https://docs.kernel.org/admin-guide/cputopology.html
     """
     every = f"0-{count - 1}"
     files = dict.fromkeys(("possible", "present", "online"), every) | {"kernel_max": "255"}
@@ -70,9 +70,9 @@ def list_processors(folder: Path, count: int = 2) -> Path:
 
 
 def open_to_all(folder: Path) -> None:
-    """Let any user read what is in a folder, whatever our umask is.
+    """Let any user read a folder and its contents, whatever our umask is.
 
-    What a link leads to is left alone: an environment's leads to the machine's own Python.
+    Targets of links are left alone: an environment's link leads to the machine's own Python.
     """
     for path in (folder, *folder.rglob("*")):
         if not path.is_symlink():

@@ -1,8 +1,8 @@
-"""Lock the environments in which wheels are smoke-tested, and those that train and convert.
+"""Lock the environments that smoke-test wheels, and those that train and convert models.
 
     python -m smoke_lambda.lock
 
-One file per Python and NumPy of builders/matrix.toml, with the hashes of every
+There is one lock per Python and NumPy of builders/matrix.toml. It has the hashes of every
 platform's files, so that one lock serves both architectures.
 """
 
@@ -27,12 +27,12 @@ TRAIN = FOLDER / "train.in"
 CONVERT = FOLDER / "convert.in"
 TRAIN_PYTHON = "3.11"
 
-# Newer than Amazon Linux 2: the newest NumPy that a wheel's metadata admits may not
-# install on the wheel's own runtime, and is smoke-tested all the same.
+# This is newer than Amazon Linux 2. The newest NumPy that a wheel's metadata admits may not
+# install on the wheel's own runtime, but it is smoke-tested all the same.
 PLATFORM = "x86_64-manylinux_2_28"
 
 FUNCTION_PACKAGES = ("numpy", "pillow")
-"""What a function needs in an image, which has Lambda's client of its own."""
+"""The packages that a function needs in an image. The image itself has Lambda's client."""
 
 HEADER = "# Written by `python -m smoke_lambda.lock`; do not edit.\n"
 
@@ -47,12 +47,12 @@ class Lock:
 
 
 def lock_path(runtime: Runtime, numpy: str) -> Path:
-    """The lock of a runtime's environment with that NumPy."""
+    """Return the path of the lock for a runtime's environment with one NumPy version."""
     return FOLDER / f"{runtime.tag}-numpy-{numpy}.txt"
 
 
 def packages_of(lock: Path) -> dict[str, str]:
-    """The text of each package in a lock, by name: its pin and its hashes."""
+    """Return the text of each package in a lock, by name: its pin and its hashes."""
     found: dict[str, str] = {}
     name = ""
     for line in lock.read_text().splitlines(keepends=True):
@@ -64,7 +64,7 @@ def packages_of(lock: Path) -> dict[str, str]:
 
 
 def locks(matrix: Matrix) -> Iterator[Lock]:
-    """Every lock that there must be, ordered as in the matrix.
+    """Yield every lock that must exist, in the order of the matrix.
 
     Raises:
         KeyError: runtime.toml lacks one of the matrix's Pythons.
@@ -89,10 +89,10 @@ def locks(matrix: Matrix) -> Iterator[Lock]:
 
 
 def locked(lock: Path, project: str) -> str:
-    """The lines of one package in a lock: `name==version` and its hashes.
+    """Return the lines of one package in a lock: `name==version` and its hashes.
 
     Raises:
-        KeyError: the lock does not have it.
+        KeyError: the lock does not have the package.
     """
     found = re.search(rf"^{re.escape(project)}==.*(\n +--hash=.*)+", lock.read_text(), re.MULTILINE)
     if found is None:
@@ -101,13 +101,13 @@ def locked(lock: Path, project: str) -> str:
 
 
 def compile_lock(lock: Lock, platform: str = PLATFORM) -> str:
-    """The text of a lock: every package with its hashes, and no host.
+    """Return the text of a lock: every package with its hashes, without the host they come from.
 
     Args:
-        platform: uv's name of the Linux that it is to install on.
+        platform: uv's name of the Linux on which the packages must install.
 
     Raises:
-        UserError: uv finds no such packages, or no network.
+        UserError: uv does not find the packages, or there is no network.
     """
     command = [
         find_uv_bin(),

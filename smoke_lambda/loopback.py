@@ -6,14 +6,14 @@ import socket
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody has now."""
+    """Return a port of 127.0.0.1 that is free now."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
 
 
 def listens(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether a program accepts connections there."""
+    """True if a program accepts connections on the port."""
     try:
         socket.create_connection((host, port), timeout=1).close()
     except OSError:

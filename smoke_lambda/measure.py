@@ -1,4 +1,4 @@
-"""What a function costs under Lambda's limits: times, memory, and how little of it will do."""
+"""Measure what a function costs under Lambda's limits: times, memory, and the least memory."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from smoke_lambda.site import Measured
 
 CPUS = (1, 2)
 WARM = 20
-LEAST_MB = 128  # that Lambda offers
+LEAST_MB = 128  # the least that Lambda offers
 STEP_MB = 16
 
 
 class Limited(Protocol):
-    """A place that limits what it runs."""
+    """A place that runs functions under limits."""
 
     def function(
         self, model: str, variables: Mapping[str, str], limits: Limits
     ) -> AbstractContextManager[Measured]:
-        """A function under limits; see site.Place."""
+        """Run a function under limits; see site.Place."""
 
 
 def measure(place: Limited, cpus: int) -> dict[str, Any]:
     """Measure the float32 model's function.
 
     Args:
-        cpus: how many there are; more are not measured.
+        cpus: the number of processors of the machine; more virtual CPUs are not measured.
 
     Returns:
-        `at`: for each number of virtual CPUs, `vcpus`, `init_ms` (the emulator's
+        `at`: for each number of virtual CPUs, `vcpus`, `init_ms` (from the emulator's
         report), `first_ms` (the first request, init included), `warm_ms` (the median of
-        the next ones), `peak_bytes` (the cgroup's), `resident_bytes` (the processes').
-        `least_mb`: the least memory, of Lambda's sizes and to STEP_MB, with which it
-        answers; None if even MEMORY_MB is not enough.
+        the next requests), `peak_bytes` (of the cgroup), `resident_bytes` (of the processes).
+        `least_mb`: the least memory with which the function answers, from Lambda's minimum
+        on and exact to STEP_MB; None if even MEMORY_MB is not enough.
     """
     return {
         "at": [_timed(place, number) for number in CPUS if number <= cpus],
@@ -48,9 +48,10 @@ def measure(place: Limited, cpus: int) -> dict[str, Any]:
 
 
 def least(works: Callable[[int], bool], *, most_mb: int = MEMORY_MB) -> int | None:
-    """The least memory in MB with which something works, to STEP_MB; None if none does.
+    """Return the least memory in MB for which `works` is true, exact to STEP_MB.
 
-    Most functions work with the least that there is, so that is tried first.
+    Most functions work with LEAST_MB, so that is tried first. Return None if even `most_mb`
+    is not enough.
     """
     if works(LEAST_MB):
         return LEAST_MB
@@ -83,7 +84,7 @@ def _timed(place: Limited, vcpus: int) -> dict[str, Any]:
 
 
 def _answers(place: Limited, memory_mb: int) -> bool:
-    """Whether the function answers, more than once, with that much memory."""
+    """True if the function answers three times with that much memory."""
     limits = Limits(memory_mb=memory_mb)
     event = {"image": events.image(events.SAMPLE)}
     try:

@@ -1,4 +1,4 @@
-"""A user's own model on a wheel: does it run, how fast, and what does it need."""
+"""Try a user's own model on a wheel: whether it runs, how fast, and what it needs."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from smoke_lambda.site import Place, Site, Step, silent
 
 PROBE = "smoke_lambda.inside.model_probe"
 SECONDS = 300.0
-MOST_MB = 10_240  # that Lambda offers
+MOST_MB = 10_240  # the most that Lambda offers
 MEGABYTE = 1 << 20
 
-# The handler, Lambda's client and a larger input are to have room, too.
+# Leave room for the handler, Lambda's client and a larger input.
 HEADROOM = 1.25
 ADVISED_STEP_MB = 64
 
-# lite/core/subgraph.cc says so of TensorFlow Lite's 2.x.
+# The messages of TensorFlow Lite 2.x about a missing custom operator, in lite/core/subgraph.cc.
 LACKS_CUSTOM = (
     re.compile(r"[Uu]nresolved custom op: (\S+?)\.?(?:\s|$)"),
-    # One that only TensorFlow itself has; the name follows.
+    # An operator that only TensorFlow itself has; its name follows.
     re.compile(r"Select TensorFlow op.*?\((Flex\w+)\)", re.DOTALL),
 )
-# It says so again when it has tried without a delegate.
+# The runtime repeats its message when it has tried again without a delegate.
 REPEATED = re.compile(r"(.+?)\1+", re.DOTALL)
 
 
@@ -49,16 +49,16 @@ class Lack:
 
     name: str
     version: int | None = None
-    """None for a custom operator."""
+    """The operator's version; None for a custom operator."""
     first: str = ""
-    """The first TensorFlow version, of those whose wheels are known here, that has it."""
+    """The oldest TensorFlow version in ops.toml that has the operator; empty if none has."""
     text: str
-    """All of it, for people."""
+    """The description for people."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelReport:
-    """A model on one wheel."""
+    """The result of a model on one wheel."""
 
     model: str
     wheel: str
@@ -68,46 +68,46 @@ class ModelReport:
     place: str
     log: str
     error: str = ""
-    """Why it does not run: the stage, and the runtime's words."""
+    """Why the model does not run: the stage, and the runtime's message. Empty if it runs."""
     missing: tuple[Lack, ...] = ()
-    """Operators that the runtime lacks."""
+    """The operators that the runtime lacks."""
     custom: tuple[str, ...] = ()
-    """Custom operators that the model has."""
+    """The custom operators that the model has."""
     operators: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """How many of each kind there are, and how many XNNPACK took."""
+    """The number of operators of each kind, and the number of them that XNNPACK took."""
     xnnpack: float | None = None
-    """The share of all operators that it took, 0 to 1."""
+    """The share of all operators that XNNPACK took, 0 to 1."""
     reasons: tuple[Reason, ...] = ()
-    """Why it did not take the others."""
+    """Why XNNPACK did not take the others."""
     inputs: tuple[dict[str, Any], ...] = ()
     outputs: tuple[dict[str, Any], ...] = ()
     load_ms: float | None = None
     first_ms: float | None = None
     warm_ms: float | None = None
     resident_bytes: int | None = None
-    """The most memory of the process, the runtime's and NumPy's among it."""
+    """The peak memory of the process, including the runtime's and NumPy's."""
     peak_bytes: int | None = None
-    """The most memory by its cgroup, where there is one."""
+    """The peak memory of the process's cgroup; None if it has none."""
     least_mb: int | None = None
-    """The least memory in which it runs alone, to STEP_MB; where it is limited."""
+    """The least memory in which the model runs alone, exact to STEP_MB, if memory is limited."""
     advised_mb: int | None = None
-    """The Lambda memory size to choose; where memory is limited."""
+    """The Lambda memory size to choose, if memory is limited."""
 
     @property
     def ok(self) -> bool:
-        """Whether the model runs."""
+        """True if the model runs."""
         return not self.error
 
     def as_json(self) -> dict[str, Any]:
-        """The report in types that JSON knows, with the verdict."""
+        """Return the report in types that JSON knows, with the verdict."""
         return dataclasses.asdict(self) | {"ok": self.ok}
 
 
 def check_model(model: Path, sample: Path | None) -> list[OperatorCode]:
-    """Check files before anything is made for them; gives the model's operator kinds.
+    """Check the files before anything is made for them; return the model's operator kinds.
 
     Raises:
-        UsageError: there is no such file, or it is no model.
+        UsageError: a file does not exist, `model` is no model, or `sample` is no NumPy file.
     """
     for path in (model, *([sample] if sample else [])):
         if not path.is_file():
@@ -129,7 +129,7 @@ def _begins(file: Path, count: int) -> bytes:
 
 
 def _operator_codes(model: Path) -> list[OperatorCode]:
-    """What a model's tables say, read where they are: a file may have gigabytes of weights.
+    """Return a model's operator kinds. The file is mapped: it may have gigabytes of weights.
 
     Raises:
         NotAModelError: see operator_codes.
@@ -149,13 +149,13 @@ def try_model(
     """Run a model on a wheel, with the newest NumPy of its Lambda runtime.
 
     Args:
-        sample: a NumPy file for the first input; others, and all without it, are made up.
+        sample: a NumPy file for the first input. All inputs without a file are made up.
 
     Returns:
-        The report; a model that does not run is not an error but a report that says so.
+        The report. If the model does not run, the report says so and no error is raised.
 
     Raises:
-        UsageError: there is no such file, or it is no model.
+        UsageError: a file does not exist, `model` is no model, or `sample` is no NumPy file.
         SmokeError, EngineError: the wheel does not install.
     """
     kinds = check_model(model, sample)
@@ -187,13 +187,13 @@ def lacking(
     wheel: Path,
     table: OpsTable | None = None,
 ) -> tuple[Lack, ...]:
-    """The operators that the runtime's messages name as lacking, each once.
+    """Return the operators that the runtime's messages name as missing, each once.
 
     Args:
-        kinds: the model's; of an operator that is newer than the runtime's schema, the
-            message has but the number.
-        wheel: its name has the TensorFlow version.
-        table: which TensorFlow version has what; by default, all that are known here.
+        kinds: the model's operator kinds. They give the versions of an operator that is newer
+            than the runtime's schema, because the message has only the operator's number.
+        wheel: the wheel, whose file name has the TensorFlow version.
+        table: the operators of each TensorFlow version; by default, those of ops.toml.
 
     Raises:
         UsageError: the table is malformed.
@@ -229,7 +229,7 @@ def _lack(name: str, version: int, tensorflow: str, table: OpsTable) -> Lack:
 
 
 def advised(least_mb: int, resident_bytes: int) -> int:
-    """The memory to give a function with that model, in MB."""
+    """Return the memory to give a function with that model, in MB."""
     # Lambda's minimum is a floor, not a measurement.
     measured = least_mb if least_mb > LEAST_MB else 0
     needed = max(measured, resident_bytes / MEGABYTE) * HEADROOM
@@ -240,7 +240,7 @@ def advised(least_mb: int, resident_bytes: int) -> int:
 def looked(
     place: Place, arguments: Sequence[str], memory_mb: int = MOST_MB, *, probe: str = PROBE
 ) -> dict[str, Any]:
-    """What a probe of a model finds; of one that fails, "error" and the "stage" at which."""
+    """Return what a probe finds about a model; if it fails, "error" and the "stage" it was at."""
     limits = Limits(memory_mb=memory_mb)
     status, output = place.look(
         probe, *arguments, limits=limits, timeout=SECONDS, variables=EXPLAIN
@@ -250,7 +250,10 @@ def looked(
 
 
 def _memory(place: Place, arguments: Sequence[str], resident_bytes: int) -> dict[str, Any]:
-    """The least memory, looked for up to what it had without need."""
+    """Return the least and the advised memory.
+
+    The search ends a little above the memory that the model used when there was plenty.
+    """
     above = math.ceil(HEADROOM * resident_bytes / MEGABYTE / STEP_MB) * STEP_MB
 
     def works(memory_mb: int) -> bool:
@@ -263,7 +266,7 @@ def _memory(place: Place, arguments: Sequence[str], resident_bytes: int) -> dict
 def _summed(
     found: dict[str, Any], lacks: Callable[[Sequence[str]], tuple[Lack, ...]]
 ) -> dict[str, Any]:
-    """A probe's findings as fields of the report; `lacks` reads the runtime's messages."""
+    """Return a probe's findings as fields of the report; `lacks` reads the runtime's messages."""
     fields = {key: value for key, value in found.items() if key not in ("stage", "missing")}
     for key in ("operators", "open", "said"):
         fields.pop(key, None)

@@ -1,4 +1,4 @@
-"""The smoke test on this machine: a fresh environment per NumPy, and the emulator."""
+"""The smoke test on this machine: a fresh environment per NumPy version, and the emulator."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ def site(
     rie: Callable[[], Path],
     dependencies: bool = False,
 ) -> Site:
-    """A wheel's site on this machine: a fresh environment per NumPy.
+    """Return a wheel's site on this machine: a fresh environment per NumPy version.
 
     Args:
-        runtime: the matrix's row of its Python.
+        runtime: the matrix row of the wheel's Python.
         python: an interpreter of that Python.
-        work: folder for the environments; what is in it is replaced, what is made
-            there is removed.
-        log: file that everything's output is appended to.
-        rie: gives the emulator's program (see smoke_lambda.rie); asked where a function is run.
+        work: the folder for the environments; an environment replaces what is in its place,
+            and is removed at the end.
+        log: the file to which all output is appended.
+        rie: returns the emulator's program (see smoke_lambda.rie); called when a function is run.
         dependencies: see Environment.
 
     Raises:
@@ -82,7 +82,7 @@ def environment(
     rie: Callable[[], Path] | None = None,
     dependencies: bool = False,
 ) -> Iterator[Environment]:
-    """An environment with that NumPy, which goes when the block ends.
+    """Yield an environment for one NumPy version; remove it when the block ends.
 
     Args:
         dependencies: see Environment.
@@ -108,7 +108,7 @@ def make_environment(python: Path, requirements: Path, folder: Path, log: Path) 
     """Make a virtual environment with locked requirements.
 
     Raises:
-        SmokeError: it cannot be made here.
+        SmokeError: the environment cannot be made here.
     """
     uv("making an environment", "venv", "--python", python, folder, log=log)
     install = ("pip", "install", "--python", folder / "bin" / "python", "--require-hashes")
@@ -117,19 +117,19 @@ def make_environment(python: Path, requirements: Path, folder: Path, log: Path) 
 
 
 def uv(what: str, *arguments: str | Path, log: Path) -> None:
-    """Run uv; raises SmokeError where it fails at `what`."""
+    """Run uv for the task that `what` describes; raise SmokeError if uv fails."""
     env = {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
     run([find_uv_bin(), *arguments], log=log, failure=SmokeError, what=what, env=env)
 
 
 @dataclass(frozen=True)
 class Handler:
-    """A function's code.
+    """The code and the models of a function.
 
     Attributes:
-        file: the module `app`.
-        models: the folder of its models.
-        ending: of their files' names.
+        file: the file of the module `app`.
+        models: the folder of the models.
+        ending: the ending of the models' file names.
     """
 
     file: Path
@@ -142,11 +142,11 @@ TFLITE_HANDLER = Handler(HERE / "app.py", events.MODELS, ".tflite")
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """A virtual environment with the folders of a function; a Place.
+    """A virtual environment with the folders of a function. Implements Host.
 
     Attributes:
-        handler: what its functions are.
-        dependencies: whether a wheel comes with all that it requires.
+        handler: the code and the models of its functions.
+        dependencies: True if a wheel is installed together with its dependencies.
     """
 
     numpy: str
@@ -164,7 +164,7 @@ class Environment:
         return self.folder / "environment" / "bin" / "python"
 
     def make(self) -> None:
-        """Install what is locked; raises SmokeError where that cannot be had."""
+        """Install the locked packages; raise SmokeError if that fails."""
         environment = self.folder / "environment"
         make_environment(self.interpreter, self.requirements, environment, self.log)
 
@@ -184,7 +184,7 @@ class Environment:
     def function(self, model: str, variables: Mapping[str, str]) -> Iterator[Function]:
         """See Place."""
         assert self.rie is not None, "an environment without an emulator runs no function"
-        # A task folder as a user's: the handler and one model, where it looks for it.
+        # The task folder is like a user's: it has the handler, and one model beside it.
         task, home = self.folder / model, self.folder / "tmp"
         task.mkdir()
         home.mkdir(exist_ok=True)
@@ -236,9 +236,9 @@ class Environment:
         timeout: float = PROBE_SECONDS,
         variables: Mapping[str, str] = NO_VARIABLES,
     ) -> tuple[int | None, str]:
-        """See Place; in a fresh process."""
+        """See Place. The module runs in a fresh process."""
         output = self.folder / f"{module}.log"
-        # As isolated as -I makes it, but for this repository, where the module is.
+        # As isolated as with -I, except that Python finds the module in this repository.
         command: list[str | Path] = [self.python, "-s", "-B", "-m", module, *arguments]
         status: int | None = None
         with (
@@ -276,10 +276,10 @@ class Environment:
     def own(
         self, folder: Path, layers: Sequence[Path] = ()
     ) -> Callable[[Limits], AbstractContextManager[Function]]:
-        """See Place; nothing here is limited."""
+        """See Host. Limits are ignored here."""
         if not layers:
             return lambda _limits: self._owned(folder, self.python, {})
-        # An environment with Lambda's client alone: all else must come from the layers.
+        # This environment has only Lambda's client: all else must come from the layers.
         place, client = self.folder / "layered", self.folder / "client"
         place.mkdir()
         locked = packages_of(self.requirements)
@@ -293,11 +293,11 @@ class Environment:
 
     @property
     def is_emulated(self) -> bool:
-        """See Place."""
+        """See Host."""
         return False
 
     def measures(self) -> dict[str, Any]:
-        """See Place; nothing here is limited as in Lambda, so nothing is measured."""
+        """See Place. Nothing is measured, because nothing here is limited as in Lambda."""
         return {}
 
     def _keep(self, output: Path) -> None:

@@ -1,6 +1,6 @@
-"""Which builtin operators, in which versions, each TensorFlow version has: ops.toml.
+"""The builtin operators, and their versions, that each TensorFlow version has: ops.toml.
 
-`./scripts/ops` writes it, by asking wheels.
+`./scripts/ops` writes the file by asking wheels.
 """
 
 from __future__ import annotations
@@ -41,29 +41,29 @@ class OpsTable:
     tensorflows: Mapping[str, Ops]
 
     def name(self, code: int) -> str:
-        """The operator with that number; says so where no version here knows it."""
+        """Return the name of the operator with that number; `operator N` if none is known."""
         names = (name for name, number in self.codes.items() if number == code)
         return next(names, f"operator {code}")
 
     def versions(self, tensorflow: str, name: str) -> range:
-        """What a TensorFlow version has of an operator; empty if nothing is known."""
+        """Return the versions of an operator in a TensorFlow version; empty if none are known."""
         return self.tensorflows.get(tensorflow, {}).get(name, range(0))
 
     def first(self, name: str, version: int) -> str:
-        """The oldest TensorFlow version that has it; empty if none here has."""
+        """Return the oldest TensorFlow version with that operator version; empty if none."""
         having = (t for t, ops in self.tensorflows.items() if version in ops.get(name, ()))
         return next(having, "")
 
     def with_wheel(self, tensorflow: str, codes: Mapping[str, int], ops: Ops) -> OpsTable:
-        """The table with another TensorFlow version, or that version anew.
+        """Return the table with a TensorFlow version added or replaced.
 
         Raises:
-            UsageError: a number means another operator there.
+            UsageError: a number means another operator in that version.
         """
         return parsed({**self.codes, **codes}, {**self.tensorflows, tensorflow: ops})
 
     def text(self) -> str:
-        """The table as its file has it."""
+        """Return the table as the text of its file."""
         parts = [HEADER, "\n[codes]\n"]
         parts += [f"{name} = {code}\n" for name, code in self.codes.items()]
         for tensorflow, ops in self.tensorflows.items():
@@ -79,7 +79,7 @@ def load_ops(path: Path = DATA) -> OpsTable:
     """Read and validate the table.
 
     Raises:
-        UsageError: it is malformed; the message names the place.
+        UsageError: the table is malformed; the message names the place.
     """
     data = read_toml(path)
     top = Row(path.name, data)
@@ -95,11 +95,11 @@ def load_ops(path: Path = DATA) -> OpsTable:
 
 
 def parsed(codes: Mapping[str, int], tensorflows: Mapping[str, Ops]) -> OpsTable:
-    """A table in order, validated.
+    """Return a table, sorted and validated.
 
     Raises:
-        UsageError: a number is none or is of two operators, a version is none, or an
-            operator has no number.
+        UsageError: a number is invalid or belongs to two operators, a version is invalid,
+            or an operator has no number.
     """
     names: dict[int, str] = {}
     for name, code in codes.items():
@@ -124,7 +124,7 @@ def parsed(codes: Mapping[str, int], tensorflows: Mapping[str, Ops]) -> OpsTable
 
 
 def found_by_probe(status: int | None, output: str) -> tuple[dict[str, int], Ops]:
-    """The numbers and operators that a wheel has, from smoke_lambda.inside.ops_probe.
+    """Return the numbers and operators of a wheel, as smoke_lambda.inside.ops_probe found them.
 
     Args:
         status, output: as for probing.judged.
@@ -147,7 +147,7 @@ def found_by_probe(status: int | None, output: str) -> tuple[dict[str, int], Ops
 
 
 def shown(versions: range) -> str:
-    """Such as `1 to 5`, `1`, or `none`."""
+    """Return versions as text, such as `1 to 5`, `1` or `none`."""
     if not versions:
         return "none"
     return f"{versions[0]} to {versions[-1]}" if len(versions) > 1 else f"{versions[0]}"

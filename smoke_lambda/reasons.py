@@ -1,4 +1,4 @@
-"""Why XNNPACK leaves nodes of a model to the built-in kernels, from what the runtime says."""
+"""Why XNNPACK leaves nodes of a model to the built-in kernels, from the runtime's output."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 EXPLAIN: Mapping[str, str] = {"TFLITE_XNNPACK_EXPLAIN": "1"}
-"""With it, our runtimes print the delegate's own reasons; those of others print nothing."""
+"""With this variable, our runtimes print the delegate's own reasons; others print nothing."""
 
-# Such as `unsupported type INT64 in tensor #3 in node #4`, perhaps with a level before it.
+# Such as `unsupported type INT64 in tensor #3 in node #4`, perhaps after a log level.
 _SAID = re.compile(r"^(?:[A-Z]+: )?(?P<words>.*\bnode #(?P<node>\d+).*)$")
 _NUMBERS = re.compile(r"\s*\b(?:in |of )?node #\d+")
 _TENSOR = re.compile(r"tensor #\d+")
@@ -22,10 +22,10 @@ NOTHING = "nothing was reported"
 
 @dataclass(frozen=True, kw_only=True)
 class Reason:
-    """Why nodes of one operator were not taken.
+    """Why XNNPACK did not take nodes of one operator.
 
     Attributes:
-        count: how many.
+        count: the number of such nodes.
     """
 
     operator: str
@@ -36,12 +36,12 @@ class Reason:
 def reasons(
     operators: Sequence[tuple[str, bool]], open_nodes: Collection[int], output: str
 ) -> tuple[Reason, ...]:
-    """The reasons, the most frequent first.
+    """Return the reasons, the most frequent first.
 
     Args:
-        operators: name of each node and whether a delegate took it, in their order.
-        open_nodes: nodes with a tensor of which a dimension is open.
-        output: all that the runtime wrote.
+        operators: the name of each node and True if a delegate took it, in node order.
+        open_nodes: the numbers of nodes with a tensor that has an open dimension.
+        output: everything that the runtime wrote.
     """
     said = _said(output)
     other = NOT_AMONG if said else NOTHING
@@ -57,7 +57,7 @@ def reasons(
 
 
 def _said(output: str) -> dict[int, str]:
-    """The first line about each node, without the numbers, so that like reasons are alike."""
+    """Return the first line about each node. Without numbers, so that like reasons are equal."""
     found: dict[int, str] = {}
     for line in output.splitlines():
         match = _SAID.match(line.strip())

@@ -1,4 +1,4 @@
-"""What a smoke test found, as data: for the summary, for --json and for the tests."""
+"""The results of a smoke test, as data for the summary, for --json and for the tests."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One thing that was looked at."""
+    """A check's result."""
 
     name: str
     ok: bool
     detail: str = ""
-    """Of a failed check: what was expected and what was found."""
+    """What was expected and what was found; empty if the check passed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SmokeRun:
-    """A wheel in one environment, with one NumPy."""
+    """The results of a wheel in one environment, with one NumPy version."""
 
     numpy: str
     checks: tuple[Check, ...]
     xnnpack: dict[str, float] = field(default_factory=dict)
-    """By model, the share of its operators that the delegate took, 0 to 1."""
+    """The share of operators that the delegate took, 0 to 1, by model."""
     init_ms: dict[str, float] = field(default_factory=dict)
-    """By model, the emulator's duration of the function's init, in milliseconds."""
+    """The duration of the function's init in the emulator's report, in milliseconds, by model."""
     import_ms: float | None = None
-    """Importing the runtime, NumPy with it, in a fresh process."""
+    """The time to import the runtime, including NumPy, in a fresh process, in milliseconds."""
     first_inference_ms: float | None = None
-    """From there to the first answer of the float32 model."""
+    """The time from the import to the first answer of the float32 model, in milliseconds."""
     measures: dict[str, Any] = field(default_factory=dict)
-    """What an image's limits let one measure; see smoke_lambda/measure.py."""
+    """The measurements under an image's limits; see smoke_lambda/measure.py."""
 
     @property
     def ok(self) -> bool:
-        """Whether something was checked and all of it was right."""
+        """True if there was a check, and every check passed."""
         return bool(self.checks) and all(check.ok for check in self.checks)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SmokeReport:
-    """A wheel in all its environments."""
+    """The results of a wheel in all its environments."""
 
     wheel: str
     sha256: str
@@ -53,7 +53,7 @@ class SmokeReport:
 
     @property
     def ok(self) -> bool:
-        """Whether every run was right, and there was one."""
+        """True if there was a run, and every run passed."""
         return bool(self.runs) and all(run.ok for run in self.runs)
 
     @property
@@ -67,7 +67,7 @@ class SmokeReport:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """The report in types that JSON knows, with the verdicts."""
+        """Return the report in types that JSON knows, with the verdicts."""
         data = dataclasses.asdict(self) | {"ok": self.ok}
         data["runs"] = [
             dict(found, ok=run.ok) for found, run in zip(data["runs"], self.runs, strict=True)

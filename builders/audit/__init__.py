@@ -1,9 +1,9 @@
-"""Inspects a finished wheel without running any of it.
+"""Inspects a finished wheel without running its code.
 
     from builders.audit import audit
     report = audit(Path("tflite_runtime-….whl"), load_matrix())
 
-Whatever is wrong with a wheel is a failing check of the report.
+Each fault of the wheel makes a check of the report fail.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ def audit(wheel: Path, matrix: Matrix) -> AuditReport:
     """Inspect a wheel.
 
     Args:
-        wheel: the file; its name is part of what is inspected.
-        matrix: what the wheel is compared with.
+        wheel: the wheel's file; the audit also checks the file's name.
+        matrix: the matrix to compare the wheel with.
 
     Raises:
-        UsageError: there is no such file, or it may not be read.
+        UsageError: the file does not exist, or we may not read it.
     """
     name = parse_own_name(wheel.name, matrix)
     elf = None
@@ -80,7 +80,7 @@ def audit(wheel: Path, matrix: Matrix) -> AuditReport:
     with wheel.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         size = file.tell()
-    # A wheel of no known target gets the largest limit.
+    # If the wheel's target is unknown, the largest limit applies.
     limits = [tensorflow.size_limit for tensorflow in matrix.tensorflows]
     limit = name.target.tensorflow.size_limit if name.target else max(limits)
     checks.insert(1, _check_size(size, limit))
@@ -118,7 +118,7 @@ def _inspect(
 
 
 def _made(checks: Mapping[str, Callable[[_T], Check]], subject: _T) -> Iterator[Check]:
-    """Make each check; a parser that fails at a stranger's file is a failing check, no crash."""
+    """Run each check. If a parser raises on an untrusted file, the check fails; nothing crashes."""
     for name, check in checks.items():
         try:
             yield check(subject)

@@ -1,4 +1,4 @@
-"""The command `audit`: inspects wheels and prints what it found."""
+"""The command `audit`: inspects wheels and prints the reports."""
 
 from __future__ import annotations
 
@@ -37,7 +37,11 @@ exit codes: 0 all passed, 2 no such file or wrong usage, 9 a check failed
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run the command; raises UserError where `main` prints."""
+    """Run the command and return its exit code.
+
+    Raises:
+        UserError: the command cannot run; `main` catches the error and prints it.
+    """
     parser = wheels_parser("audit", DESCRIPTION, EXAMPLES)
     parser.add_argument(
         "--accept",
@@ -59,10 +63,11 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def accept(wheels: Sequence[Path], matrix: Matrix) -> None:
-    """Take the Python files of wheels for known.
+    """Add the digests of the wheels' Python files to modules.toml.
 
     Raises:
-        UsageError: a wheel cannot be read, or is named as no wheel of ours is; nothing is written.
+        UsageError: a wheel cannot be read, or its name is not that of a wheel of ours. Then
+            modules.toml stays as it is.
     """
     known = known_modules()
     for path in wheels:
@@ -77,7 +82,7 @@ def accept(wheels: Sequence[Path], matrix: Matrix) -> None:
 
 
 def show(report: AuditReport, console: Console) -> None:
-    """Print one report as a table, and a line per runtime."""
+    """Print one report: a table of the checks, then one line per runtime."""
     table = Table(title=escape(printable(report.file)), title_justify="left", expand=False)
     table.add_column("check", no_wrap=True)
     table.add_column("", no_wrap=True)

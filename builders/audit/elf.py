@@ -1,4 +1,4 @@
-"""Reads from an ELF file what the checks need, once, into plain data."""
+"""Reads an ELF file once into the plain data that the checks need."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["DamagedElfError", "Extension", "Undefined", "read_elf"]
 
 @dataclass(frozen=True, kw_only=True)
 class Undefined:
-    """A symbol that another library must give."""
+    """A symbol that another library must define."""
 
     name: str
     version: str | None
@@ -35,23 +35,24 @@ class Extension:
     """A shared object as the dynamic loader sees it.
 
     Attributes:
-        kind: class, byte order and type, such as `ELF64 LSB ET_DYN`.
-        machine: such as `EM_X86_64`.
-        needed: DT_NEEDED.
-        run_paths: DT_RPATH and DT_RUNPATH.
-        flags: the dynamic segment's traits that matter: `TEXTREL`, `RELR`.
-        relro: what is wrong with PT_GNU_RELRO.
-        stack: permissions of PT_GNU_STACK (1 is executable), None if absent.
-        layout: what else the loader would do than an extension of ours asks of it.
-        exports: defined dynamic symbols that others can see.
-        versions: (library, symbol version) pairs that must be there to load.
-        sections: all section names.
+        kind: the ELF class, byte order and type, such as `ELF64 LSB ET_DYN`.
+        machine: the processor architecture, such as `EM_X86_64`.
+        needed: the library names of DT_NEEDED.
+        run_paths: the paths of DT_RPATH and DT_RUNPATH.
+        flags: `TEXTREL` if the file has text relocations, `RELR` if it has packed relocations.
+        relro: the faults of PT_GNU_RELRO, one sentence each.
+        stack: the permissions of PT_GNU_STACK (1 is executable); None if the header is absent.
+        layout: the faults that builders.audit.layout finds, one sentence each.
+        exports: the names of defined dynamic symbols that other libraries can see.
+        undefined: the symbols that other libraries must define.
+        versions: the (library, symbol version) pairs that the loader requires.
+        sections: the names of all sections.
         rodata: the read-only data.
-        code: (address, bytes) of the executable segments.
-        constructors: how many functions of DT_INIT_ARRAY the loader calls.
-        loading: addresses that loading and unloading call.
-        entries: addresses that loading and importing call.
-        functions: addresses where .eh_frame_hdr says that a function begins.
+        code: (address, bytes) of each executable segment.
+        constructors: the number of functions in DT_INIT_ARRAY, which the loader calls.
+        loading: the addresses of functions that run when the file is loaded or unloaded.
+        entries: the addresses in `loading`, and those of the functions that an import calls.
+        functions: the addresses where functions begin, according to .eh_frame_hdr.
     """
 
     kind: str
@@ -74,7 +75,7 @@ class Extension:
     functions: frozenset[int]
 
     def literals(self, pattern: str) -> tuple[str, ...]:
-        """Whole C strings of the read-only data that match, sorted."""
+        """Return the C strings of the read-only data that match the pattern as a whole, sorted."""
         found = re.findall(rb"(?<=\0)" + pattern.encode() + rb"(?=\0)", b"\0" + self.rodata)
         return tuple(sorted({literal.decode() for literal in found}))
 
@@ -83,7 +84,7 @@ def read_elf(data: bytes) -> Extension:
     """Read a shared object.
 
     Raises:
-        DamagedElfError: it is not ELF, damaged, or has no dynamic symbols.
+        DamagedElfError: the data is not ELF, is damaged, or has no dynamic symbols.
     """
     try:
         return _read(Image(data))
@@ -130,8 +131,8 @@ def _strings(image: Image, *names: str) -> tuple[str, ...]:
 
 def _flags(image: Image) -> Iterator[str]:
     for name, value in image.tags:
-        # DF_TEXTREL of the gABI is 4; DT_RELR packs relocations in a way that
-        # glibc before 2.36 does not know and would silently not apply.
+        # DF_TEXTREL of the gABI is 4. DT_RELR holds packed relocations: glibc before 2.36 does
+        # not know them and silently skips them.
         if name == "DT_TEXTREL" or (name == "DT_FLAGS" and value & 4):
             yield "TEXTREL"
         elif name == "DT_RELR":
@@ -167,10 +168,12 @@ def _loading(image: Image) -> Iterator[int]:
 
 
 def _functions(image: Image) -> Iterator[int]:
-    """Function starts from the sorted table that PT_GNU_EH_FRAME points to.
+    """Yield the addresses where functions begin.
 
-    Source: Linux Standard Base, Core, "Exception Frames"; every linker writes
-    the table as pairs of 32-bit offsets from its own address (0x3b).
+    They come from the sorted table that PT_GNU_EH_FRAME points to. Every linker writes the table
+    as pairs of 32-bit offsets from the segment's own address (encoding 0x3b).
+
+    Source: Linux Standard Base, Core, "Exception Frames".
     """
     segment = image.segment(EH_FRAME)
     if segment is None:

@@ -1,4 +1,4 @@
-"""Checks of the extension: what it needs, what it shows, what it was made of."""
+"""Checks of the extension: its needs, its exports, and the sources compiled into it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ENTRY_POINT = f"PyInit_{MODULE}"
 
 MACHINES = {arch: each.elf for arch, each in ARCHITECTURES.items()}
 
-# glibc's own libraries; nothing else is promised on every runtime.
+# glibc's own libraries. No other library is sure to be on every runtime.
 LIBRARIES = (
     "libc.so.6",
     "libm.so.6",
@@ -42,7 +42,7 @@ LIBRARIES = (
     "ld-linux-aarch64.so.1",
 )
 
-# Weak references that are null unless something defines them.
+# Weak symbols that may stay undefined: each is null unless a library defines it.
 WEAK = re.compile(
     r"__gmon_start__|__cxa_finalize|_ITM_(de)?registerTMCloneTable"
     # tensorflow/lite/kernels/cpu_backend_context.cc: a hook for callers.
@@ -55,7 +55,7 @@ XNNPACK = "Created TensorFlow Lite XNNPACK delegate for CPU."
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """An extension, the bytes it was read from, and what its wheel's name promises."""
+    """The input of the checks: an extension, its bytes, and its wheel's parsed file name."""
 
     name: OwnWheelName
     data: bytes
@@ -63,14 +63,14 @@ class Subject:
 
 
 def dotted(version: tuple[int, int]) -> str:
-    """A glibc version as it is written."""
+    """Return a glibc version as text, such as `2.17`."""
     return f"{version[0]}.{version[1]}"
 
 
 def odd_versions(elf: Extension) -> list[str]:
-    """Versions of libc that are no plain glibc release, so that any runtime may lack them.
+    """Return the GLIBC_ versions that name no plain glibc release, sorted.
 
-    Such as GLIBC_PRIVATE, or GLIBC_ABI_DT_RELR of glibc 2.36.
+    Examples are GLIBC_PRIVATE, and GLIBC_ABI_DT_RELR of glibc 2.36. Any runtime may lack them.
     """
     return sorted(
         version
@@ -80,7 +80,7 @@ def odd_versions(elf: Extension) -> list[str]:
 
 
 def glibc_needed(elf: Extension) -> tuple[int, int]:
-    """The highest glibc release among the symbol versions, (0, 0) if there is none."""
+    """Return the highest glibc release among the symbol versions; (0, 0) if there is none."""
     return max(
         (
             (int(match[1]), int(match[2]))
@@ -92,12 +92,16 @@ def glibc_needed(elf: Extension) -> tuple[int, int]:
 
 
 def foreign_libraries(elf: Extension) -> list[str]:
-    """What the extension needs besides glibc's own libraries."""
+    """Return the needed libraries that are not glibc's own."""
     return [library for library in elf.needed if library not in LIBRARIES]
 
 
 def check_elf(subject: Subject) -> Check:
-    """A shared object of the right machine that needs no text relocation."""
+    """Check the file type, the machine and the relocations.
+
+    The extension must be a shared object for the wheel's architecture, without text relocations
+    (TEXTREL) and packed relocations (RELR), and with complete read-only relocations (RELRO).
+    """
     elf, expected = subject.elf, MACHINES.get(subject.name.arch or "")
     faults = []
     if elf.kind != "ELF64 LSB ET_DYN":
@@ -113,7 +117,7 @@ def check_elf(subject: Subject) -> Check:
 
 
 def check_loader(subject: Subject) -> Check:
-    """The loader maps, relocates and runs what one of our extensions needs, and no more."""
+    """Check that the loader maps, relocates and runs only what an extension of ours needs."""
     elf = subject.elf
     return Check.of(
         "loader",
@@ -123,11 +127,11 @@ def check_loader(subject: Subject) -> Check:
 
 
 def check_libraries(subject: Subject) -> Check:
-    """Only glibc's own libraries, found by the loader's own path."""
+    """Check that the extension needs glibc's own libraries alone, and has no run path."""
     elf, faults = subject.elf, []
     if foreign := foreign_libraries(elf):
         faults.append(f"needs {', '.join(foreign)}, expected glibc's libraries alone")
-    # The loader aborts on a version of a library that is not needed by name.
+    # The loader aborts on a symbol version of a library that DT_NEEDED does not name.
     if unnamed := sorted({library for library, _ in elf.versions} - set(elf.needed)):
         faults.append(f"has versions of {', '.join(unnamed)}, which it does not need")
     if elf.run_paths:
@@ -136,7 +140,7 @@ def check_libraries(subject: Subject) -> Check:
 
 
 def check_stack(subject: Subject) -> Check:
-    """The stack is marked, and not executable."""
+    """Check that PT_GNU_STACK is there, and that the stack is not executable."""
     stack = subject.elf.stack
     faults = []
     if stack is None:
@@ -147,7 +151,7 @@ def check_stack(subject: Subject) -> Check:
 
 
 def check_exports(subject: Subject) -> Check:
-    """The entry point and nothing else is visible to other libraries."""
+    """Check that the extension exports its entry point, and no other symbol."""
     exports = list(subject.elf.exports)
     faults = []
     if ENTRY_POINT not in exports:
@@ -158,7 +162,10 @@ def check_exports(subject: Subject) -> Check:
 
 
 def check_undefined(subject: Subject) -> Check:
-    """Whatever is missing comes from glibc or from Python."""
+    """Check that every undefined symbol comes from glibc or from Python.
+
+    The weak symbols of WEAK may stay undefined.
+    """
     unknown = [symbol.name for symbol in subject.elf.undefined if not _known(symbol)]
     return Check.of(
         "undefined",
@@ -176,7 +183,10 @@ def _known(symbol: Undefined) -> bool:
 
 
 def check_glibc(subject: Subject) -> Check:
-    """The oldest glibc it loads with is what tag, project and runtime allow."""
+    """Check the glibc version that the extension needs.
+
+    It must not be newer than the platform tag, the project's floor or the runtime's glibc.
+    """
     needed, runtime = glibc_needed(subject.elf), subject.name.runtime
     own = ARCHITECTURES.get(subject.name.arch or "")
     limits = {"the project's floor": own.glibc} if own else {}
@@ -197,17 +207,17 @@ def check_glibc(subject: Subject) -> Check:
 
 
 def check_auditwheel(subject: Subject) -> Check:
-    """The platform tag promises no more than auditwheel's policy for these symbols.
+    """Check that the platform tag promises no older glibc than auditwheel computes.
 
-    auditwheel's own pieces, rather than its analyze_wheel_abi: that changes the
-    process's working folder, looks for libraries on this machine, and remembers
-    a path's result even when the file changes.
+    The check calls parts of auditwheel, and not its analyze_wheel_abi. That function changes the
+    process's working folder, looks for libraries on this machine, and caches the result of a
+    path even if the file changes.
     """
     arch, promised = subject.name.arch, subject.name.glibc
     if arch is None or promised is None:
         return Check.of("auditwheel", ["the file name has no platform to compare with"], "")
     if subject.elf.layout:
-        # It reads section headers, too, and without bounds.
+        # auditwheel also reads section headers, without bounds on their counts and sizes.
         return Check.of("auditwheel", ["not asked: see the check `loader`"], "")
     try:
         computed = _computed_policy(subject.data, subject.elf.versions, arch)
@@ -221,7 +231,7 @@ def check_auditwheel(subject: Subject) -> Check:
     return Check.of("auditwheel", faults, f"computes {computed}")
 
 
-# As with the code: it takes half a second.
+# A call takes half a second, and a fuzzer asks for the same file again and again.
 @functools.lru_cache(maxsize=2)
 def _computed_policy(data: bytes, versions: frozenset[tuple[str, str]], arch: str) -> str:
     policies = WheelPolicies(libc=Libc.GLIBC, arch=Architecture(arch))
@@ -243,7 +253,7 @@ def _computed_policy(data: bytes, versions: frozenset[tuple[str, str]], arch: st
 
 
 def check_stripped(subject: Subject) -> Check:
-    """No symbol table nor debug information that users would download in vain."""
+    """Check that the file is stripped: users do not need its symbol table or debug information."""
     kept = [n for n in subject.elf.sections if re.match(r"\.symtab$|\.z?debug_|\.gdb_index", n)]
     return Check.of(
         "stripped", [f"holds {some(kept)}"] if kept else [], "no symbols, no debug info"
@@ -251,10 +261,10 @@ def check_stripped(subject: Subject) -> Check:
 
 
 def check_python(subject: Subject) -> Check:
-    """It was compiled for the wheel's Python.
+    """Check that the extension was compiled for the wheel's Python.
 
-    Source: PYBIND11_CHECK_PYTHON_VERSION in pybind11/detail/common.h keeps the
-    version that it was compiled with as a string, and refuses any other.
+    Source: PYBIND11_CHECK_PYTHON_VERSION in pybind11/detail/common.h. It stores the Python version
+    of the compilation as a string, and refuses to run in any other version.
     """
     found = list(subject.elf.literals(r"3\.\d{1,2}"))
     expected = subject.name.runtime.python if subject.name.runtime else "one Python"
@@ -267,14 +277,15 @@ def check_python(subject: Subject) -> Check:
 
 
 def check_tensorflow(subject: Subject) -> Check:
-    """The sources compiled in are of the wheel's version.
+    """Check that the compiled sources are of the wheel's TensorFlow version.
 
     Source: TF_VERSION_STRING in tensorflow/core/public/version.h.
     """
     found = list(subject.elf.literals(r"\d{1,2}\.\d{1,2}\.\d{1,2}(?:-[\w.-]{1,16})?"))
     version = subject.name.version
     expected = own_spelling(version) if version else None
-    # A release may say more, as in 2.14.1-rc1 or a vendor's; a nightly is what its date says.
+    # The string of a release may have a suffix, such as -rc1 or a vendor's. The string of a
+    # nightly must match exactly, because its date is in the suffix.
     exact = version is not None and version.is_devrelease
     good = expected in [text if exact else text.partition("-")[0] for text in found]
     return Check.of(
@@ -285,15 +296,16 @@ def check_tensorflow(subject: Subject) -> Check:
 
 
 def check_xnnpack(subject: Subject) -> Check:
-    """The XNNPACK delegate is compiled in."""
+    """Check that the XNNPACK delegate is compiled in."""
     found = subject.elf.literals(re.escape(XNNPACK))
     return Check.of("xnnpack", [] if found else ["no XNNPACK delegate"], "the delegate is there")
 
 
 def check_baseline(subject: Subject) -> Check:
-    """What every machine runs at load and import needs no later instruction set.
+    """Check that the code of loading and importing keeps to the baseline instruction set.
 
-    Loading runs before the module can refuse the processor, and needs the oldest alone.
+    Code that runs at loading may only use the architecture's oldest instruction set: it runs
+    before the module can refuse the processor.
     """
     if subject.elf.machine not in MACHINES.values():
         return Check.of("baseline", [f"unknown machine {subject.elf.machine}"], "")

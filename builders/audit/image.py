@@ -1,7 +1,7 @@
 """The image of a shared object as the dynamic loader maps it: program headers and PT_DYNAMIC.
 
-The loader never reads section headers, so what they say proves nothing. Every count and size
-here is bounded before anything is read by it: the file is a stranger's.
+The loader never reads section headers, so they prove nothing about what it does. The file may
+come from anyone: every count and size is compared with a limit before it is used to read.
 
 Sources: System V gABI, chapters 4 and 5; glibc, elf/dl-load.c and elf/dl-lookup.c.
 """
@@ -19,8 +19,8 @@ from elftools.elf.enums import ENUM_D_TAG, ENUM_E_MACHINE, ENUM_E_TYPE
 
 PAGE = 4096
 
-# Ours has 10 segments, 28 sections, 28 entries in PT_DYNAMIC, 300 symbols with names of up to 90
-# characters, 5 libraries with versions, and 7,000 relocations.
+# An extension of ours has 10 segments, 28 sections, 28 entries in PT_DYNAMIC, 300 symbols with
+# names of up to 90 characters, 5 libraries with versions, and 7,000 relocations.
 MOST_SEGMENTS = 64
 MOST_SECTIONS = 128
 MOST_TAGS = 256
@@ -37,12 +37,12 @@ NOBITS, ALLOCATED, COMPRESSED = 8, 2, 0x800
 
 
 class DamagedElfError(Exception):
-    """Not an ELF file that can be read; a failing check, not a user error."""
+    """The ELF file cannot be read. It makes a check fail; it is not a user error."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A program header; `size` is in the file, `memory` where it is mapped."""
+    """A program header. `size` is the size in the file and `memory` in memory, in bytes."""
 
     layout: ClassVar[str] = "<IIQQQQQQ"
 
@@ -57,13 +57,13 @@ class Segment:
 
     @property
     def end(self) -> int:
-        """Where it ends in memory."""
+        """The end address of the segment in memory."""
         return self.address + self.memory
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A section header: what other tools than the loader look at."""
+    """A section header. The loader ignores section headers; other tools read them."""
 
     name: str
     kind: int
@@ -74,7 +74,7 @@ class Section:
 
     @property
     def end(self) -> int:
-        """Where it ends in the file."""
+        """The end of the section in the file, as an offset in bytes."""
         return self.offset + (0 if self.kind == NOBITS else self.size)
 
 
@@ -90,17 +90,17 @@ class Symbol:
 
     @property
     def binding(self) -> int:
-        """0 is local, 1 global, 2 weak."""
+        """The symbol's binding: 0 is local, 1 global, 2 weak."""
         return self.info >> 4
 
     @property
     def type(self) -> int:
-        """2 is a function, 10 one that is chosen as it is loaded."""
+        """The symbol's type: 2 is a function, 10 an IFUNC, which is chosen at load time."""
         return self.info & 15
 
     @property
     def is_visible(self) -> bool:
-        """Whether others can see it: STV_DEFAULT or STV_PROTECTED."""
+        """True if other libraries can see the symbol: STV_DEFAULT or STV_PROTECTED."""
         return self.other & 3 in (0, 3)
 
 
@@ -115,16 +115,16 @@ class Relocation:
 
 
 def name_of(number: int, names: Mapping[str, int], prefix: str) -> str:
-    """The name of a constant, or the number."""
+    """Return the name of a constant that begins with the prefix; the number if it has no name."""
     found = [n for n, value in names.items() if value == number and n.startswith(prefix)]
     return found[-1] if found else f"{prefix}{number:#x}"
 
 
 class Image:
-    """A shared object of 64 bits, little-endian.
+    """A 64-bit little-endian shared object.
 
     Raises:
-        DamagedElfError: by every member, where the file contradicts itself or a bound.
+        DamagedElfError: the file contradicts itself or exceeds a limit. Every member may raise it.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -151,20 +151,20 @@ class Image:
         self.sections = self._sections(sections, section_size, section_count, names)
 
     def piece(self, offset: int, size: int) -> bytes:
-        """Bytes of the file; all of them must be there."""
+        """Return bytes of the file by their offset; all of them must be in the file."""
         if size < 0 or offset < 0 or offset + size > len(self.data):
             raise DamagedElfError(f"{size} bytes at {offset:#x} are beyond the end of the file")
         return self.data[offset : offset + size]
 
     def at(self, address: int, size: int) -> bytes:
-        """Bytes of the file by the address that they are mapped to."""
+        """Return bytes of the file by the address that they are mapped to."""
         for load in self.loads:
             if load.address <= address and address + size <= load.address + load.size:
                 return self.piece(load.offset + address - load.address, size)
         raise DamagedElfError(f"{size} bytes at address {address:#x} are in no loaded segment")
 
     def segment(self, kind: int) -> Segment | None:
-        """The one of a kind; two contradict each other."""
+        """Return the segment of a kind, or None. Two segments of one kind are an error."""
         found = [segment for segment in self.segments if segment.kind == kind]
         if len(found) > 1:
             raise DamagedElfError(f"{len(found)} program headers of the kind {kind:#x}")
@@ -172,11 +172,11 @@ class Image:
 
     @cached_property
     def tags(self) -> list[tuple[str, int]]:
-        """PT_DYNAMIC up to DT_NULL, by name."""
+        """The (name, value) entries of PT_DYNAMIC before DT_NULL."""
         segment = self.segment(DYNAMIC)
         if segment is None:
             raise DamagedElfError("no dynamic segment")
-        # By its address, as the loader does: the offset of the header is not what it uses.
+        # The loader finds the segment by its address, and ignores the offset in the header.
         table = self.at(segment.address, min(segment.size // 16, MOST_TAGS) * 16)
         found: list[tuple[str, int]] = []
         for number, value in struct.iter_unpack("<QQ", table):
@@ -186,7 +186,7 @@ class Image:
         raise DamagedElfError(f"the dynamic segment does not end within {MOST_TAGS} entries")
 
     def tag(self, name: str) -> int | None:
-        """The value of an entry that can be there once; of several the loader takes the last."""
+        """Return the value of an entry, or None; of several the last, which the loader takes."""
         found = [value for tag, value in self.tags if tag == name]
         return found[-1] if found else None
 
@@ -195,12 +195,16 @@ class Image:
         return self.at(self.tag("DT_STRTAB") or 0, self.tag("DT_STRSZ") or 0)
 
     def string(self, offset: int) -> str:
-        """A name of the dynamic string table."""
+        """Return the name at an offset of the dynamic string table."""
         return _name(self._strings, offset)
 
     @cached_property
     def symbols(self) -> list[Symbol]:
-        """The dynamic symbol table, as long as hash table, section and relocations agree on."""
+        """The dynamic symbol table.
+
+        DT_HASH and the section header tell the table's length, and must agree if both exist. No
+        relocation or DT_GNU_HASH entry may point beyond it.
+        """
         address = self.tag("DT_SYMTAB")
         if address is None or self.tag("DT_SYMENT") != 24:
             raise DamagedElfError("no dynamic symbols")
@@ -221,7 +225,10 @@ class Image:
         ]
 
     def _last_hashed(self) -> int:
-        """The last symbol that DT_GNU_HASH finds (glibc, elf/dl-lookup.c)."""
+        """Return the last symbol number in DT_GNU_HASH, 0 if there is none.
+
+        Source: glibc, elf/dl-lookup.c.
+        """
         if (table := self.tag("DT_GNU_HASH")) is None:
             return 0
         buckets, first, blooms, _ = struct.unpack("<IIII", self.at(table, 16))
@@ -241,7 +248,7 @@ class Image:
 
     @cached_property
     def relocations(self) -> list[Relocation]:
-        """DT_RELA and then DT_JMPREL, in which order the loader applies them."""
+        """The entries of DT_RELA, then those of DT_JMPREL: the order in which the loader works."""
         found = []
         for start, length in (("DT_RELA", "DT_RELASZ"), ("DT_JMPREL", "DT_PLTRELSZ")):
             address, size = self.tag(start), self.tag(length) or 0
@@ -257,7 +264,7 @@ class Image:
 
     @cached_property
     def needed_versions(self) -> dict[int, tuple[str, str]]:
-        """DT_VERNEED: the library and the version of each index of DT_VERSYM."""
+        """The (library, version) pairs of DT_VERNEED, by the index that DT_VERSYM uses."""
         found: dict[int, tuple[str, str]] = {}
         place = self.tag("DT_VERNEED")
         for _ in range(min(self.tag("DT_VERNEEDNUM") or 0, MOST_VERSIONS) if place else 0):
@@ -277,7 +284,10 @@ class Image:
 
     @cached_property
     def constructors(self) -> list[int]:
-        """Where DT_INIT_ARRAY points to, the relocations applied; 0 where they do not tell."""
+        """The addresses of the functions in DT_INIT_ARRAY after relocation.
+
+        An address is 0 if the entry does not have exactly one relocation, of the RELATIVE type.
+        """
         address, size = self.tag("DT_INIT_ARRAY") or 0, self.tag("DT_INIT_ARRAYSZ") or 0
         if size % 8 or size > 8 * MOST_CONSTRUCTORS:
             raise DamagedElfError(f"DT_INIT_ARRAYSZ is {size}")
@@ -298,7 +308,7 @@ class Image:
         return relocations[0].addend
 
     def versions_of_symbols(self) -> Iterator[int]:
-        """DT_VERSYM, an index for each symbol; 1, which is none, where there is no table."""
+        """Yield the DT_VERSYM index of each symbol; 1 (no version) if there is no such table."""
         count = len(self.symbols)
         if (address := self.tag("DT_VERSYM")) is None:
             yield from [1] * count
@@ -340,6 +350,6 @@ def _name(strings: bytes, offset: int) -> str:
     return strings[offset:end].decode("ascii", "backslashreplace")
 
 
-# The relocation that puts an address of the file itself into a pointer
+# The relocation type that stores an address inside this file in a pointer
 # (R_X86_64_RELATIVE and R_AARCH64_RELATIVE of the processors' psABI).
 RELATIVE = {"EM_X86_64": 8, "EM_AARCH64": 1027}

@@ -1,10 +1,10 @@
 """Does code that runs on every machine use instructions that not every machine has?
 
-Followed from what loading and importing call, along direct calls and jumps only. What the
-loader calls runs before the module can look at the processor and refuse it, and so is held
-to the oldest of the architecture (builders/level).
-Kernels that are chosen at run time are reached through pointers, so they are
-rightly left out; so is what follows an indirect jump (a switch's table).
+The walk starts at the functions that loading and importing call, and follows direct calls and
+jumps only. The loader calls its functions before the module can look at the processor and refuse
+it. That code may only use the oldest instruction set of the architecture (builders/level).
+Kernels that are chosen at run time are called through pointers, so the walk rightly leaves them
+out. The walk also leaves out the code behind an indirect jump (the table of a `switch`).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import capstone
 
 from builders.audit.elf import Extension
 
-# A function's code is decoded in pieces of this size, most are shorter.
+# The code is decoded in pieces of this many bytes; most functions are shorter.
 WINDOW = 4096
 
-# Loading and importing one of ours reaches 12,000.
+# Loading and importing an extension of ours reaches 12,000 instructions.
 MOST_INSTRUCTIONS = 1_000_000
 
-# Intel SDM volume 2, instructions whose first byte says nothing; x86-64 psABI,
-# "Micro-Architecture Levels", says which level has them.
+# Instructions beyond a level whose encoding does not show it (Intel SDM volume 2). Their levels
+# are from the x86-64 psABI, "Micro-Architecture Levels".
 X86_64_V2 = {
     **dict.fromkeys(("movddup", "movshdup", "movsldup", "lddqu", "fisttp"), "SSE3"),
     **dict.fromkeys(("haddps", "haddpd", "hsubps", "hsubpd", "addsubps", "addsubpd"), "SSE3"),
@@ -35,14 +35,14 @@ X86_64_V2 = {
     "cmpxchg16b": "CX16",
 }
 BEYOND_X86_64_V2 = {
-    # tzcnt is not here: compilers write `rep bsf`, its encoding, for every x86-64.
+    # tzcnt is left out: its encoding is that of `rep bsf`, which compilers use on every x86-64.
     "lzcnt": "LZCNT",
     "rdrand": "RDRND",
     "rdseed": "RDSEED",
 }
 
-# Intel SDM volume 2, appendix A, tables A-4 and A-5: what SSSE3, SSE4.1 and SSE4.2 have of the
-# three-byte opcodes. MOVBE shares two with SSE4.2's CRC32, which has the prefix F2.
+# The three-byte opcodes of SSSE3, SSE4.1 and SSE4.2 (Intel SDM volume 2, appendix A, tables A-4
+# and A-5). MOVBE shares two opcodes with CRC32 of SSE4.2; CRC32 has the prefix F2.
 CRC32_OR_MOVBE = (0xF0, 0xF1)
 _SSSE3 = {*range(0x0C), 0x1C, 0x1D, 0x1E}
 _SSE4_1 = {0x10, 0x14, 0x15, 0x17, *range(0x20, 0x26), *range(0x28, 0x2C), *range(0x30, 0x36)}
@@ -53,8 +53,8 @@ THREE_BYTE_V2 = {
     | {*range(0x40, 0x43), *range(0x60, 0x64)},
 }
 
-# Arm ARM (DDI 0487), section C4.1: (mask, value, feature). capstone 5 puts most
-# of these into no group.
+# (mask, value, feature) of instructions beyond ARMv8.0, from the Arm ARM (DDI 0487), section
+# C4.1. capstone 5 assigns most of these to no group.
 BEYOND_ARMV8_0 = (
     (0x3F200C00, 0x38200000, "LSE"),
     (0x3FA07C00, 0x08A07C00, "LSE"),  # CAS
@@ -84,7 +84,15 @@ BEYOND_ARMV8_0 = (
 
 @dataclass(frozen=True, kw_only=True)
 class Scan:
-    """What a walk through the code met; `offence` is the first instruction too many."""
+    """The result of a walk through the code.
+
+    Attributes:
+        baseline: the name of the instruction set that the code may use.
+        entries: the number of functions that the walk started at.
+        instructions: the number of instructions that the walk reached.
+        offence: the instruction beyond the baseline with the lowest address, or a sentence that
+            the code is too long to read; None if neither is the case.
+    """
 
     baseline: str
     entries: int
@@ -103,7 +111,7 @@ class _Processor:
 
 
 class Code(NamedTuple):
-    """What is walked of an extension; see builders.audit.elf.Extension."""
+    """The parts of an extension that the walk needs; see builders.audit.elf.Extension."""
 
     machine: str
     entries: tuple[int, ...]
@@ -115,10 +123,11 @@ def scan(extension: Extension, *, loading: bool = False) -> Scan:
     """Walk the code that loading and importing run.
 
     Args:
-        loading: of that, only what the loader calls, on any processor of the architecture.
+        loading: walk only the code that the loader calls, and compare it with the oldest
+            instruction set of the architecture.
 
     Raises:
-        KeyError: the machine is unknown.
+        KeyError: the extension's machine is unknown.
     """
     processors = OLDEST if loading else PROCESSORS
     entries = extension.loading if loading else extension.entries
@@ -126,7 +135,7 @@ def scan(extension: Extension, *, loading: bool = False) -> Scan:
     return _scan(code, processors[extension.machine])
 
 
-# It takes a second, and a fuzzer asks of the same code again and again.
+# A call takes a second, and a fuzzer asks for the same code again and again.
 @functools.lru_cache(maxsize=4)
 def _scan(extension: Code, processor: _Processor) -> Scan:
     engine = capstone.Cs(processor.arch, processor.mode)
@@ -163,12 +172,15 @@ def _scan(extension: Code, processor: _Processor) -> Scan:
 def _run(
     processor: _Processor, engine: capstone.Cs, extension: Code, start: int, seen: set[int]
 ) -> Iterator[tuple[int, bytes, str, str]]:
-    """Instructions from `start` to the first that does not go on to the next."""
+    """Yield the instructions from `start` to the first after which the next does not run.
+
+    Each is a tuple of address, bytes, mnemonic and operands.
+    """
     address = start
     while address not in seen and (piece := _piece(extension, address)):
         for place, size, mnemonic, operands in engine.disasm_lite(piece, address):
-            # A call that never returns can be a function's last instruction;
-            # what comes next is then another function that nobody called.
+            # A call that never returns can be a function's last instruction.
+            # The next instruction then belongs to another function, which nobody called.
             if place in seen or (place != start and place in extension.functions):
                 return
             seen.add(place)
@@ -177,7 +189,7 @@ def _run(
                 return
             following = place + size
         if address not in seen:
-            # The decoder knows no such instruction: newer than the baseline.
+            # The decoder does not know the instruction, so it is newer than the baseline.
             seen.add(address)
             yield address, piece[:4], "(unknown)", piece[:8].hex(" ")
             return
@@ -195,7 +207,7 @@ def _beyond_x86_64(code: bytes, mnemonic: str, previous: str) -> str | None:
     beyond = _beyond_x86_64_v2(code, mnemonic, previous)
     if beyond:
         return beyond
-    # Both three-byte maps came with SSSE3.
+    # SSSE3 introduced both maps of three-byte opcodes.
     if _opcode(code)[:2] in THREE_BYTE_V2:
         return "SSSE3 or SSE4"
     return X86_64_V2.get(mnemonic)
@@ -204,7 +216,7 @@ def _beyond_x86_64(code: bytes, mnemonic: str, previous: str) -> str | None:
 def _beyond_x86_64_v2(code: bytes, mnemonic: str, _previous: str) -> str | None:
     if mnemonic == "(unknown)":
         return "no instruction of x86-64"
-    # In 64-bit mode these bytes begin nothing else; no prefix may precede them.
+    # In 64-bit mode these bytes begin only such instructions, and no prefix may precede them.
     encoding = {0xC4: "VEX, AVX or BMI", 0xC5: "VEX, AVX", 0x62: "EVEX, AVX-512"}.get(code[0])
     if encoding:
         return encoding
@@ -220,7 +232,7 @@ def _beyond_x86_64_v2(code: bytes, mnemonic: str, _previous: str) -> str | None:
 
 
 def _opcode(code: bytes) -> bytes:
-    """An instruction without its prefixes."""
+    """Return an instruction without its prefixes."""
     return re.sub(rb"^[\x26\x2e\x36\x3e\x64-\x67\xf0\xf2\xf3]*[\x40-\x4f]?", b"", code)
 
 
@@ -228,11 +240,11 @@ def _beyond_armv8_0(code: bytes, mnemonic: str, previous: str) -> str | None:
     if mnemonic == "(unknown)":
         return "no instruction of ARMv8.0"
     word = int.from_bytes(code, "little")
-    # FCVT from half precision is in ARMv8.0, unlike arithmetic in it.
+    # ARMv8.0 has FCVT from half precision, but no arithmetic in half precision.
     if word & 0xFFFF7C00 == 0x1EE24000:
         return None
     feature = next((name for mask, value, name in BEYOND_ARMV8_0 if word & mask == value), None)
-    # The compilers' outlined atomics ask the processor first (libgcc's
+    # The compilers' outlined atomics test first if the processor has LSE (libgcc,
     # config/aarch64/lse.S: `cbz w16` jumps to the version without LSE).
     if feature == "LSE" and re.match(r"cbz w1[67],", previous):
         return None
@@ -261,4 +273,4 @@ PROCESSORS = {
 OLDEST = PROCESSORS | {
     "EM_X86_64": replace(PROCESSORS["EM_X86_64"], baseline="x86-64-v1", beyond=_beyond_x86_64)
 }
-"""The oldest of each architecture."""
+"""The oldest instruction set of each architecture."""

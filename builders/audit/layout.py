@@ -1,4 +1,4 @@
-"""What an extension asks of the dynamic loader, beyond what one of ours needs."""
+"""Finds what an extension asks of the dynamic loader beyond the needs of an extension of ours."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from builders.audit.image import (
     Segment,
 )
 
-# What zig's linker writes into an extension of ours. Other entries load more libraries
-# (DT_AUXILIARY, DT_FILTER, DT_AUDIT), run more code (DT_INIT) or stand in for a library of that
-# name (DT_SONAME). Run paths, text relocations and DT_RELR have checks of their own.
+# The entries of PT_DYNAMIC that zig's linker writes into an extension of ours. Other entries load
+# more libraries (DT_AUXILIARY, DT_FILTER, DT_AUDIT), run more code (DT_INIT) or let the file
+# replace the library of that name (DT_SONAME). Run paths, text relocations and DT_RELR are in the
+# set because they have checks of their own.
 TAGS = frozenset(
     f"DT_{name}"
     for name in (
@@ -34,11 +35,11 @@ TAGS = frozenset(
 )  # fmt: skip
 BIND_NOW, NOW = 8, 1  # of DT_FLAGS and DT_FLAGS_1
 
-# Constructors of ours: 2.14.1 has one, 2.22 two.
+# The most constructors of an extension of ours: 2.14.1 has one, 2.22 two.
 CONSTRUCTORS = 2
 
-# Addresses of symbols, and of variables of threads, of the processors' psABI. Not among them:
-# R_*_IRELATIVE, which calls code, and R_*_COPY, which is for programs.
+# The relocation types for addresses of symbols and of thread-local variables (the processors'
+# psABI). R_*_IRELATIVE is left out because it calls code, R_*_COPY because it is for programs.
 RELOCATIONS = {
     "EM_X86_64": frozenset((1, 6, 7, 8, 16, 17, 18, 36)),
     "EM_AARCH64": frozenset((257, 1025, 1026, 1027, 1028, 1029, 1030, 1031)),
@@ -46,7 +47,8 @@ RELOCATIONS = {
 THREAD_LOCAL = 0x400  # SHF_TLS
 CHOSEN_AS_LOADED = 10  # STT_GNU_IFUNC
 
-# Where a section header and an entry of PT_DYNAMIC tell of the same table.
+# The sections that describe the same table as an entry of PT_DYNAMIC: section name -> the entries
+# of the table's address and of its size ("" if no entry tells the size).
 TABLES = {
     ".dynsym": ("DT_SYMTAB", ""),
     ".dynstr": ("DT_STRTAB", "DT_STRSZ"),
@@ -56,14 +58,15 @@ TABLES = {
     ".rela.plt": ("DT_JMPREL", "DT_PLTRELSZ"),
     ".init_array": ("DT_INIT_ARRAY", "DT_INIT_ARRAYSZ"),
 }
-# Sections that are not loaded: names, of 304 bytes in ours, and what the check `stripped` knows.
+# The sections that may be in the file without being loaded: NAMES, which have 304 bytes in an
+# extension of ours, and SYMBOLS, which the check `stripped` reports.
 NAMES = (".comment", ".shstrtab")
 NAMES_LIMIT = 4_096
 SYMBOLS = (".symtab", ".strtab", ".debug_", ".zdebug_", ".gdb_index")
 
 
 def layout_faults(image: Image) -> Iterator[str]:
-    """All that is unlike an extension of ours, one sentence each."""
+    """Yield each difference from an extension of ours, as a sentence."""
     yield from _segment_faults(image)
     yield from _dynamic_faults(image)
     yield from _code_faults(image)
@@ -72,7 +75,7 @@ def layout_faults(image: Image) -> Iterator[str]:
 
 
 def relro_faults(image: Image, relro: Segment | None) -> Iterator[str]:
-    """Whether what the loader relocates becomes read-only before code runs."""
+    """Yield a sentence if data that the loader relocates stays writable when code runs."""
     if relro is None:
         yield "has no read-only relocations (RELRO)"
         return
@@ -97,11 +100,11 @@ def _segment_faults(image: Image) -> Iterator[str]:
         if load.size > load.memory or load.offset % PAGE != load.address % PAGE:
             yield f"the segment at {load.address:#x} cannot be mapped as it says"
     for before, after in pairwise(loads):
-        # Pages are mapped whole, and the later of two hides the other.
+        # The loader maps whole pages: on a shared page, the later segment hides the earlier one.
         if after.address // PAGE * PAGE < before.end:
             yield f"the segments at {before.address:#x} and {after.address:#x} share a page"
     for segment in image.segments:
-        # 3 is PT_INTERP, for programs; 5 is PT_SHLIB, which is not defined.
+        # 3 is PT_INTERP, which is for programs. 5 is PT_SHLIB, which has no defined meaning.
         if segment.kind in (3, 5):
             yield f"has a program header of the kind {segment.kind}"
 
@@ -120,7 +123,7 @@ def _dynamic_faults(image: Image) -> Iterator[str]:
 
 
 def _code_faults(image: Image) -> Iterator[str]:
-    """Code that runs as the extension is loaded, where it comes from, and what relocations do."""
+    """Yield the faults of the code that runs at loading, and of the relocations."""
     constructors = image.constructors
     if len(constructors) > CONSTRUCTORS:
         yield f"has {len(constructors)} constructors, more than {CONSTRUCTORS}"
@@ -145,7 +148,7 @@ def _code_faults(image: Image) -> Iterator[str]:
 
 
 def _section_faults(image: Image) -> Iterator[str]:
-    """Where other tools, which read section headers, would see something else."""
+    """Yield the differences between the section headers, which tools read, and what is loaded."""
     if not image.sections:
         yield "has no section headers, which auditwheel reads"
         return
@@ -167,7 +170,7 @@ def _section_faults(image: Image) -> Iterator[str]:
 
 
 def _is_mapped(image: Image, section: Section) -> bool:
-    # .tbss, of variables of threads, has addresses that others have, too.
+    # .tbss holds thread-local variables; its addresses overlap those of other sections.
     if section.flags & THREAD_LOCAL and section.kind == NOBITS:
         return True
     return any(
@@ -181,7 +184,7 @@ def _is_mapped(image: Image, section: Section) -> bool:
 
 
 def _payload_faults(image: Image) -> Iterator[str]:
-    """Bytes that nothing in the file has a use for."""
+    """Yield the bytes of the file that no part of it uses, and sections that are not loaded."""
     unloaded = [s for s in image.sections if not s.flags & ALLOCATED and s.end > s.offset]
     for section in unloaded:
         if not section.name.startswith((*NAMES, *SYMBOLS)):
@@ -197,7 +200,7 @@ def _payload_faults(image: Image) -> Iterator[str]:
     )
     reached = 0
     for start, end in [*pieces, (len(image.data), len(image.data))]:
-        # Padding for alignment is zero.
+        # Zeros are padding for alignment.
         if start > reached and any(image.data[reached:start]):
             yield f"{start - reached} bytes at {reached:#x} belong to nothing"
         reached = max(reached, end)

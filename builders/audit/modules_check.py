@@ -1,8 +1,8 @@
-"""Check of the Python files: they are those that a build here writes, byte for byte.
+"""Check that the Python files are, byte for byte, those that a build of this checkout writes.
 
-modules.toml has their digests, by TensorFlow version: of the wheels that were published, and of
-every way in which this checkout would write them. What a version without an entry brings is
-not known, and so not compared; the check says so.
+modules.toml has their digests, by TensorFlow version: the digests of the published wheels, and
+those of every way in which this checkout writes the files. If a version has no entry, the check
+compares nothing and says so.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def known_modules(file: Path = FILE) -> Known:
 
     Raises:
         UsageError: the file cannot be read as TOML.
-        ValueError: what is there is no SHA-256.
+        ValueError: a digest in the file is not a SHA-256.
     """
     known: dict[str, dict[str, list[str]]] = read_toml(file)
     digests = [d for files in known.values() for found in files.values() for d in found]
@@ -41,7 +41,7 @@ def known_modules(file: Path = FILE) -> Known:
 
 
 def check_modules(wheel: Wheel) -> Check:
-    """Each Python file has a digest that is known of the wheel's TensorFlow."""
+    """Check that the digest of each Python file is known for the wheel's TensorFlow version."""
     tensorflow = wheel.name.tensorflow
     known = known_modules().get(tensorflow.version, {}) if tensorflow else {}
     if not known:
@@ -57,7 +57,7 @@ def check_modules(wheel: Wheel) -> Check:
 
 
 def digests_of(wheel: Wheel) -> list[tuple[str, str]]:
-    """The Python files that a wheel has of those that it must have, with their SHA-256."""
+    """Return the (name, SHA-256) pairs of the required Python files that are in the wheel."""
     members = {name: wheel.archive.contents.get(f"{PACKAGE}/{name}") for name in MODULES}
     return [
         (n, hashlib.sha256(data).hexdigest()) for n, data in members.items() if data is not None
@@ -65,10 +65,10 @@ def digests_of(wheel: Wheel) -> list[tuple[str, str]]:
 
 
 def accepted(known: Known, wheel: Wheel) -> Known:
-    """What is known, and the digests of a wheel's files too.
+    """Return the known digests, with those of a wheel's files added.
 
     Raises:
-        ValueError: the wheel is of no TensorFlow of the matrix.
+        ValueError: the wheel's TensorFlow version is not in the matrix.
     """
     if wheel.name.tensorflow is None:
         raise ValueError("the file name tells no TensorFlow of the matrix")
@@ -80,7 +80,7 @@ def accepted(known: Known, wheel: Wheel) -> Known:
 
 
 def text_of(known: Known) -> str:
-    """The data file."""
+    """Return the text of modules.toml for these digests."""
     return HEAD + "".join(_lines(known))
 
 

@@ -1,4 +1,4 @@
-"""Checks of what installers read: name, metadata, RECORD, file list, SBOM, zip."""
+"""Checks of the parts that installers read: name, metadata, RECORD, file list, zip."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ MODULES = (
         for suffix in ("py", "pyi")
     ),
 )
-LISTED = 4  # names shown of a long list
+LISTED = 4  # the number of names that a message shows of a long list
 
-# Ours has 2,300 bytes and 45 fields, the longest of 160 characters.
+# The METADATA of our wheels has 2,300 bytes and 45 fields, the longest of 160 characters.
 METADATA_LIMIT = 16_384
 FIELDS_LIMIT = 150
 VALUE_LIMIT = 1_000
 
-# Ours has two tags, the longest of 39 characters.
+# The WHEEL file of our wheels has two tags, the longest of 39 characters.
 TAGS_LIMIT = 16
 TAG_LIMIT = 100
 
-# 0664 is what the wheel library gives RECORD.
+# The wheel library gives RECORD the mode 0664.
 FILE_MODES = (0o644, 0o664, 0o755)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wheel:
-    """What the checks look at."""
+    """The input of the checks: the parsed file name, the archive and the matrix."""
 
     name: OwnWheelName
     archive: Archive
@@ -63,13 +63,13 @@ class Wheel:
 
 
 def some(names: list[str]) -> str:
-    """A list in one line, the tail counted."""
+    """Return the first names in one line, and the number of the others."""
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return ", ".join(names[:LISTED]) + more
 
 
 def check_name(wheel: Wheel) -> Check:
-    """The file name is one of the matrix, and the WHEEL file says the same.
+    """Check that the matrix has the wheel of this file name, and that the WHEEL file agrees.
 
     Source: https://packaging.python.org/en/latest/specifications/binary-distribution-format/
     """
@@ -97,7 +97,7 @@ def _wheel_file_faults(wheel: Wheel) -> Iterator[str]:
     if not wheel.name.tags:
         return
     lines = list(map(str, fields.get_all("Tag", [])))
-    # Each tag can name several, and all combinations of them are meant.
+    # A Tag line can name several tags: it stands for all combinations of its parts.
     if len(lines) > TAGS_LIMIT or any(len(line) > TAG_LIMIT for line in lines):
         yield f"WHEEL has more than {TAGS_LIMIT} tags, or one longer than {TAG_LIMIT} characters"
         return
@@ -114,7 +114,7 @@ def _wheel_file_faults(wheel: Wheel) -> Iterator[str]:
 
 
 def check_metadata(wheel: Wheel) -> Check:
-    """METADATA is valid and says what the matrix says.
+    """Check that METADATA is valid and agrees with the matrix.
 
     Source: https://packaging.python.org/en/latest/specifications/core-metadata/
     """
@@ -161,7 +161,7 @@ def _metadata_faults(metadata: Metadata, wheel: Wheel) -> Iterator[str]:
     licences = list(metadata.license_files or [])
     if not licences:
         yield "no License-File"
-    # PEP 639: the paths are relative to this folder.
+    # PEP 639: the paths of License-File are relative to the folder `licenses`.
     if missing := [n for n in licences if wheel.archive.metadata(f"licenses/{n}") is None]:
         yield f"License-File not in the wheel: {some(missing)}"
     folder = f"{wheel.archive.dist_info}/licenses/"
@@ -180,7 +180,7 @@ def _is_text(data: bytes) -> bool:
 
 
 def _disagreements(metadata: Metadata, matrix: Matrix) -> Iterator[str]:
-    """Where METADATA is not that of every wheel of its version."""
+    """Yield the differences between METADATA and the matrix, which all wheels must agree with."""
     if metadata.requires_python != (expected := requires_python(matrix)):
         yield f"Requires-Python is {metadata.requires_python}, expected {expected}"
     found, wanted = set(metadata.requires_dist or ()), set(requires_dist(matrix))
@@ -193,12 +193,12 @@ def _disagreements(metadata: Metadata, matrix: Matrix) -> Iterator[str]:
 
 
 def check_record(wheel: Wheel) -> Check:
-    """RECORD names every member with its hash and size, and nothing else."""
+    """Check that RECORD lists every member with its hash and size, and no other file."""
     data = wheel.archive.metadata("RECORD")
     if data is None:
         return Check.of("record", ["no RECORD file"], "")
     try:
-        # A row more than there are members is wrong, however many follow.
+        # Read one row more than there are members: that is enough to know that RECORD is wrong.
         lines = csv.reader(io.StringIO(data.decode()))
         rows = list(itertools.islice(lines, len(wheel.archive.infos) + 1))
     except (UnicodeDecodeError, csv.Error) as error:
@@ -237,7 +237,7 @@ def _record_of(name: str, own: str, archive: Archive) -> list[str]:
 
 
 def check_files(wheel: Wheel) -> Check:
-    """The wheel holds the files it must have, and no other."""
+    """Check that the wheel has every required file, and no unexpected one."""
     found = set(wheel.archive.contents)
     info = wheel.archive.dist_info
     if wheel.name.version is not None:
@@ -263,8 +263,8 @@ def _is_metadata_file(name: str) -> bool:
     return name.count("/") == 1 and name.partition("/")[0].endswith(".dist-info")
 
 
-# PEP 427 recommends the metadata at the end, and writers differ in which part of
-# it; each of these orders depends on the names alone.
+# PEP 427 recommends to put the metadata at the end. Tools that write wheels differ in which part
+# of the metadata they put there. Each of these orders depends on the names alone.
 ORDERS: tuple[Callable[[str], tuple[bool, bool, str]], ...] = (
     lambda name: (False, False, name),
     lambda name: (False, name.endswith(".dist-info/RECORD"), name),
@@ -274,7 +274,7 @@ ORDERS: tuple[Callable[[str], tuple[bool, bool, str]], ...] = (
 
 
 def check_reproducible(wheel: Wheel) -> Check:
-    """Nothing in the archive depends on when, where or by whom it was made."""
+    """Check that the archive does not depend on when, where or by whom it was made."""
     infos = wheel.archive.infos
     names = [info.filename for info in infos]
     faults = []
@@ -284,7 +284,7 @@ def check_reproducible(wheel: Wheel) -> Check:
         faults.append(f"members have {len(times)} different times, expected one")
     if odd := [info.filename for info in infos if not _plain(info)]:
         faults.append(f"not a deflated file of mode 0644, 0664 or 0755: {some(odd)}")
-    # The extra field is where zip tools keep times, users and groups.
+    # Zip tools store times, users and groups in the extra field.
     if extra := [info.filename for info in infos if info.extra or info.comment]:
         faults.append(f"carries an extra field or comment: {some(extra)}")
     stamp = "-".join(map(str, infos[0].date_time[:3]))
@@ -295,7 +295,7 @@ def _plain(info: zipfile.ZipInfo) -> bool:
     mode = info.external_attr >> 16
     return (
         info.compress_type == zipfile.ZIP_DEFLATED
-        and info.create_system == 3  # Unix, whatever the machine that wrote it
+        and info.create_system == 3  # Unix, on whichever system the zip was written
         and stat.S_IFMT(mode) in (0, stat.S_IFREG)
         and stat.S_IMODE(mode) in FILE_MODES
     )

@@ -1,4 +1,4 @@
-"""What an audit found: plain data that a table, JSON or a test reads alike."""
+"""The result of an audit: plain data for tables, JSON and tests."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from builders.errors import printable
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One thing that was looked at.
+    """A check's result.
 
     Attributes:
-        name: stable identifier, such as `glibc`.
-        ok: whether the wheel has what it must have.
-        detail: found and expected, in one line.
+        name: the stable identifier of the check, such as `glibc`.
+        ok: True if the wheel passed the check.
+        detail: one line: the faults if the check failed, else the things that it found.
     """
 
     name: str
@@ -26,14 +26,14 @@ class Check:
 
     @classmethod
     def of(cls, name: str, faults: Iterable[str], found: str) -> Check:
-        """A check that fails when there is a fault, and else says what was found."""
+        """Make a check that fails if there is a fault, and that otherwise reports `found`."""
         listed = list(faults)
         return cls(name=name, ok=not listed, detail=printable("; ".join(listed) or found))
 
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeVerdict:
-    """Whether the wheel installs and loads on one Lambda runtime, and why."""
+    """The answer, with its reason, if the wheel installs and loads on one Lambda runtime."""
 
     runtime: str
     os: str
@@ -47,16 +47,16 @@ class RuntimeVerdict:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditReport:
-    """All that an audit found in one wheel.
+    """The results of the audit of one wheel.
 
     Attributes:
         file: the wheel's file name.
-        sha256: of the file.
-        size: of the file, in bytes.
-        target: the matrix's identifier, or None if the name matches no target.
-        glibc_floor: oldest glibc the extension loads with, such as `2.17`; None
-            if there is no readable extension.
-        checks: in the order they were made.
+        sha256: the SHA-256 of the file.
+        size: the size of the file in bytes.
+        target: the target's identifier in the matrix; None if the name matches no target.
+        glibc_floor: the oldest glibc that can load the extension, such as `2.17`; None if there
+            is no readable extension.
+        checks: the results of the checks, in the order in which they ran.
         runtimes: one verdict per Lambda runtime of the matrix.
     """
 
@@ -70,7 +70,7 @@ class AuditReport:
 
     @property
     def ok(self) -> bool:
-        """Whether every check passed."""
+        """True if every check passed."""
         return all(check.ok for check in self.checks)
 
     @property
@@ -79,16 +79,20 @@ class AuditReport:
         return tuple(check.name for check in self.checks if not check.ok)
 
     def check(self, name: str) -> Check:
-        """The check of that name; raises KeyError if it was not made."""
+        """Return the check with that name.
+
+        Raises:
+            KeyError: no check of that name ran.
+        """
         for check in self.checks:
             if check.name == name:
                 return check
         raise KeyError(name)
 
     def as_dict(self) -> dict[str, Any]:
-        """The report as plain data, keys always in the same order."""
+        """Return the report as plain data; the keys are always in the same order."""
         return {"file": self.file, "ok": self.ok, **asdict(self)}
 
     def to_json(self) -> str:
-        """The report as JSON, the same text for the same wheel."""
+        """Return the report as JSON; the same wheel gives the same text."""
         return json.dumps(self.as_dict(), indent=2)

@@ -12,7 +12,7 @@ from builders.audit.report import Check, RuntimeVerdict
 from builders.matrix import Matrix, Runtime
 from builders.wheelname import OwnWheelName
 
-# A wheel that fails one of these may not install, or not load, anywhere.
+# A wheel that fails one of these checks may fail to install or to load on every runtime.
 FATAL = (
     "archive",
     "metadata",
@@ -30,7 +30,7 @@ FATAL = (
 def verdicts(
     matrix: Matrix, name: OwnWheelName, elf: Extension | None, checks: Sequence[Check]
 ) -> Iterator[RuntimeVerdict]:
-    """One verdict per runtime of the matrix, in its order."""
+    """Yield one verdict per runtime of the matrix, in the order of the matrix."""
     for runtime in matrix.runtimes:
         faults = list(_faults(runtime, name, elf, checks))
         reason = "; ".join(faults)

@@ -1,4 +1,4 @@
-"""Check of the SBOM: what is compiled in is named, with version, licence and hash."""
+"""Check that the SBOM names the compiled-in components with version, licence and hash."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from builders.audit.report import Check
 
 COMPONENTS = ("tensorflow", "xnnpack", "pybind11")
 
-# Ours has 15,000 bytes and 20 components. A validator compares each item of a list with each.
+# The SBOM of our wheels has 15,000 bytes and 20 components. The length of lists has a limit
+# because a validator compares each item of a list with every other item.
 SBOM_LIMIT = 256_000
 LIST_LIMIT = 200
 
 
 def check_sbom(wheel: Wheel) -> Check:
-    """Exactly one CycloneDX document, valid and complete.
+    """Check that the wheel has exactly one CycloneDX document, which is valid and complete.
 
     Source: PEP 770; https://cyclonedx.org/docs/1.6/json/
     """
@@ -57,16 +58,17 @@ def _longest_list(value: object) -> int:
     return 0
 
 
-# It takes seconds, and a fuzzer asks of the same document again and again.
+# A call takes seconds, and a fuzzer asks for the same document again and again.
 @functools.lru_cache(maxsize=4)
 def _against_schema(text: str, version: SchemaVersion) -> tuple[str, tuple[str, ...]]:
-    # Its import takes five seconds (the grammar of IRIs), and every command imports this module.
+    # This import takes five seconds (it builds a grammar of IRIs), and every command imports this
+    # module. So the import is here.
     from cyclonedx.validation.json import JsonStrictValidator
 
     try:
         wrong = JsonStrictValidator(version).validate_str(text)
     except MissingOptionalDependencyException:
-        # The extra `json-validation` is a choice of the environment's lock.
+        # The lock of the environment decides if the extra `json-validation` is installed.
         return "schema not checked", ()
     return "schema valid", (f"against the schema: {wrong}".splitlines()[0],) if wrong else ()
 

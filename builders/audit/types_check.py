@@ -1,4 +1,4 @@
-"""Whether the types that a wheel gives to type checkers are those of its modules."""
+"""Check that the stubs (.pyi), which type checkers read, agree with the wheel's modules."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from builders.audit.packaging_checks import Wheel, some
 from builders.audit.report import Check
 from builders.wheelname import PACKAGE
 
-# Modules of upstream that have none of their own.
+# The upstream modules that come without stubs; this project writes them.
 MODULES = ("interpreter", "metrics_interface", "metrics_portable")
-# Ours have up to 39 KB; the parser takes hundreds of bytes for one of source.
+# Our modules have up to 39 KB. The parser needs hundreds of bytes of memory per byte of source.
 MODULE_LIMIT = 256_000
 _SPECIAL = ("__init__", "__call__")
 
 
 def check_types(wheel: Wheel) -> Check:
-    """Each public class, method and parameter is in the stub, and none that is not there.
+    """Check that the stubs and the modules have the same public classes, methods and parameters.
 
     Source: https://typing.python.org/en/latest/spec/distributing.html
     """
@@ -27,7 +27,7 @@ def check_types(wheel: Wheel) -> Check:
         try:
             there = dict(_signatures(wheel, f"{module}.py"))
             told = dict(_signatures(wheel, f"{module}.pyi"))
-        # Nested brackets of a stranger's file may end the parser in either way.
+        # Deeply nested brackets in an untrusted file can make the parser raise any of these.
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             faults.append(f"{module} cannot be read: {error}")
             continue
@@ -46,7 +46,13 @@ def check_types(wheel: Wheel) -> Check:
 
 
 def _signatures(wheel: Wheel, file: str) -> Iterator[tuple[str, str]]:
-    """The public classes and functions of a module, with the parameters that those take."""
+    """Yield the public classes, methods and functions of a module, each with its parameters.
+
+    Raises:
+        LookupError: the wheel has no such file.
+        ValueError: the file is too large, or holds a NUL.
+        SyntaxError: the file is not valid Python.
+    """
     if (data := wheel.archive.contents.get(f"{PACKAGE}/{file}")) is None:
         raise LookupError(file)
     if len(data) > MODULE_LIMIT:
@@ -66,7 +72,7 @@ def _is_public(name: str) -> bool:
 
 
 def _parameters(arguments: ast.arguments) -> str:
-    """Names, kinds, and which have a default; without types and values."""
+    """Return the parameters' names and kinds, without types; `...` stands for each default."""
     for argument in ast.walk(arguments):
         if isinstance(argument, ast.arg):
             argument.annotation = None

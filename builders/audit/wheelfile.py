@@ -1,4 +1,4 @@
-"""Reads a wheel's archive; nothing is unpacked to disk."""
+"""Reads a wheel's archive into memory; unpacks nothing to disk."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from builders.wheelname import PACKAGE
 
 MODULE = "_pywrap_tensorflow_interpreter_wrapper"
 
-# What Lambda takes: layers and code, unzipped
+# Lambda's limit for layers and code together, unzipped
 # (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
 UNPACKED_LIMIT = 250 * 1024 * 1024
 
-# Ours has 30 members; NumPy's wheels, which layers read by this, have 1,100.
+# Our wheels have 30 members. NumPy's wheels, which the layers read with this module, have 1,100.
 MOST_MEMBERS = 10_000
-# Of what parsers get: the longest of ours has 39 KB.
+# The most bytes of a file that goes to a parser; the longest of ours has 39 KB.
 TEXT_LIMIT = 4_000_000
 TEXT = re.compile(r".*(\.dist-info/.*|\.pyi?)", re.DOTALL)
 
-# The names that PEP 600 gave to three older policies.
-
 
 def extension_name(runtime: Runtime, arch: str) -> str:
-    """The extension's file name with PEP 3149's tag, so that no other Python finds it."""
+    """Return the extension's file name. Its PEP 3149 tag hides it from other Python versions."""
     return f"{MODULE}.cpython-{runtime.tag.removeprefix('cp')}-{arch}-linux-gnu.so"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """A wheel's members, whole in memory (they are a few megabytes).
+    """A wheel's members, in memory as a whole (they are a few megabytes).
 
     Attributes:
-        faults: where readers of a zip could see different members or bytes.
+        infos: the members' entries in the zip's directory.
+        contents: the bytes of each member, by its name.
+        faults: the places at which two zip readers could see different members or bytes.
     """
 
     infos: tuple[zipfile.ZipInfo, ...]
@@ -52,16 +52,19 @@ class Archive:
 
     @cached_property
     def dist_info(self) -> str:
-        """The metadata folder that installers find, or what none can be called."""
+        """The name of the metadata folder that installers find.
+
+        If there is none, this is `?.dist-info`, so that look-ups in it find nothing.
+        """
         folders = {PurePosixPath(name).parts[0] for name in self.contents}
         return next((f for f in sorted(folders) if f.endswith(".dist-info")), "?.dist-info")
 
     def metadata(self, name: str) -> bytes | None:
-        """A file of the metadata folder, or None."""
+        """Return a file of the metadata folder, or None."""
         return self.contents.get(f"{self.dist_info}/{name}")
 
     def extension(self, expected: str | None) -> bytes | None:
-        """The extension of the expected name, else any that Python would import."""
+        """Return the extension with the expected name, else the first that Python could import."""
         if expected is not None and f"{PACKAGE}/{expected}" in self.contents:
             return self.contents[f"{PACKAGE}/{expected}"]
         pattern = re.compile(rf"{PACKAGE}/{MODULE}(\.[\w-]+)?\.so")
@@ -72,12 +75,12 @@ def read_archive(path: Path, *, with_faults: bool = False) -> Archive:
     """Read and verify every member.
 
     Args:
-        with_faults: read on where readers of a zip could see different things, and say so in
-            the archive's `faults`.
+        with_faults: if two zip readers could see different members or bytes, do not raise, but
+            list the places in the archive's `faults`.
 
     Raises:
-        UsageError: there is no such file, or it may not be read.
-        DamagedWheelError: it is not a whole, safe zip; the message says why.
+        UsageError: the file does not exist, or we may not read it.
+        DamagedWheelError: the file is not a whole, safe zip; the message says why.
     """
     try:
         if not path.is_file():
@@ -89,7 +92,7 @@ def read_archive(path: Path, *, with_faults: bool = False) -> Archive:
                     f"has {size:,} bytes, more than Lambda's {UNPACKED_LIMIT:,}"
                 )
             data = file.read(UNPACKED_LIMIT)
-    # A name with a NUL in it is no OSError.
+    # A file name with a NUL raises ValueError, not OSError.
     except (OSError, ValueError) as error:
         what = error.strerror if isinstance(error, OSError) else error
         raise UsageError(
@@ -140,7 +143,7 @@ def _unsafe_member(info: zipfile.ZipInfo) -> str | None:
     mode = info.external_attr >> 16
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "is neither a file nor a folder"
-    # General purpose bit 11 of the zip format; PEP 427 wants UTF-8 names.
+    # Bit 11 of the zip format's general purpose flags marks UTF-8 names, which PEP 427 demands.
     if not name.isascii() and not info.flag_bits & 0x800:
         return "is not encoded as UTF-8"
     return None

@@ -1,7 +1,8 @@
-"""Is a zip the same to every reader: to one of its directory, and to one from front to back?
+"""Does every zip reader see the same members, from the directory or from front to back?
 
-A reader of the directory (pip) and a reader of the stream see different members where something is
-between them, or where a local header says something else than the directory.
+Some readers (pip) use the zip's directory, others read the file from front to back. They see
+different members if there are bytes between the members, or if a local header differs from the
+directory.
 
 Source: PKWARE, APPNOTE.TXT 6.3.10, sections 4.3.7, 4.3.12 and 4.3.16.
 """
@@ -17,24 +18,24 @@ END = struct.Struct("<IHHHHIIH")
 END_SIGNATURE = 0x06054B50
 LOCAL = struct.Struct("<IHHHHHIIIHH")
 LOCAL_SIGNATURE = 0x04034B50
-# A header of the directory is of 46 bytes, and a name, extra field and comment.
+# A header of the directory has 46 bytes, followed by a name, an extra field and a comment.
 MOST_BYTES_OF_A_HEADER = 2_000
-# General purpose bits: encrypted, sizes behind the data.
+# General purpose flags: the member is encrypted; its sizes follow its data.
 ENCRYPTED, SIZES_FOLLOW = 0x1, 0x8
 
 
 class DamagedWheelError(Exception):
-    """The file is no archive that can be read in full; a failing check, not a user error."""
+    """The archive cannot be read in full. It makes a check fail; it is not a user error."""
 
 
 def check_end(data: bytes, most: int) -> None:
-    """Refuse a directory that is too large to be read.
+    """Refuse a zip whose directory does not end the file, or is too large to read.
 
     Raises:
-        DamagedWheelError: it does not end the file, or has more than `most` members.
+        DamagedWheelError: the directory does not end the file, or has more than `most` members.
     """
     place = len(data) - END.size
-    # zipfile takes an earlier end, too, and would leave out what comes later.
+    # zipfile also accepts an end record further up, and would ignore the bytes after it.
     if place < 0 or END.unpack_from(data, place)[0] != END_SIGNATURE:
         if data.rfind(END_SIGNATURE.to_bytes(4, "little"), max(0, place - 65_535)) < 0:
             raise DamagedWheelError("not a readable zip: File is not a zip file")
@@ -46,13 +47,16 @@ def check_end(data: bytes, most: int) -> None:
         )
     if count > most or size > most * MOST_BYTES_OF_A_HEADER:
         raise DamagedWheelError(f"has {count:,} members, more than {most:,}")
-    # A directory may hold more headers than its end counts.
+    # The directory may hold more headers than its end record says.
     if data.count(b"PK\1\2", start, place) > most:
         raise DamagedWheelError(f"has more than {most:,} members")
 
 
 def gap_faults(data: bytes, infos: Sequence[zipfile.ZipInfo]) -> Iterator[str]:
-    """Bytes before, between and behind the members, and local headers that differ."""
+    """Yield the bytes that belong to no member, and local headers that differ from the directory.
+
+    Each is a sentence.
+    """
     count, start = END.unpack_from(data, len(data) - END.size)[4:7:2]
     if count != len(infos):
         yield f"the directory has {len(infos)} members, its end says {count}"
@@ -93,11 +97,12 @@ def gap_faults(data: bytes, infos: Sequence[zipfile.ZipInfo]) -> Iterator[str]:
 
 
 def content_of(data: bytes, info: zipfile.ZipInfo) -> bytes:
-    """A member, exactly as long as the directory says, and all of its stream.
+    """Return a member's bytes.
 
     Raises:
-        DamagedWheelError: it is not.
-        struct.error, zlib.error: it cannot be read.
+        DamagedWheelError: the member's length, CRC-32 or compression is not what the directory
+            says or allows, or its stream goes on after its end.
+        struct.error, zlib.error: the member cannot be read.
     """
     name, extra = LOCAL.unpack_from(data, info.header_offset)[-2:]
     start = info.header_offset + LOCAL.size + name + extra
@@ -108,7 +113,7 @@ def content_of(data: bytes, info: zipfile.ZipInfo) -> bytes:
         content, whole = packed, True
     elif info.compress_type == zipfile.ZIP_DEFLATED:
         stream = zlib.decompressobj(-zlib.MAX_WBITS)
-        # One byte more than there may be tells that there are more.
+        # Ask for one byte more than the directory says, to notice a longer member.
         content = stream.decompress(packed, info.file_size + 1)
         whole = stream.eof and not stream.unused_data
     else:

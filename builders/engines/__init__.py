@@ -1,1 +1,1 @@
-"""What compiles a core: CMake's own Ninja, or Bazel on one machine or on many; the same bytes."""
+"""Compile a core with CMake's own Ninja, or with Bazel on one machine or many: the same bytes."""

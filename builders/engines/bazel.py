@@ -1,7 +1,8 @@
-"""Bazel as an engine: actions that it keeps by their inputs, here, in a cache or on other machines.
+"""Compile with Bazel: it caches actions by their inputs, and can run them on other machines.
 
-Every setting of the user's own ~/.bazelrc counts: credentials, certificates, properties that
-workers are chosen by. Debian's system file tells where its Bazel is installed, so it counts, too.
+Every setting in the user's ~/.bazelrc applies: credentials, certificates, and the properties that
+select workers. Debian's system file applies too, because it tells where Debian's Bazel is
+installed.
 """
 
 from __future__ import annotations
@@ -28,22 +29,24 @@ from builders.errors import CompileError, ToolchainError, UsageError
 from builders.process import run
 
 VERSION_FILE = HERE / ".bazelversion"
-"""The version that Bazelisk is to take: what this engine was last tried with."""
-# Bazelisk has that very version; a bazel is whatever is installed.
+"""The file with the Bazel version for Bazelisk: the one this engine was last tried with."""
+# Bazelisk runs exactly that version; `bazel` is whichever version is installed.
 PROGRAMS = ("bazelisk", "bazel")
 
 MOST_SECONDS = 900
-"""How long a command may take: ten times what the longest does on one slow processor."""
+"""The time limit of a command in seconds: ten times the longest one on one slow processor."""
 
 REMOTE_JOBS = 200
-"""Commands at once where workers run them: how many there are, only they know."""
-# Bazel's own work is short: to compile it well costs more than that gains.
+"""The number of commands to run at once on an executor, which does not tell its worker count."""
+# Bazel itself works only briefly: the JVM's second, optimizing compiler would cost more time than
+# it saves.
 JVM = ("-Xmx1g", "-XX:TieredStopAtLevel=1")
 
-# A Bazel that does not know this cannot replace what a remote cache has lost, and speaks a
+# A Bazel without this option cannot make files again that a remote cache has lost, and speaks a
 # protocol that today's workers refuse.
 EXECUTES = "experimental_remote_cache_eviction_retries"
-# Options that some versions know, and need. 8 has no WORKSPACE file unless told.
+# Options that only some versions know, and that those need. Bazel 8 ignores the file WORKSPACE
+# by default.
 IF_KNOWN = {
     "enable_bzlmod": ("--noenable_bzlmod",),
     "enable_workspace": ("--enable_workspace",),
@@ -55,17 +58,20 @@ _NUMBER = re.compile(r"\d+(\.\d+)+\S*")
 
 @dataclass(frozen=True, kw_only=True)
 class Bazel:
-    """See Engine.
+    """The engine that runs Bazel; see Engine.
 
     Attributes:
-        cache: where results are kept for all machines: the URL of a plain web server (http) or of
-            a server of the Remote Execution API (grpc); empty for none.
-        executor: what runs the commands (grpc); empty for this machine.
-        disk: a folder where results are kept for the builds of this machine; None for none.
-        program: the Bazel to run; None finds it.
-        jobs: commands at once; None takes the job's, or many with an executor.
-        most_seconds: how long a command may take.
-        say: prints a line that is no error.
+        cache: the URL of the server that keeps results for all machines: a plain web server
+            (http), or a server of the Remote Execution API (grpc); empty for no such cache.
+        executor: the URL of the server whose workers run the commands (grpc); empty for this
+            machine.
+        disk: the folder that keeps results for the builds of this machine; None for no such
+            folder.
+        program: the Bazel to run; if None, the engine looks for it.
+        jobs: the number of commands to run at once; None means REMOTE_JOBS with an executor, else
+            the job's own number.
+        most_seconds: the time limit of a command in seconds.
+        say: prints a line that is not an error.
     """
 
     cache: str = ""
@@ -78,19 +84,20 @@ class Bazel:
 
     @property
     def identity(self) -> str:
-        """Such as `bazel 7.7.1`."""
+        """The name and version, such as `bazel 7.7.1`."""
         command = [str(self.program or find_bazel()), "--version"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE)
         number = _NUMBER.search(done.stdout)
         return f"bazel {number[0]}" if number else "bazel"
 
     def compile(self, job: Job) -> None:
-        """See Engine.
+        """Make the job's target; see Engine.
 
         Raises:
             ToolchainError: there is no Bazel.
-            UsageError: Bazel cannot work in this folder, or not with an executor.
+            UsageError: Bazel cannot work in this folder, or is too old for an executor.
             FetchError: the executor does not answer, or refuses us.
+            CompileError: a command failed.
         """
         program = self.program or find_bazel()
         if " " in str(job.build):
@@ -124,7 +131,7 @@ class Bazel:
             yield f"with the cache {without_password(self.cache)}"
 
     def _run(self, job: Job, program: Path, root: Path) -> None:
-        """Have Bazel make everything; once more without a cache that does not answer."""
+        """Have Bazel make everything; if the cache does not answer, run again without it."""
         cache, server = self.cache, without_password(self.executor or self.cache)
         known = known_options(program)
         while True:
@@ -159,10 +166,10 @@ class Bazel:
 
 
 def find_bazel() -> Path:
-    """The program to run: Bazelisk if there is one, else Bazel.
+    """Return the program to run: Bazelisk if it is on PATH, else Bazel.
 
     Raises:
-        ToolchainError: there is neither.
+        ToolchainError: neither is on PATH.
     """
     for name in PROGRAMS:
         if found := shutil.which(name):
@@ -176,12 +183,13 @@ def find_bazel() -> Path:
 
 @functools.cache
 def known_options(program: Path) -> frozenset[str]:
-    """The names of the options that a Bazel's `build` knows: not every one tells its version.
+    """Return the names of the options that `bazel build` knows.
 
-    It also has Bazelisk download its Bazel.
+    They tell what a Bazel can do; its version does not, since not every Bazel tells its version.
+    If the program is Bazelisk, this call also downloads Bazel.
 
     Raises:
-        ToolchainError: it does not start.
+        ToolchainError: the program does not start.
     """
     with tempfile.TemporaryDirectory(prefix="tflite-bazel-") as folder:
         command = [*_started(program, Path(folder)), "help", "build", "--short"]
@@ -203,16 +211,17 @@ def known_options(program: Path) -> frozenset[str]:
 
 
 def generate(job: Job, graph: Graph) -> None:
-    """Run what writes sources, on this machine.
+    """Run the commands that write sources, on this machine.
 
-    Ninja would compile the libraries first that such a source's target links. A tool that a command
-    needs is compiled here, too, by a build of its own.
+    Ninja is not used for this: it would first compile the libraries that the target of such a
+    source links. If a command needs a tool, the command compiles it here, too, by a build of its
+    own.
 
     Raises:
         CompileError: a command failed.
     """
     for each in graph.generators:
-        # As Ninja does, before it runs a command.
+        # Ninja, too, makes the folder before it runs a command.
         (job.build / each.output).parent.mkdir(parents=True, exist_ok=True)
         run(
             ["sh", "-c", each.line],
@@ -236,18 +245,18 @@ def bazel_command(
     disk: Path | None = None,
     jobs: int,
 ) -> list[str | Path]:
-    """The command that makes everything.
+    """Return the Bazel command that makes everything.
 
     Args:
         known: the options that this Bazel knows.
     """
     command = [*_started(program, output_base), "build", "--curses=no", "--color=no"]
     command += ["--show_result=0", "--show_progress_rate_limit=1", "--nosandbox_debug"]
-    # Never without a sandbox: there a command would see files that it does not say it reads.
+    # Always use a sandbox: without one, a command could read files that are not its inputs.
     command += [f"--spawn_strategy={'remote' if executor else 'sandboxed'}", f"--jobs={jobs}"]
     command += [option for name, options in IF_KNOWN.items() if name in known for option in options]
     if (executor or cache) and EXECUTES in known:
-        # Precompiled headers are large, and of no use here.
+        # Do not download precompiled headers: they are large, and nobody here needs them.
         command += ["--remote_download_outputs=toplevel"]
     command += [f"--remote_cache={cache}"] if cache else []
     command += [f"--remote_executor={executor}"] if executor else []
@@ -256,37 +265,40 @@ def bazel_command(
 
 
 def without_password(url: str) -> str:
-    """A URL for others to see: without the name and the password that may be in it."""
+    """Return a URL without its user name and password, so that we can print it."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _started(program: Path, output_base: Path) -> list[str | Path]:
-    """The program and its own options: nothing of it stays when it ends, or when we are killed."""
+    """Return the program with its startup options.
+
+    With `--batch` no Bazel server keeps running when the command ends or when we are killed.
+    """
     settings = [f"--host_jvm_args={setting}" for setting in JVM]
     return [program, "--batch", f"--output_base={output_base}", *settings]
 
 
 def _version(program: Path) -> dict[str, str]:
-    """What tells Bazelisk which Bazel to take; any other program is the one that it is."""
+    """Return the variable that tells Bazelisk its Bazel version; nothing for another program."""
     if program.name != "bazelisk":
         return {}
     return {"USE_BAZEL_VERSION": VERSION_FILE.read_text().strip()}
 
 
 def _root(build: Path) -> Path:
-    """Where workspace and Bazel's own files are: beside the build folder, and never in it."""
+    """Return the folder for the workspace and Bazel's own files, beside the build folder."""
     return build.with_name(f"bazel-{build.name}")
 
 
 def _bring(made: Path, actions: Sequence[Action], build: Path) -> None:
-    """Copy what Bazel made to where CMake puts it."""
+    """Copy the files that Bazel made to the places where CMake puts them."""
     for action in actions:
         if action.place is None:
             continue
         place = build / action.place
         place.parent.mkdir(parents=True, exist_ok=True)
         temporary = place.with_name(f"{place.name}.{os.getpid()}")
-        # Bazel's own are not to be written.
+        # A copy, since Bazel's own files are read-only.
         shutil.copyfile(made / action.output, temporary)
         temporary.replace(place)

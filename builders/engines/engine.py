@@ -1,7 +1,7 @@
-"""What an engine is: it makes the objects and archives of a build folder that CMake configured.
+"""The engine's interface: an engine makes the objects and archives of a CMake build folder.
 
-Whatever engine made them, they are the same bytes at the same places, so that every later step
-is the same and no key depends on the engine.
+Every engine makes the same bytes at the same places. So every later step is the same, and no
+cache key depends on the engine.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ MOST_NAMED = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What is to be compiled, and how it is told.
+    """The input of an engine: the target to compile, and the settings for it.
 
     Attributes:
-        build: a folder that CMake has configured for Ninja.
-        target: of its build files.
-        folders: all that compilers may read, by the names that `-ffile-prefix-map` gives them;
-            `core` is the build folder itself.
+        build: the build folder, which CMake has configured for Ninja.
+        target: the target in the build files.
+        folders: every folder that compilers may read, by the name that `-ffile-prefix-map` gives
+            it; `core` is the build folder itself.
         compiler: the program of every command that compiles or archives.
-        environment: variables for programs that run on this machine.
-        jobs: compilers at once.
-        log: the file that commands and their output are appended to.
-        progress: is called with the number of finished steps, and of all.
-        keep_open: descriptors of locks, which what is started inherits.
+        environment: the variables for programs that run on this machine.
+        jobs: the number of compilers to run at once.
+        log: the file to which commands and their output are appended.
+        progress: a function to call with the number of finished steps and that of all steps.
+        keep_open: the file descriptors of locks, which started programs inherit.
     """
 
     build: Path
@@ -45,7 +45,7 @@ class Job:
     keep_open: Sequence[int] = ()
 
     def graph(self) -> Graph:
-        """The commands that make the target.
+        """Return the commands that make the target.
 
         Raises:
             CompileError: Ninja cannot read the build files.
@@ -60,26 +60,26 @@ class Engine(Protocol):
 
     @property
     def identity(self) -> str:
-        """Its name and, where it is known, its version, for records."""
+        """The engine's name and, if known, its version, for records."""
 
     def compile(self, job: Job) -> None:
-        """Make all that the target needs, each where CMake puts it.
+        """Make the objects and archives of the target, each where CMake puts it.
 
-        A killed one goes on where it was.
+        If a run is killed, the next one goes on from there.
 
         Raises:
-            CompileError: a compiler failed, or the engine did.
+            CompileError: a compiler or the engine failed.
         """
 
     def forget(self, build: Path) -> None:
-        """Delete what it keeps of a build beside the build folder."""
+        """Delete the files that the engine keeps beside the build folder."""
 
 
 def compile_with(engine: Engine, job: Job) -> None:
-    """Have an engine make a target, and check that it did.
+    """Have an engine make a target, and check that all objects and archives are there.
 
     Raises:
-        CompileError: as for `Engine.compile`; or an object or archive is missing.
+        CompileError: a compiler or the engine failed; or an object or archive is missing.
     """
     engine.compile(job)
     graph = job.graph()

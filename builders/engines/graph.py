@@ -19,12 +19,12 @@ from builders.errors import CompileError
 
 @dataclass(frozen=True, kw_only=True)
 class Compilation:
-    """A command that makes an object, or a precompiled header, of one source.
+    """A command that makes an object or a precompiled header from one source.
 
     Attributes:
-        output: what it makes, as a path from the build folder.
-        source: an absolute path.
-        words: the command; its first word is the compiler.
+        output: the file that the command makes, as a path from the build folder.
+        source: the absolute path of the source.
+        words: the words of the command; the first is the compiler.
     """
 
     output: str
@@ -33,7 +33,7 @@ class Compilation:
 
     @property
     def is_header(self) -> bool:
-        """Whether it makes a precompiled header."""
+        """True if the command makes a precompiled header."""
         return "-emit-pch" in self.words
 
 
@@ -47,10 +47,10 @@ class Archive:
 
 @dataclass(frozen=True, kw_only=True)
 class Generator:
-    """Any other command: it writes a source, or what it leaves is of no interest.
+    """Any other command: it writes a source, or a file that nobody needs.
 
     Attributes:
-        output: as that of Compilation.
+        output: the file that the command makes, as a path from the build folder.
         line: the command, for a shell in the build folder.
     """
 
@@ -60,10 +60,13 @@ class Generator:
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """All that a target needs; of each kind, a command comes after those that it needs.
+    """The commands that make a target, by kind; each comes after those of its kind that it needs.
 
     Attributes:
-        headers: precompiled headers.
+        objects: the commands that make objects.
+        headers: the commands that make precompiled headers.
+        archives: the commands that make archives.
+        generators: all other commands.
     """
 
     objects: tuple[Compilation, ...]
@@ -75,10 +78,10 @@ class Graph:
 def read_graph(
     build: Path, target: str, *, compiler: Path, environment: Mapping[str, str]
 ) -> Graph:
-    """The graph of a target; the arguments are those of a `Job`.
+    """Return the graph of a target; the arguments are those of a `Job`.
 
     Raises:
-        CompileError: Ninja cannot read it.
+        CompileError: Ninja cannot read the build files.
     """
     command = ["ninja", "-t", "compdb-targets", "-x", target]
     done = subprocess.run(
@@ -98,7 +101,7 @@ def read_graph(
 
 
 def parse_graph(edges: Iterable[Mapping[str, str]], compiler: Path) -> Graph:
-    """The graph of the commands that Ninja lists."""
+    """Return the graph of the commands that Ninja lists."""
     compilations: list[Compilation] = []
     archives: list[Archive] = []
     generators: list[Generator] = []
@@ -122,9 +125,9 @@ def parse_graph(edges: Iterable[Mapping[str, str]], compiler: Path) -> Graph:
 
 
 def _compiling(command: str, compiler: Path) -> list[str]:
-    """The words of the compiler's own command in a line of shell; empty where it has none.
+    """Return the words of the compiler's own command in a shell line; empty if there is none.
 
-    CMake writes an archive's as `: && cmake -E rm -f FILE && COMPILER ar … && :`.
+    CMake writes the line of an archive as `: && cmake -E rm -f FILE && COMPILER ar … && :`.
     """
     words = iter(shlex.split(command))
     while part := list(takewhile(lambda word: word != "&&", words)):

@@ -1,8 +1,8 @@
-"""Which files a compiler may read of a source: every candidate of every `#include`.
+"""Find the files that a compiler may read for a source: every candidate of every `#include`.
 
-Nothing is preprocessed: an include in a branch that is not taken counts too, and where several
-folders have a file of that name, all of them do. So a compiler that sees these files alone
-finds what it would find among all of them, and the answer of `__has_include` is the same.
+Nothing is preprocessed: an include in a branch that is not taken counts too. If several folders
+have a file of the included name, all these files count. So a compiler that sees these files alone
+finds the same files as among all, and `__has_include` gives the same answer.
 """
 
 # Paths are strings here, since there are a million of them.
@@ -24,15 +24,15 @@ _INCLUDE = re.compile(
 _HAS_INCLUDE = re.compile(
     rb"""__has_(?:include|include_next|embed)[ \t]*\([ \t]*(?:"([^"\n]+)"|<([^>\n]+)>)"""
 )
-# What `#include NAME` may mean, and what an assembler includes.
+# The files that `#include NAME` may mean, and those that an assembler includes.
 _MACRO = re.compile(rb"""^[ \t]*#[ \t]*define[ \t]+\w+[ \t]+["<]([^">\n]+)[">]""", re.MULTILINE)
 _ASSEMBLED = re.compile(rb"""^[ \t]*\.(?:include|incbin)[ \t]+"([^"\n]+)\"""", re.MULTILINE)
 
-# Options of a compiler with a folder to search, or with a file that it includes first.
+# The compiler's options that take a folder to search, or a file to include first.
 SEARCHED = ("-iquote", "-isystem", "-idirafter", "-I")
 INCLUDED = ("-include", "-imacros")
 
-# A folder with one of these would be a package of Bazel's, or a repository, of its own.
+# A folder with one of these files would be a Bazel package or repository of its own.
 BAZELS = frozenset(
     ("BUILD", "BUILD.bazel", "WORKSPACE", "WORKSPACE.bazel", "MODULE.bazel", "REPO.bazel")
 )
@@ -41,12 +41,12 @@ _DEFINED = re.compile(r"""-D\w+=["<]([^"<>]+)[">]$""")
 
 @dataclass(frozen=True)
 class Names:
-    """What one file says of others.
+    """The names of other files in one file.
 
     Attributes:
-        included: names of files, as they are written.
-        macros: names that a macro stands for, which `#include` may use.
-        computed: whether it includes what a macro stands for.
+        included: the names of included files, as they are written.
+        macros: the file names that macros stand for, which an `#include NAME` may use.
+        computed: True if the file has such an `#include` of a macro.
     """
 
     included: tuple[str, ...]
@@ -55,7 +55,7 @@ class Names:
 
 
 def names_in(text: bytes) -> Names:
-    """What a file says of others."""
+    """Return the names of other files in a file's text."""
     if b"\\" in text:
         text = _CONTINUED.sub(b"", text)
     included: dict[str, None] = {}
@@ -73,22 +73,22 @@ def names_in(text: bytes) -> Names:
 
 
 def first_files(words: Sequence[str]) -> list[str]:
-    """The files that a command's options include before its source."""
+    """Return the files that a command's options include before its source."""
     return list(_values(words, INCLUDED))
 
 
 def searched_folders(words: Sequence[str]) -> tuple[str, ...]:
-    """The folders that a command's options have searched."""
+    """Return the folders that a command's options tell the compiler to search."""
     return tuple(dict.fromkeys(_values(words, SEARCHED)))
 
 
 def defined_names(words: Sequence[str]) -> list[str]:
-    """The names of files that a command's `-D` options may define macros as."""
+    """Return the file names that a command's `-D` options give as values of macros."""
     return [match[1] for word in words if (match := _DEFINED.match(word))]
 
 
 def _values(words: Sequence[str], options: Sequence[str]) -> Iterator[str]:
-    """The values of options, written together with them, after them, or behind -Xclang."""
+    """Yield the values of options: in the same word, in the next word, or behind -Xclang."""
     plain = iter([word for word in words if word != "-Xclang"])
     for word in plain:
         if word in options:
@@ -103,10 +103,10 @@ def _values(words: Sequence[str], options: Sequence[str]) -> Iterator[str]:
 
 @dataclass
 class Scanner:
-    """Finds the files of many sources; each is read once.
+    """Finds the files of many sources; reads each file once.
 
     Attributes:
-        roots: the folders that files may be in.
+        roots: the beginnings of the absolute paths that the value of a macro may name.
     """
 
     roots: tuple[str, ...] = ("/",)
@@ -117,12 +117,12 @@ class Scanner:
     def files(
         self, first: Iterable[str], folders: tuple[str, ...], macros: Iterable[str] = ()
     ) -> set[str]:
-        """All files that a compiler may read, as normal absolute paths.
+        """Return all files that a compiler may read, as normalized absolute paths.
 
         Args:
-            first: source, and what options include before it.
-            folders: those that are searched; a file's own is searched besides.
-            macros: names of files that macros of the command line stand for.
+            first: the source, and the files that options include before it.
+            folders: the folders to search, besides the folder of the file that has the include.
+            macros: the file names that macros of the command line stand for.
         """
         search = self._searches.setdefault(folders, _Search(folders))
         reached: set[str] = set()
@@ -138,7 +138,7 @@ class Scanner:
                     if names.computed:
                         computing.add(path)
                 new = set().union(*(self._included(path, search) for path in new)) - reached
-            # What a macro stands for may be a path of the running system's.
+            # A macro may stand for an absolute path of the running system: leave that out.
             possible = [name for name in meant if name[0] != "/" or name.startswith(self.roots)]
             for path in computing:
                 own = os.path.dirname(path)
@@ -165,7 +165,7 @@ class Scanner:
 
 
 class _Search:
-    """Looks for names of files in the same folders."""
+    """Looks for file names in a fixed list of folders."""
 
     def __init__(self, folders: tuple[str, ...]) -> None:
         self.folders = folders
@@ -173,10 +173,10 @@ class _Search:
         self._found: dict[str, tuple[str, ...]] = {}
 
     def candidates(self, name: str) -> tuple[str, ...]:
-        """All files that a name may mean, each as a normal path.
+        """Return all files that a name may mean, as normalized paths.
 
-        With a file itself come files that keep the folders alive through which its name leads: a
-        path such as `a/../b.h` needs a folder `a`, which a tree of these files may lack.
+        A path such as `a/../b.h` works only if the folder `a` exists, and a tree of the found
+        files may lack it. So the result also has one file of each such folder.
         """
         if name not in self._found:
             self._found[name] = tuple(
@@ -185,7 +185,7 @@ class _Search:
         return self._found[name]
 
     def beside(self, own: str, name: str) -> tuple[str, ...]:
-        """As `candidates`, in the folder of the file that has the name."""
+        """Return the candidates in `own`, the folder of the file that includes the name."""
         path = f"{own}/{name}"
         if path not in self._found:
             self._found[path] = tuple(_at(os.path.join(own, name)))
@@ -193,7 +193,7 @@ class _Search:
 
 
 def _at(path: str) -> Iterator[str]:
-    """A file, where there is one at a path, and one for each folder that the path leaves."""
+    """Yield the file at a path, if there is one, and a file of each folder that a `..` leaves."""
     if not os.path.isfile(path):
         return
     yield os.path.normpath(path)
@@ -206,7 +206,7 @@ def _at(path: str) -> Iterator[str]:
 
 
 def any_file(folder: str) -> str | None:
-    """The first file of a folder, or None if it has none of its own."""
+    """Return the first file directly in a folder, None if there is none; BAZELS do not count."""
     names = (name for name in sorted(os.listdir(folder)) if name not in BAZELS)
     paths = (os.path.join(folder, name) for name in names)
     return next(filter(os.path.isfile, paths), None)

@@ -1,4 +1,4 @@
-"""What Bazel says while it works: how far it is, and what a failure means."""
+"""Reads Bazel's output: the progress, and the reason of a failure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 from builders.errors import CompileError, FetchError, ToolchainError, UserError
 
 _PROGRESS = re.compile(r"\[([\d,]+) / ([\d,]+)\]")
-# Such as `[7 / 9] Making core/a.o; 276s linux-sandbox ... (2 actions running)`: the oldest one.
-# What waits for a worker has `[Sched]` there.
+# Matches `[7 / 9] Making core/a.o; 276s linux-sandbox ... (2 actions running)`, which names the
+# oldest running action. For an action that waits for a worker, `[Sched]` is in its place.
 _RUNNING = re.compile(r"\] (?!\[)(.+?); (\d+)s (?:remote|[\w-]*sandbox)")
 _CACHE_WARNING = re.compile(r"WARNING: (?:(?:Reading from|Writing to) )?Remote Cache:?\s*(.*)")
 
 
 class Trouble(enum.Enum):
-    """Why Bazel fails, where it is not a compiler that does."""
+    """The reason why Bazel fails, if no compiler failed."""
 
     UNREACHABLE = enum.auto()
     REFUSED = enum.auto()
@@ -27,7 +27,7 @@ class Trouble(enum.Enum):
     EVICTED = enum.auto()
 
 
-# The first that a line matches is the trouble.
+# The first pattern that matches a line tells the trouble.
 SIGNS = (
     (Trouble.REFUSED, re.compile(r"ERROR:.*(?:UNAUTHENTICATED|PERMISSION_DENIED|\b40[13]\b)")),
     (
@@ -48,14 +48,14 @@ class Messages:
     """Reads Bazel's output, line by line.
 
     Args:
-        progress: is called with finished actions, and all that are known.
-        say: prints a line that is no error.
-        most_seconds: how long a command may take once it runs. Bazel itself has such a limit for
-            tests alone.
+        progress: a function to call with the number of finished actions and of known actions.
+        say: prints a line that is not an error.
+        most_seconds: the time limit of a running command in seconds. Bazel itself has such a limit
+            for tests alone.
 
     Attributes:
-        trouble: why it fails, where a line said so that is not a compiler's.
-        line: that line.
+        trouble: the reason why Bazel fails; None if no line told one.
+        line: the line that told the reason, without `ERROR: `; empty if there is none.
     """
 
     def __init__(
@@ -72,10 +72,10 @@ class Messages:
         self._reason: str | None = None
 
     def read(self, line: str) -> None:
-        """Take one line.
+        """Read one line.
 
         Raises:
-            CompileError: a compiler does not end.
+            CompileError: a compiler runs longer than the limit.
         """
         if match := _PROGRESS.match(line):
             done, total = (int(number.replace(",", "")) for number in match.groups())
@@ -87,7 +87,7 @@ class Messages:
                     remedy="run the same command again; if it happens again, tell us",
                 )
         elif match := _CACHE_WARNING.search(line):
-            # Some versions tell the reason in the next line.
+            # Some Bazel versions tell the reason in the next line.
             self._warn(match[1])
         elif self._reason == "":
             self._warn(line.strip())
@@ -98,16 +98,18 @@ class Messages:
                     return
 
     def _warn(self, reason: str) -> None:
-        """Say once why the cache takes no part."""
+        """Say once why Bazel does not use the cache."""
         if not self._reason and reason:
             self._say(f"the cache does not take part: {reason}; compiling here")
         self._reason = self._reason or reason
 
     def explained(self, error: CompileError, server: str, log: Path) -> UserError:
-        """The error to raise for one of a failed Bazel.
+        """Return the error to raise when Bazel has failed.
 
         Args:
+            error: the error of the failed run; returned as it is if no trouble is known.
             server: the URL of the executor or the cache.
+            log: the log of the run.
         """
         whole = f"the whole log is {log}"
         match self.trouble:

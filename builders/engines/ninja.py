@@ -1,4 +1,4 @@
-"""CMake's own engine: Ninja, on this machine."""
+"""Compile with Ninja, CMake's own engine, on this machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PROGRESS = re.compile(r"\[(\d+)/(\d+)\]")
 
 
 def progress_of(job: Job) -> Callable[[str], None]:
-    """Reads Ninja's output, line by line, and tells the job how far it is."""
+    """Return a function that reads a line of Ninja's output and reports the job's progress."""
 
     def read(line: str) -> None:
         if match := _PROGRESS.match(line):
@@ -27,15 +27,15 @@ def progress_of(job: Job) -> Callable[[str], None]:
 
 @dataclass(frozen=True)
 class Ninja:
-    """See Engine."""
+    """The engine that runs Ninja; see Engine."""
 
     @property
     def identity(self) -> str:
-        """Such as `ninja 1.13.2`."""
+        """The name and version, such as `ninja 1.13.2`."""
         return f"ninja {metadata.version('ninja')}"
 
     def compile(self, job: Job) -> None:
-        """See Engine; Ninja knows itself what is done."""
+        """Make the job's target; see Engine. Ninja itself knows which files are already made."""
         run(
             ["ninja", "-j", str(job.jobs), job.target],
             cwd=job.build,
@@ -48,7 +48,7 @@ class Ninja:
         )
 
     def forget(self, build: Path) -> None:
-        """It keeps everything in the build folder."""
+        """Do nothing: Ninja keeps all its files in the build folder."""
 
 
 NINJA = Ninja()

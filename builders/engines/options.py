@@ -1,4 +1,4 @@
-"""The options of a command that compiles a core: which engine, and what serves it."""
+"""The command-line options for compiling a core: the engine, its cache and its executor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from builders.errors import UsageError
 ENGINES = ("cmake", "bazel")
 
 CACHE_VARIABLE = "TFLITE_REMOTE_CACHE"
-"""Sets --engine bazel and --remote-cache where neither is given: for CI, from a secret."""
+"""The variable with a cache's URL, for CI to set from a secret.
+
+It is the default of --remote-cache. It also selects Bazel if the command line gives none of
+--engine, --remote-cache and --remote-executor.
+"""
 
 # https://bazel.build/reference/command-line-reference#build-flag--remote_cache
 CACHE_SCHEMES = ("http", "https", "grpc", "grpcs")
@@ -24,12 +28,12 @@ EXECUTOR_SCHEMES = ("grpc", "grpcs")
 
 
 def processors() -> int:
-    """How many of this machine's processors we may use."""
+    """Return the number of this machine's processors that we may use."""
     return len(os.sched_getaffinity(0))
 
 
 def add_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Add --jobs and the engine's options to a parser, or to a group of one."""
+    """Add --jobs and the engine's options to a parser or to one of its groups."""
     parser.add_argument(
         "--jobs",
         metavar="N",
@@ -56,10 +60,11 @@ def add_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> No
 
 
 def chosen(options: argparse.Namespace, say: Callable[[str], None]) -> Engine:
-    """The engine that was asked for.
+    """Return the engine that the options ask for.
 
     Raises:
-        UsageError: an option that only Bazel has is used without it, or a URL cannot be read.
+        UsageError: an option for Bazel is given without `--engine bazel`, or a URL is not that of
+            a server.
     """
     name, cache, executor = options.engine, options.remote_cache, options.remote_executor
     given = {"--remote-cache": cache, "--remote-executor": executor}
@@ -80,10 +85,10 @@ def chosen(options: argparse.Namespace, say: Callable[[str], None]) -> Engine:
 
 
 def _url(option: str, url: str | None, schemes: tuple[str, ...]) -> str:
-    """A URL as it is, or nothing.
+    """Return the URL unchanged, or an empty string if there is none.
 
     Raises:
-        UsageError: it does not name a server.
+        UsageError: the URL does not name a server.
     """
     if not url:
         return ""

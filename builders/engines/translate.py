@@ -1,8 +1,9 @@
-"""A build graph as Bazel runs it: without the folders of this machine, each with its inputs.
+"""Translate a build graph into Bazel actions: with all inputs, without this machine's folders.
 
-A command runs in a folder of Bazel's making that has `trees`, `core` and `zig` in it, and names
-them by way of /proc/self/cwd: an absolute path that is the same wherever that folder is. Since
-`-ffile-prefix-map` maps these as it maps the folders of this machine, the bytes are the same.
+Bazel runs a command in a folder that it makes, with `trees`, `core` and `zig` in it. The command
+names them by paths under /proc/self/cwd. Such a path is absolute, and the same wherever the folder
+is. `-ffile-prefix-map` maps these paths as it maps the folders of this machine, so the bytes are
+the same.
 """
 
 from __future__ import annotations
@@ -26,23 +27,24 @@ from builders.errors import CompileError
 
 CWD = "/proc/self/cwd"
 BIN = "@BIN@"
-"""Stands for the folder of what is made; core.bzl replaces it."""
+"""The placeholder for Bazel's output folder; core.bzl replaces it."""
 
 CORE = "core"
-# Bytes of a header must not depend on when it was unpacked.
+# The bytes of a precompiled header must not depend on when the sources were unpacked.
 NO_TIMES = ("-Xclang", "-fno-pch-timestamp")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Action:
-    """A command of Bazel's.
+    """A command that Bazel runs.
 
     Attributes:
-        output: what it makes, as a path in Bazel's folder of what is made.
-        words: after the program.
-        parts: what other actions make, and this one reads.
-        files: absolute paths on this machine of all that it reads besides.
-        place: where CMake puts what it makes, from the build folder; None if nobody asks for it.
+        output: the file that the command makes, as a path in Bazel's output folder.
+        words: the words of the command after the program.
+        parts: the outputs of other actions that this action reads.
+        files: the absolute paths, on this machine, of all other files that the action reads.
+        place: where CMake puts the output, as a path from the build folder; None if only other
+            actions read the output.
     """
 
     output: str
@@ -53,15 +55,15 @@ class Action:
 
 
 class Folders:
-    """The folders that may be read, by the names that they have in a workspace.
+    """The folders that commands may read, with their names in a workspace.
 
     Args:
-        folders: by name; of one that is in another, its own name counts.
+        folders: the folders by name. If a folder is inside another, its own name counts.
     """
 
     def __init__(self, folders: Mapping[str, Path]) -> None:
         self.folders = dict(folders)
-        # A compiler may tell a folder's name without the links that led us to it.
+        # A compiler may print the path of a folder with its symbolic links resolved.
         self._names = {str(path.resolve()): name for name, path in folders.items()}
         self._names |= {str(path): name for name, path in folders.items()}
         deepest = sorted(self._names, key=len, reverse=True)
@@ -70,22 +72,25 @@ class Folders:
 
     @property
     def roots(self) -> tuple[str, ...]:
-        """How the path of each file in one of them begins."""
+        """The folders' paths, each with a `/` at its end: the beginnings of their files' paths."""
         return tuple(f"{path}/" for path in self._names)
 
     def translated(self, text: str) -> str:
-        """Text with the folders' names in a workspace."""
+        """Return a text with each folder's path replaced by its path in a workspace."""
         return self._pattern.sub(lambda match: f"{CWD}/{self._names[match[0]]}", text)
 
     def without(self, path: str) -> str:
-        """A relative path with the folders' names alone: CMake makes objects' of absolute ones."""
+        """Return a relative path with each folder's absolute path in it replaced by its name.
+
+        CMake puts the absolute path of a source into the path of its object.
+        """
         return self._pattern.sub(lambda match: f"/{self._names[match[0]]}", path)
 
     def place(self, path: str) -> str:
-        """Where a file of this machine is in a workspace.
+        """Return the place of this machine's file in a workspace.
 
         Raises:
-            CompileError: it is in none of the folders.
+            CompileError: the file is in none of the folders.
         """
         place, count = self._pattern.subn(lambda match: self._names[match[0]], path, count=1)
         if not count or place.startswith("/"):
@@ -95,13 +100,13 @@ class Folders:
 
 
 def system_folders(words: Sequence[str]) -> tuple[str, ...]:
-    """The folders that a compiler searches without being told, as absolute paths.
+    """Return the folders that a compiler searches by default, as absolute paths.
 
     Args:
-        words: the compiler and what chooses its target.
+        words: the compiler, and the words that choose its language and target.
 
     Raises:
-        CompileError: it does not list them.
+        CompileError: the compiler does not list the folders.
     """
     language = "c++" if "c++" in words else "c"
     command = [*words, "-E", "-v", "-x", language, os.devnull]
@@ -110,10 +115,10 @@ def system_folders(words: Sequence[str]) -> tuple[str, ...]:
 
 
 def listed_folders(output: str) -> tuple[str, ...]:
-    """The folders in what a compiler prints with -v.
+    """Return the searched folders that a compiler prints with -v.
 
     Raises:
-        CompileError: there are none.
+        CompileError: the output has no list of folders.
     """
     _, begun, rest = output.partition("search starts here:\n#include <...> search starts here:\n")
     listed, ended, _ = rest.partition("End of search list.")
@@ -123,11 +128,12 @@ def listed_folders(output: str) -> tuple[str, ...]:
 
 
 class Translation:
-    """Makes actions of a graph.
+    """Makes the actions of a graph.
 
     Args:
-        build: the folder that the graph's paths are from.
-        system: gives the folders that a compiler searches without being told.
+        build: the folder to which the graph's paths are relative.
+        folders: the folders that commands may read.
+        system: returns the folders that a compiler searches by default.
     """
 
     def __init__(
@@ -144,10 +150,10 @@ class Translation:
         self._headers: dict[str, Action] = {}
 
     def actions(self, graph: Graph) -> list[Action]:
-        """The actions of a graph, each after those that it needs.
+        """Return the actions of a graph, each after those that it needs.
 
         Raises:
-            CompileError: a command names what is in none of the folders.
+            CompileError: a command names a path that is in none of the folders.
         """
         found = []
         for header in graph.headers:
@@ -158,7 +164,7 @@ class Translation:
         return found + [self._archive(each) for each in graph.archives]
 
     def output(self, path: str) -> str:
-        """Where Bazel makes what CMake puts at a path from the build folder."""
+        """Return the path in Bazel's output folder for a file that CMake makes at `path`."""
         return f"{CORE}/{self.folders.without(path)}"
 
     def _compilation(self, each: Compilation) -> Action:
@@ -169,7 +175,7 @@ class Translation:
             if word == "-MT":
                 next(given)
             elif word == "-MF":
-                # Who includes what is known here already.
+                # Nobody needs the list of included files: the inputs are known already.
                 words += [word, os.devnull]
                 next(given)
             elif word == "-o":
@@ -206,11 +212,12 @@ class Translation:
         search = *searched_folders(each.words), *system
         first = [each.source, *first_files(each.words)]
         found = self.scanner.files(first, search, defined_names(each.words))
-        # zig asks for the folder of its headers even where a source includes none of them.
+        # zig needs the folder of its headers even if a source includes none of them. So one file
+        # of that folder is always an input.
         return found.union(filter(None, map(any_file, system[:1])))
 
     def _searched_anyway(self, words: Sequence[str]) -> tuple[str, ...]:
-        # Which folders there are depends on the language and the target.
+        # The folders depend on the language and the target.
         target = words.index("-target") + 2 if "-target" in words else 2
         compiler = tuple(words[:target])
         if compiler not in self._system_folders:
@@ -218,10 +225,10 @@ class Translation:
         return self._system_folders[compiler]
 
     def _translated(self, word: str) -> str:
-        """A word without the folders of this machine.
+        """Return a word with this machine's folders replaced by those of a workspace.
 
         Raises:
-            CompileError: it names another one.
+            CompileError: the word names a path of this machine that is in none of the folders.
         """
         found = self.folders.translated(word)
         match = re.search(r"(?:^|=|-I|-L)(/(?!proc/self/cwd/).+)", found)

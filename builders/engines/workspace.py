@@ -1,7 +1,7 @@
-"""A folder in which Bazel runs the actions of a build graph: the files they read, and BUILD.bazel.
+"""Write the workspace in which Bazel runs actions: the files that they read, and BUILD.bazel.
 
-The files are hard links to those of this machine, so that it costs nothing to make one. Upstream's
-own BUILD files are not among them: each would be a package of its own.
+The files are hard links to those of this machine, so a workspace costs almost nothing. It has none
+of upstream's own BUILD files: each would make its folder a Bazel package of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ HERE = Path(__file__).parent
 RULE = HERE / "core.bzl"
 TARGET = "//:core"
 
-# Either is the root of a repository for some Bazel; neither asks for another repository.
+# The files that mark the root of a repository; which of them counts depends on the Bazel version.
+# Neither asks for another repository.
 ROOTS = {
     "WORKSPACE": 'workspace(name = "tflite_core")\n',
     "MODULE.bazel": 'module(name = "tflite_core")\n',
@@ -32,13 +33,16 @@ def write_workspace(
     program: Path,
     folders: Folders,
 ) -> None:
-    """Make the folder anew.
+    """Delete the workspace, if there is one, and write it again.
 
     Args:
+        root: the folder of the workspace.
+        actions: the actions to run in it.
         program: the compiler, which is in one of the folders.
+        folders: the folders that the actions may read.
 
     Raises:
-        CompileError: an action reads what is in none of the folders.
+        CompileError: an action reads a file that is in none of the folders.
     """
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
@@ -53,11 +57,11 @@ def write_workspace(
 
 
 def build_file(actions: Sequence[Action], places: Mapping[str, str], program: str) -> str:
-    """The text of BUILD.bazel; the same actions give the same text.
+    """Return the text of BUILD.bazel; the same actions give the same text.
 
     Args:
-        places: where files of this machine are in the workspace.
-        program: where the compiler is in the workspace.
+        places: the place in the workspace of each file of this machine.
+        program: the place of the compiler in the workspace.
     """
     zig = program.partition("/")[0]
     groups = groups_of({action.output: action.files for action in actions})
@@ -70,7 +74,8 @@ def build_file(actions: Sequence[Action], places: Mapping[str, str], program: st
         "program": program,
         "env": {
             "ZIG_LIB_DIR": f"{CWD}/{zig}/lib",
-            # In the folder of the action alone: zig waits for ever for one that it cannot make.
+            # A relative path, so in the folder of the action: zig waits for ever if it cannot
+            # make its cache folder.
             "ZIG_GLOBAL_CACHE_DIR": "zig-cache",
             "ZIG_LOCAL_CACHE_DIR": "zig-cache",
         },
@@ -90,13 +95,13 @@ def build_file(actions: Sequence[Action], places: Mapping[str, str], program: st
 def groups_of(
     read: Mapping[str, Iterable[str]],
 ) -> dict[str, tuple[list[str], tuple[str, ...]]]:
-    """Files that the same readers read, together, since a list for each would be very long.
+    """Group the files that have the same readers; a list of files per reader would be very long.
 
     Args:
         read: the files of each reader.
 
     Returns:
-        By name, the files of a group and its readers.
+        The (files, readers) pair of each group, by the group's name.
     """
     readers: dict[str, list[str]] = defaultdict(list)
     for reader, files in read.items():
@@ -111,12 +116,15 @@ def groups_of(
 
 
 def _starlark(value: object) -> str:
-    """Strings, numbers, and lists and dicts of them: Starlark writes them as JSON does."""
+    """Return a value as Starlark text.
+
+    The value consists of strings, numbers, lists and dicts, which look the same in JSON.
+    """
     return json.dumps(value, ensure_ascii=False)
 
 
 def _put(source: Path, destination: Path, folders: Folders) -> None:
-    """Link a file to its place; one that names folders of this machine is written anew."""
+    """Link a file to its place; if the build wrote this machine's folders into it, translate it."""
     destination.parent.mkdir(parents=True, exist_ok=True)
     if _is_generated(source, folders):
         text = source.read_bytes().decode("utf-8", "surrogateescape")
@@ -127,10 +135,10 @@ def _put(source: Path, destination: Path, folders: Folders) -> None:
     try:
         os.link(source, destination)
     except OSError:
-        # Another file system, or a file of another user's.
+        # The source is on another file system, or belongs to another user.
         shutil.copy2(source, destination)
 
 
 def _is_generated(source: Path, folders: Folders) -> bool:
-    """Whether CMake or a command of the build may have written a file."""
+    """True if CMake or a command of the build may have written the file."""
     return source.is_relative_to(folders.folders[CORE])

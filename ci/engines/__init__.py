@@ -1,1 +1,1 @@
-"""Both engines of the core side by side: the same bytes, and how long each of them takes."""
+"""Compare the engines that compile a core: check that the bytes are equal, and time each engine."""

@@ -1,4 +1,4 @@
-"""A core made again from nothing, in a folder of its own, and how long that took."""
+"""Make a core again from nothing, in a folder of its own, and measure the time."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ from builders.toolchain import Toolchain
 from ci.engines.simulation import Task
 
 RECORD = "core.json"
-# Ninja's own: `start end mtime output hash`, in milliseconds.
+# Ninja's own log; a line has `start end mtime output hash`, with start and end in milliseconds.
 NINJA_LOG = ".ninja_log"
 
 
 @dataclass
 class Watched:
-    """An engine, and what its compiling took.
+    """An engine, and the time that its compiling took.
 
     Attributes:
-        seconds: on the clock.
-        processor_seconds: of this machine's processors, all together.
-        tasks: the commands, where the engine is Ninja, which keeps how long each took.
+        seconds: the time on the clock.
+        processor_seconds: the processor time, summed over all processors of this machine.
+        tasks: the commands with their times; empty if the engine is not Ninja, since only Ninja
+            logs the time of each.
     """
 
     engine: Engine
@@ -65,8 +66,9 @@ class Made:
     """A core that was made again.
 
     Attributes:
-        seconds: from its unpacked sources to the checked core, on the clock.
-        watched: what of that was compiling.
+        core: the core.
+        seconds: the time on the clock from the unpacked sources to the checked core.
+        watched: the engine, with the part of the time that was compiling.
     """
 
     core: Core
@@ -83,18 +85,21 @@ def made_again(
     folder: Path,
     on_progress: Callable[[int, int | None], None] = lambda _done, _total: None,
 ) -> Made:
-    """Make a core in a folder that has nothing; its sources are those of the runner's cache.
+    """Make a core in an empty folder, from the sources in the runner's cache.
 
     Args:
-        on_progress: is called with finished and all commands.
+        title: the name of the step and of its log.
+        folder: the folder; if it exists, it is deleted first.
+        on_progress: a function to call with the number of finished commands and of all commands.
 
     Raises:
-        UserError: as make_core.
+        UserError: make_core raised it.
     """
     sources, trees = runner.sources(tensorflow), runner.trees(tensorflow)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    # zig keeps there the libc++ that it links with: of nothing that is compared or timed here.
+    # zig keeps the libc++ that it links with in this folder. The libc++ is shared, since nothing
+    # that is compared or timed here depends on it.
     zig = runner.cache.root / "zig"
     zig.mkdir(exist_ok=True)
     (folder / "zig").symlink_to(zig)
@@ -123,7 +128,10 @@ def made_again(
 
 
 def differences(one: Core, other: Core) -> list[str]:
-    """The files that differ; which engine made a core, its record says, and that may."""
+    """Return the files that differ between two cores, sorted.
+
+    The engine's name in the record may differ.
+    """
     first, second = (dict(_digests(core.path)) for core in (one, other))
     found = {name for name in first.keys() | second.keys() if first.get(name) != second.get(name)}
     if _told(one) != _told(other):
@@ -132,7 +140,7 @@ def differences(one: Core, other: Core) -> list[str]:
 
 
 def ninja_tasks(job: Job) -> list[Task]:
-    """The commands of a folder that Ninja built, with the time of each, in the graph's order."""
+    """Return the commands of a Ninja build with the time of each, in the order of the graph."""
     graph = job.graph()
     seconds = dict(_logged(job.build / NINJA_LOG))
     headers = {str(job.build / header.output): header.output for header in graph.headers}
@@ -151,7 +159,7 @@ def ninja_tasks(job: Job) -> list[Task]:
 
 
 def _logged(log: Path) -> Iterator[tuple[str, float]]:
-    """What Ninja made, and the seconds that it took."""
+    """Yield each file that Ninja made, and the seconds that it took."""
     for line in log.read_text().splitlines():
         if not line.startswith("#"):
             begun, ended, _time, output, _hash = line.split("\t")
@@ -169,6 +177,6 @@ def _told(core: Core) -> str:
 
 
 def _processor_seconds() -> float:
-    """Of all programs that we started, and that have ended."""
+    """Return the processor time, in seconds, of all ended programs that this process started."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

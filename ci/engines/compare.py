@@ -1,4 +1,4 @@
-"""Compare Bazel with CMake's own engine: the bytes of a core, and how long each takes."""
+"""Compare Bazel with CMake's own engine: the bytes of a core, and the time that each takes."""
 
 from __future__ import annotations
 
@@ -30,12 +30,13 @@ MOST_NAMED = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What was measured of one core.
+    """The measurements of one core.
 
     Attributes:
-        name: such as `tf2.14.1-x86_64`.
-        made: by title; the first is CMake's, and the last is Bazel's with all in its cache.
-        tasks: the commands, with the processor time of each.
+        name: the core's name, such as `tf2.14.1-x86_64`.
+        made: the made cores by title. The first is CMake's; the last is Bazel's with everything in
+            its cache.
+        tasks: the commands with the processor time of each.
     """
 
     name: str
@@ -44,20 +45,24 @@ class Comparison:
 
     @property
     def rest(self) -> float:
-        """The seconds of a core that no worker takes over: Bazel's, with all in its cache."""
+        """The seconds of a core that workers cannot shorten.
+
+        This is the time of Bazel with everything in its cache.
+        """
         return list(self.made.values())[-1].seconds
 
 
 def compare_engines(
     tensorflow: TensorFlow, arch: str, runner: NativeRunner, bazel: Bazel
 ) -> Comparison:
-    """Make a core with CMake, with Bazel, and with Bazel again from what it keeps.
+    """Make a core with CMake, with Bazel, and with Bazel again from its cache.
 
-    Each in a folder of its own, and the last with a new output base: from another folder and
-    another machine it would be the same. Two comparisons at once wait for each other.
+    Each core is made in a folder of its own. The last one also gets a new output base, so the
+    cached results must fit another folder, as they would fit another machine. If two comparisons
+    start at once, the second waits for the first.
 
     Args:
-        bazel: the engine; one without a cache or an executor keeps its results in a folder.
+        bazel: the engine. If it has neither a cache nor an executor, a folder keeps its results.
 
     Raises:
         CompileError: the cores differ.
@@ -78,7 +83,7 @@ def compare_engines(
         try:
             made: dict[str, Made] = {}
             for number, (title, engine) in enumerate(engines.items()):
-                # Names of different lengths: none may be in the bytes.
+                # The folders' names have different lengths, so that a name in the bytes shows.
                 place = folder / ("made-again" * (number + 1))
                 made[title] = made_again(title, engine, tensorflow, arch, runner, place)
                 _check(name, title, next(iter(made.values())), made[title])
@@ -99,12 +104,12 @@ def _check(name: str, title: str, one: Made, other: Made) -> None:
 
 
 def page(found: Comparison) -> str:
-    """What was measured, as Markdown."""
+    """Return the measurements as Markdown."""
     return "\n".join([*_times(found), "", *_simulated(found), ""])
 
 
 def write_document(found: Comparison, document: Path = DOCUMENT) -> None:
-    """Write what was measured into the page about building."""
+    """Write the measurements into the page about building."""
     text = document.read_text(encoding="utf-8")
     document.write_text(between(text, BEGIN, END, f"\n{page(found)}\n"), encoding="utf-8")
 

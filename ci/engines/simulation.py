@@ -1,4 +1,4 @@
-"""How long a build would take with some number of workers, from how long each command takes."""
+"""Simulate the time of a build with a number of workers, from the time of each command."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Task:
     """A command of a build graph.
 
     Attributes:
-        name: what it makes.
-        seconds: how long it takes.
-        after: what it needs of other tasks, by name.
+        name: the file that the command makes.
+        seconds: the time that the command takes.
+        after: the names of the tasks that must end before.
     """
 
     name: str
@@ -24,10 +24,10 @@ class Task:
 
 
 def makespan(tasks: Sequence[Task], workers: int) -> float:
-    """The seconds from the start of the first task to the end of the last.
+    """Return the seconds from the start of the first task to the end of the last.
 
-    A free worker takes the first task, in the order given, of those whose needs are made: list
-    scheduling, R. L. Graham, "Bounds on Multiprocessing Timing Anomalies", 1969.
+    A free worker takes the first task, in the given order, whose `after` tasks have ended. This is
+    list scheduling: R. L. Graham, "Bounds on Multiprocessing Timing Anomalies", 1969.
 
     Raises:
         ValueError: a task can never start, or there is no worker.
@@ -59,7 +59,10 @@ def makespan(tasks: Sequence[Task], workers: int) -> float:
 
 
 def critical_path(tasks: Sequence[Task]) -> list[Task]:
-    """The longest chain of tasks that wait for one another: no number of workers is faster."""
+    """Return the longest chain of tasks that wait for one another.
+
+    No number of workers is faster than this chain.
+    """
     by_name = {task.name: task for task in tasks}
     longest: dict[str, tuple[float, str]] = {}
     for task in _in_order(tasks, by_name):
@@ -75,17 +78,17 @@ def critical_path(tasks: Sequence[Task]) -> list[Task]:
 
 
 def scaled(tasks: Sequence[Task], seconds: float) -> list[Task]:
-    """The tasks with times whose sum is another.
+    """Return the tasks with their times scaled so that the sum is `seconds`.
 
-    Where more ran at once than there were processors, each took longer than it would alone: the
-    processor time of all is what they take together.
+    If more tasks ran at once than there are processors, each took longer than it would take
+    alone. The processor time of the whole build is the right sum.
     """
     factor = seconds / sum(task.seconds for task in tasks)
     return [replace(task, seconds=task.seconds * factor) for task in tasks]
 
 
 def _in_order(tasks: Iterable[Task], by_name: Mapping[str, Task]) -> Iterable[Task]:
-    """Each task after those that it needs."""
+    """Yield each task after those that it needs."""
     done: set[str] = set()
     for task in tasks:
         stack = [(task, iter(task.after))]

@@ -1,1 +1,1 @@
-"""The modules here run wheels, judge what these do, and show what was found."""
+"""Run wheels, judge their results, and show the reports."""

@@ -13,12 +13,12 @@ from builders.matrix import Target
 from ci.proof.prove import Proof, Prover
 from ci.proof.source_state import source_state
 
-# The sources unpacked, a core's objects, the compiler's cache, and room to breathe.
+# The unpacked sources, a core's objects, the compiler's cache, and some reserve.
 NEEDED_BYTES = 4_000_000_000
 
 
 class Build:
-    """The targets of one command, from source to proven wheels in a folder."""
+    """The build of one command's targets, from sources to proven wheels in a folder."""
 
     def __init__(
         self, prover: Prover, targets: Sequence[Target], out: Path, *, keep_going: bool
@@ -34,10 +34,10 @@ class Build:
         """Make and prove every wheel.
 
         Returns:
-            What failed: with `keep_going` all failures, else none.
+            The failures: those of building if `keep_going` is set, and those of the proofs.
 
         Raises:
-            UserError: without `keep_going`, the first failure.
+            UserError: a wheel cannot be built, and `keep_going` is not set.
         """
         _check_space(self.runner.cache.root)
         failures: list[UserError] = []
@@ -59,11 +59,12 @@ class Build:
         return failures
 
     def _publish(self, proof: Proof) -> None:
-        """Put a wheel into the folder that was asked for, its records beside it."""
+        """Put a wheel into the output folder, and its record into the folder `records` there."""
         records = self.out / "records"
         records.mkdir(parents=True, exist_ok=True)
         record = records / f"{proof.wheel.name}.json"
-        # A record without its wheel is harmless; a wheel that has another's is not.
+        # The record comes first: a record without its wheel is harmless, but a wheel with the
+        # record of another is not.
         found = proof.as_json() | {"source": source_state(proof.target.tensorflow)}
         record.write_text(json.dumps(found, indent=2))
         temporary = self.out / f".{proof.wheel.name}.new"

@@ -1,4 +1,4 @@
-"""Compare wheels with TensorFlow, where a smoker runs them."""
+"""Compare the answers of wheels with TensorFlow's; a smoker runs the wheels."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ load_ops = cache(read_ops)
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What a wheel's name says of what is in it.
+    """The content of a wheel according to its file name.
 
     Attributes:
-        project: normalized (PEP 503).
-        version: of TensorFlow, in our own wheels.
-        module: has its `Interpreter`.
+        project: the normalized project name (PEP 503).
+        version: the wheel's version; in our own wheels, that of TensorFlow.
+        module: the module that has the `Interpreter`.
     """
 
     project: str
@@ -53,20 +53,20 @@ class Subject:
 
     @property
     def expectations(self) -> str:
-        """The name of the file of how many nodes XNNPACK should take."""
+        """The name, without `.json`, of the file that tells how many nodes XNNPACK should take."""
         return self.version if self.project == OWN else f"{self.project}-{self.version}"
 
     @property
     def tensorflow(self) -> str:
-        """Its TensorFlow version; empty where it is not known."""
+        """The wheel's TensorFlow version; empty if the wheel is not ours."""
         return self.version if self.project == OWN else ""
 
     @staticmethod
     def of(project: str, version: str) -> Subject:
-        """What a wheel of that project and version has.
+        """Return the subject for a wheel of that project and version.
 
         Raises:
-            UsageError: no project of settings.toml.
+            UsageError: settings.toml does not have the project.
         """
         peers = load_settings().peers
         if project not in peers:
@@ -77,9 +77,10 @@ class Subject:
         return Subject(project=project, version=version, module=peers[project].module)
 
     def runs(self, model: Model) -> bool:
-        """True if its TensorFlow is new enough for a model.
+        """True if the wheel's TensorFlow is new enough for a model.
 
-        What a wheel must have by ops.toml and has not is a failure.
+        The answer follows ops.toml alone: if a wheel lacks an operator that it should have, the
+        model still runs and fails.
         """
         if self.tensorflow not in load_ops().tensorflows:
             return True
@@ -91,17 +92,21 @@ class Subject:
 
 
 def subject_of(wheel: Path) -> Subject:
-    """What is in a wheel, by its name.
+    """Return the subject of a wheel, by its file name.
 
     Raises:
-        UsageError: no project of settings.toml.
+        UsageError: settings.toml does not have the wheel's project, or the name is no wheel's.
     """
     name = parse_name(wheel.name)
     return Subject.of(name.project, str(name.version))
 
 
 def numpy_of(wheel: Path, runtime: Runtime, *, peer: bool) -> str:
-    """The NumPy to run a wheel with: Lambda's for ours, what it was compiled for for others'."""
+    """Return the NumPy version to run a wheel with.
+
+    It is Lambda's version for our wheels. For a peer it is the oldest or newest version of the
+    smoke test, as settings.toml says: the one that the peer was compiled for.
+    """
     if not peer:
         return runtime.numpy.on_lambda
     oldest = load_settings().peers[subject_of(wheel).project].numpy == "oldest"
@@ -117,14 +122,15 @@ def corpus_of(
     folder: Path = CORPUS,
     pattern: str = "",
 ) -> Corpus:
-    """The models to run of a wheel.
+    """Return the models to run on a wheel.
 
     Args:
-        part: a name of settings.toml, or `1 in N`.
-        pattern: a part of the models' names; empty: all.
+        part: the name of a part in settings.toml, or `1 in N`.
+        judge_delegation: True to compare the number of nodes that XNNPACK takes.
+        pattern: a text that the models' names must contain; empty for all models.
 
     Raises:
-        UsageError: no model is left, or there is no such part.
+        UsageError: no model is left, or settings.toml does not have the part.
         ConformError: the corpus cannot be read.
     """
     number = part_number(runtime.python)
@@ -153,10 +159,11 @@ def corpus_of(
 def parts_of(
     targets: Sequence[Target], can_run: Callable[[Runtime, str], bool]
 ) -> Mapping[str, str]:
-    """Which part of the corpus runs on which target, by identifier.
+    """Return the part of the corpus to run on each target, by the target's identifier.
 
-    All Pythons of an architecture have the same core: on one of them everything runs, the one of
-    settings.toml or else the first that can be run; on the others, a part of it.
+    All Pythons of a TensorFlow version and architecture have the same core. On one Python the
+    whole corpus runs: the Python in settings.toml, or else the first that can run. On the others
+    only a sample runs. If an architecture is emulated, both parts are smaller.
     """
     cores: dict[tuple[str, str], list[Target]] = {}
     for target in targets:
@@ -181,14 +188,17 @@ def compare(
     log: Path,
     on_step: Step,
 ) -> tuple[ConformReport, Mapping[str, delegated.Nodes]]:
-    """Run models on a wheel; gives the report, and the nodes that XNNPACK took, by model.
+    """Run models on a wheel.
 
     Args:
-        peer: whether it is a runtime that is not ours, which gets what it requires.
+        peer: True if the wheel is another project's. It then runs with the NumPy that it needs.
+
+    Returns:
+        The report, and by model the number of nodes that XNNPACK took and that the model has.
 
     Raises:
-        ConformError: it does not install.
-        SmokeError, EngineError, FetchError: it cannot be run here.
+        ConformError: the wheel does not install.
+        SmokeError, EngineError, FetchError: the wheel cannot run here.
     """
     subject = subject_of(wheel)
     numpy = numpy_of(wheel, runtime, peer=peer)

@@ -1,4 +1,4 @@
-"""Convert a model of Keras, in the environment of the TensorFlow that reads it."""
+"""Convert a Keras model, in the environment of a TensorFlow that can read it."""
 
 from __future__ import annotations
 
@@ -27,12 +27,14 @@ FEWEST, MOST = 2, 500
 
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
-    """How a model is to be converted.
+    """The options of one conversion.
 
     Attributes:
+        model: the Keras model.
         flavour: one of FLAVOURS.
-        representative: what an int8 model is calibrated with.
-        shapes: of inputs with open dimensions, by name, or by the empty one for all.
+        representative: the example files that calibrate an int8 model.
+        shapes: the shapes of inputs with open dimensions, by the input's name; the empty name
+            stands for all inputs.
     """
 
     model: Path
@@ -44,10 +46,11 @@ class Conversion:
 
 
 def examples(folder: Path | None, flavour: str) -> list[Path]:
-    """The files that an int8 model is calibrated with.
+    """Return the example files that calibrate an int8 model; none for another flavour.
 
     Raises:
-        UsageError: there are none, or the model is to be of another kind.
+        UsageError: an int8 model has no folder or too few examples, or another flavour has a
+            folder.
     """
     if (flavour == "int8") != (folder is not None):
         raise UsageError(
@@ -69,10 +72,10 @@ def examples(folder: Path | None, flavour: str) -> list[Path]:
 
 
 def requirements_of(model: Path) -> Path:
-    """The lock of the environment whose Keras wrote a model.
+    """Return the lock of the environment with the same Keras generation as the model.
 
     Raises:
-        UsageError: it is no model of Keras.
+        UsageError: the file is not a Keras model.
     """
     if model.suffix == ".h5":
         return REQUIREMENTS
@@ -87,14 +90,14 @@ def requirements_of(model: Path) -> Path:
 
 
 def convert(conversion: Conversion, out: Path, cache: Cache, log: Path) -> None:
-    """Convert a model, with a batch of one.
+    """Convert a model, with a batch size of one.
 
     Args:
-        out: the file that is written.
+        out: the file to write.
 
     Raises:
-        UsageError: it is no model of Keras, or TensorFlow cannot convert it.
-        SmokeError: this machine has no Python for TensorFlow, or it ends otherwise.
+        UsageError: the file is not a Keras model, or TensorFlow cannot convert it.
+        SmokeError: this machine has no Python for TensorFlow, or the conversion fails otherwise.
     """
     requirements = requirements_of(conversion.model)
     interpreter = find_interpreter(TRAIN_PYTHON)

@@ -1,4 +1,4 @@
-"""Hunt for random graphs that a wheel computes otherwise than TensorFlow (`conform --hunt`)."""
+"""Hunt for random graphs on which a wheel and TensorFlow disagree (`conform --hunt`)."""
 
 from __future__ import annotations
 
@@ -33,13 +33,15 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(kw_only=True)
 class Maker:
-    """A process with TensorFlow, which makes a corpus of each graph that it is given.
+    """A process with TensorFlow that makes a corpus of each graph it gets.
 
-    It starts again where TensorFlow ends it, as some graphs make it do.
+    Some graphs crash TensorFlow, which ends the process. The next graph starts it again.
 
     Attributes:
-        python: of the environment of requirements/train.txt.
-        unfit: how many graphs TensorFlow could not convert or answer.
+        python: the Python of the environment of requirements/train.txt.
+        folder: the folder for the corpora.
+        log: the file for the error output of the process.
+        unfit: the number of graphs that TensorFlow could not convert or answer.
     """
 
     python: Path
@@ -50,7 +52,7 @@ class Maker:
     _process: subprocess.Popen[str] | None = field(default=None)
 
     def corpus(self, graph: Graph) -> Path | None:
-        """The corpus of a graph; nothing where TensorFlow cannot make one."""
+        """Return the folder of the corpus for a graph; None if TensorFlow cannot make one."""
         process = self._running()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -58,7 +60,7 @@ class Maker:
             process.stdin.write(json.dumps(as_data(graph)) + "\n")
             process.stdin.flush()
         except BrokenPipeError:
-            pass  # it has ended; what follows sees that
+            pass  # the process has ended, so the loop below finds no line
         for line in process.stdout:
             if line.startswith(MARK):
                 said = json.loads(line[len(MARK) :])
@@ -100,13 +102,14 @@ class Maker:
 
 
 def train_python(cache: Cache, log: Path, requirements: Path = REQUIREMENTS) -> Path:
-    """The Python of the environment that makes models, made now if there is none.
+    """Return the Python of the environment that makes models; make it if the cache has none.
 
     Args:
-        requirements: its lock: that of requirements/train.txt, or another one with TensorFlow.
+        requirements: the lock of the environment: requirements/train.txt, or another one with
+            TensorFlow.
 
     Raises:
-        UsageError: there is no interpreter of its version here.
+        UsageError: this machine has no interpreter of the needed version.
     """
     interpreter = find_interpreter(TRAIN_PYTHON)
     if interpreter is None:
@@ -118,7 +121,11 @@ def train_python(cache: Cache, log: Path, requirements: Path = REQUIREMENTS) -> 
 
 @contextmanager
 def making(cache: Cache, log: Path) -> Iterator[Maker]:
-    """A maker, while it is used; see train_python."""
+    """Give a maker, which is stopped when the `with` block ends.
+
+    Raises:
+        UsageError: this machine has no interpreter of the needed version.
+    """
     python = train_python(cache, log)
     with TemporaryDirectory(prefix="tflite-hunt-") as folder:
         maker = Maker(python=python, folder=Path(folder), log=log)
@@ -144,11 +151,11 @@ def hunt_on(
     """Try random graphs on a wheel until the time is up.
 
     Args:
-        keep: gets the graphs that fail, made small: a corpus each, with graph.json.
-        log: gets what the processes write.
+        keep: the folder for graphs that fail, made small: for each, a corpus with graph.json.
+        log: the file for the output of the processes.
 
     Raises:
-        SmokeError, EngineError, FetchError: the wheel cannot be run here.
+        SmokeError, EngineError, FetchError: the wheel cannot run here.
     """
     with smoker.site(wheel, runtime, log=log) as site, site.installed() as place:
 

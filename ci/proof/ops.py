@@ -1,4 +1,4 @@
-"""Ask wheels which builtin operators they have, and compare that with what is recorded."""
+"""Ask wheels which builtin operators they have, and compare the answers with the record."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ PROBE = "smoke_lambda.inside.ops_probe"
 def ask(
     wheels: Sequence[Path], cache: Cache, reporter: Reporter
 ) -> Mapping[str, tuple[Mapping[str, int], Ops]]:
-    """The numbers and operators of each TensorFlow version among the wheels.
+    """Return the operator numbers and the operators of each TensorFlow version of the wheels.
 
     Raises:
-        UsageError: a file is no wheel.
-        SmokeError: a wheel cannot be asked, or differs from another of its version.
+        UsageError: a file is not a wheel.
+        SmokeError: a wheel does not answer, or differs from another wheel of its version.
     """
     runtimes = [wheel_runtime(wheel) for wheel in wheels]
     smoker = NativeSmoker(cache, Fetcher(cache))
@@ -41,17 +41,17 @@ def ask(
 def operators_of(
     wheel: Path, smoker: Smoker, runtime: Runtime, log: Path
 ) -> tuple[Mapping[str, int], Ops]:
-    """The builtin operators that a wheel has, and the numbers of all that it knows.
+    """Return the numbers of all operators that a wheel knows, and the builtin ones that it has.
 
     Raises:
-        SmokeError: it cannot be run here, or does not say.
+        SmokeError: the wheel cannot run here, or does not answer.
     """
     with smoker.site(wheel, runtime, log=log) as site, site.installed() as place:
         return found_by_probe(*place.look(PROBE))
 
 
 def differences(old: OpsTable, new: OpsTable) -> Iterator[str]:
-    """What changed from one table to another, in words."""
+    """Yield the changes from one table to another, as sentences."""
     for version, ops in new.tensorflows.items():
         if version not in old.tensorflows:
             yield f"TensorFlow {version}: {len(ops)} operators, new"

@@ -1,6 +1,6 @@
-"""Prove wheels: audit each, and where it runs here, invoke and compare it with TensorFlow.
+"""Prove wheels: audit each, and if it can run here, smoke-test it and compare it with TensorFlow.
 
-A proof is kept by everything that it depends on, so that it is not made twice.
+The cache keeps a proof by everything that the proof depends on, so no proof is made twice.
 """
 
 from __future__ import annotations
@@ -39,23 +39,30 @@ AUDITED_BY = tuple(
         "wheelname.py",
     )
 )
-"""What the audit reads: its folder, and the modules that its checks import."""
+"""The files that the audit depends on: its folder, and the modules that its checks import."""
 SMOKE = Path(smoke_lambda.__path__[0])
 OTHERS = ("__pycache__", "conform", "sam", "train")
 SMOKED_BY = tuple(path for path in sorted(SMOKE.iterdir()) if path.name not in OTHERS)
-"""What the smoke test reads: its modules, what runs inside, what it sends and installs."""
+"""The files that the smoke test depends on.
+
+They are its modules, the modules that run inside the function, and the files that it sends and
+installs.
+"""
 COMPARED_BY = (SMOKE / "conform",)
-"""What the comparison with TensorFlow reads besides; what makes the corpus is not among it."""
+"""The other files that the comparison with TensorFlow depends on.
+
+The modules that make the corpus are not among them.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """A wheel with what its audit, its smoke test and its comparison with TensorFlow found.
+    """A wheel with the reports of its audit, its smoke test and its comparison with TensorFlow.
 
     Attributes:
-        audit: `AuditReport.as_dict()`.
-        smoke: `SmokeReport.as_json()`; None where the wheel cannot run here.
-        conform: `ConformReport.as_json()`; None as for `smoke`.
+        audit: the data of `AuditReport.as_dict()`.
+        smoke: the data of `SmokeReport.as_json()`; None if the wheel cannot run here.
+        conform: the data of `ConformReport.as_json()`; None if the wheel cannot run here.
     """
 
     COLUMNS: ClassVar = (
@@ -79,7 +86,7 @@ class Proof:
 
     @property
     def failure(self) -> UserError | None:
-        """What is wrong with the wheel."""
+        """The error with the faults of the first report that has some; None if there are none."""
         faults = [f"{c['name']}: {c['detail']}" for c in self.audit["checks"] if not c["ok"]]
         if faults:
             return AuditError(f"{self.wheel.name} failed its audit: {'; '.join(faults)}")
@@ -99,7 +106,7 @@ class Proof:
         return None
 
     def as_json(self) -> dict[str, Any]:
-        """The record that publishing asks for."""
+        """Return the wheel's record, which publishing needs."""
         return {
             "target": self.target.identifier,
             "wheel": self.wheel.name,
@@ -111,7 +118,7 @@ class Proof:
         }
 
     def row(self) -> tuple[str, ...]:
-        """A row of the summary, of COLUMNS."""
+        """Return the proof's row of the summary; its cells are those of COLUMNS."""
         numpy = self.target.runtime.numpy.requirement.removeprefix("numpy")
         audited = "passed" if all(c["ok"] for c in self.audit["checks"]) else "[red]FAILED[/]"
         row = (
@@ -137,16 +144,16 @@ class Proof:
 
 
 def run_share(run: dict[str, Any], model: str) -> float:
-    """The share of a model's operators that XNNPACK took, 0 to 1."""
+    """Return the share of a model's operators that XNNPACK took, from 0 to 1."""
     share: float = run["xnnpack"].get(model, 0.0)
     return share
 
 
 class Prover:
-    """Audits what a runner makes, smoke-tests it and compares it with TensorFlow.
+    """Audits a runner's wheels, smoke-tests them and compares them with TensorFlow.
 
     Args:
-        targets: all that are to be proven; on one Python of each core, the whole corpus runs.
+        targets: all targets to prove. On one Python of each core, the whole corpus runs.
     """
 
     def __init__(
@@ -159,16 +166,16 @@ class Prover:
         self.cache: Cache = runner.cache
 
     def prove(self, wheels: Sequence[tuple[Target, Path]], *, jobs: int) -> Iterator[Proof]:
-        """The proofs of wheels, in their order.
+        """Yield the proofs of wheels, in the order of the wheels.
 
         Raises:
-            SmokeError, FetchError: a smoke test could not be run at all.
+            SmokeError, FetchError: a smoke test cannot run at all.
         """
         with ThreadPoolExecutor(jobs) as pool:
             yield from pool.map(lambda pair: self._prove(*pair), wheels)
 
     def is_cached(self, kind: str, target: Target) -> bool:
-        """True if a step of a plan has nothing to do."""
+        """True if the cache already has the result of this kind of step for the target."""
         keys = {
             "audit": lambda wheel: self._audit_key(wheel),
             "smoke": lambda wheel: self._smoke_key(target, wheel),
@@ -231,7 +238,7 @@ class Prover:
         return report.as_json()
 
     def _kept(self, kind: str, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """A report from the cache, else made; only a good one is kept."""
+        """Return a report from the cache; if there is none, make it, and keep it if it is good."""
         with self.cache.lock(f"report-{key}"):
             path = self.cache.path(kind, key)
             if path.is_dir():

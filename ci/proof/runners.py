@@ -1,4 +1,4 @@
-"""Which runner makes the wheels, and what smoke-tests them: Docker where it can be, else native."""
+"""Choose the runner that makes wheels and the smoker that tests them: Docker, or else native."""
 
 from __future__ import annotations
 
@@ -24,19 +24,21 @@ from ci.proof.smoker import DockerSmoker, NativeSmoker, Smoker
 RUNNERS = ("auto", "native", "docker")
 
 Image = tuple[Runtime, str]
-"""The base image of a Python and an architecture."""
+"""The Python and the architecture of a base image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What was asked for.
+    """The options of a command that choose the runner.
 
     Attributes:
         runner: one of RUNNERS.
-        base: an image instead of AWS's, or nothing.
-        jobs: compilers at once.
+        base: the image to use instead of AWS's; empty for AWS's.
+        origin: the origin of the sources.
+        jobs: the number of compilers to run at once.
+        offline: True to use no network.
         upstream_warnings: see NativeRunner.
-        compiler: the engine that compiles the core, on this machine; in images it is CMake's own.
+        compiler: the engine that compiles the core on this machine. Images always use CMake's own.
     """
 
     runner: str
@@ -49,7 +51,7 @@ class Wanted:
 
     @property
     def asks_for_docker(self) -> bool:
-        """Whether it is to be Docker or nothing."""
+        """True if the options ask for Docker, so that the native runner may not replace it."""
         return self.runner == "docker" or (self.runner == "auto" and bool(self.base))
 
 
@@ -61,18 +63,19 @@ def choose(
     reporter: Reporter,
     logs: Path,
 ) -> tuple[Runner, Smoker]:
-    """The runner and the smoker that goes with it; says which, and why.
+    """Choose the runner and its smoker, and report the choice with its reason.
 
     Args:
-        targets: those of this machine's own Pythons, or those that were named.
+        targets: the targets of this machine's own Pythons, or the named targets.
 
     Raises:
-        EngineError: Docker was asked for, and there is no engine or no base image.
+        EngineError: the options ask for Docker, but there is no engine or no base image.
+        UsageError: the options ask for Docker and for an engine other than CMake's own.
     """
     builder = matrix.builder
 
     def needed(engine: Engine) -> list[Image]:
-        # Where Docker was asked for, other images are had when their turn comes.
+        # If the options ask for Docker, the targets' images are fetched only when they are needed.
         own = [] if wanted.asks_for_docker else targets
         return [(builder, engine.arch), *((target.runtime, target.arch) for target in own)]
 
@@ -105,10 +108,11 @@ def choose(
 def choose_smoker(
     wanted: Wanted, needed: Sequence[Image], cache: Cache, reporter: Reporter
 ) -> Smoker:
-    """Where to run wheels of these Pythons and architectures; says so, and why.
+    """Choose the smoker for these Pythons and architectures, and report the choice and its reason.
 
     Raises:
-        EngineError: Docker was asked for, and there is no engine or no base image.
+        EngineError: the options ask for Docker, but there is no engine or no base image.
+        UsageError: the options ask for Docker and for an engine other than CMake's own.
     """
     bases = base_images(wanted, lambda _engine: needed, cache, reporter, cache.root / "logs")
     if bases is None:
@@ -123,15 +127,18 @@ def base_images(
     reporter: Reporter,
     logs: Path,
 ) -> BaseImages | None:
-    """The base images to work in, or None for this machine itself; says which, and why.
+    """Return the base images to work in, or None for this machine; report the choice and reason.
 
-    Where nothing was asked for, it is Docker if that has every image that is needed: stand-ins
-    that are there, else AWS's. A stand-in is made for those alone who ask for Docker: it is not
-    Lambda's.
+    By default Docker is chosen if it has every needed image: existing stand-ins, or else AWS's
+    images. A new stand-in is made only if the options ask for Docker, since it is not Lambda's own
+    image.
+
+    Args:
+        needed: returns the needed images of an engine.
 
     Raises:
-        EngineError: Docker was asked for, and there is no engine or no base image.
-        UsageError: Docker and an engine other than CMake's own were asked for.
+        EngineError: the options ask for Docker, but there is no engine or no base image.
+        UsageError: the options ask for Docker and for an engine other than CMake's own.
     """
     why = "it was asked for"
     if wanted.compiler is not NINJA:
@@ -194,7 +201,7 @@ def _bases(
 
 
 def _images(bases: BaseImages, builder: Runtime, runtime: Runtime, arch: str) -> Images:
-    """The images that a target is made in."""
+    """Return the images in which a target is made."""
     engine = bases.engine
     base, built_in = bases.get(runtime, arch), bases.get(builder, engine.arch)
     return Images(

@@ -1,4 +1,4 @@
-"""Reports of ./scripts/smoke as tables for people."""
+"""Print the reports of ./scripts/smoke as tables for people."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Row = dict[str, Callable[[dict[str, Any]], str]]
 
 
 def show_smoke(report: dict[str, Any], console: Console) -> None:
-    """Print a SmokeReport: a column per NumPy, what was measured, then what failed."""
+    """Print a SmokeReport: a column per NumPy version, the measurements, then the failures."""
     title = f"{report['wheel']}\n{report['place']}"
     console.print(title, soft_wrap=True, highlight=False, markup=False)
     table = _table("", *(f"NumPy {run['numpy']}" for run in report["runs"]))
@@ -80,7 +80,7 @@ def show_model(report: dict[str, Any], console: Console) -> None:
 
 
 def _show_open(report: dict[str, Any], console: Console) -> None:
-    """Say what was tried of a shape that the model leaves open."""
+    """Print the shape that was tried for each input whose shape the model leaves open."""
     for tensor in report["inputs"]:
         if "open" in tensor:
             console.print(

@@ -1,4 +1,4 @@
-"""Reports of ./scripts/conform for people."""
+"""Print the reports of ./scripts/conform for people."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from rich.console import Console
 from smoke_lambda.conform.report import Failure
 
 MOST = 40
-"""Failures that are printed; --json has all."""
+"""The number of failures that are printed; --json has all."""
 MODELS = 3
-"""Models that a note names; --json has all."""
+"""The number of models that a note names; --json has all."""
 
 
 def show_conform(report: dict[str, Any], console: Console) -> None:
@@ -47,7 +47,7 @@ def show_conform(report: dict[str, Any], console: Console) -> None:
 
 
 def notes(found: Sequence[str]) -> Iterator[str]:
-    """One line for what is said of several models."""
+    """Yield one line for all models that have the same note."""
     models: dict[str, list[str]] = {}
     for note in found:
         model, _, words = note.partition(": ")

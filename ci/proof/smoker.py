@@ -1,4 +1,4 @@
-"""Where wheels are smoke-tested: on this machine, or in the image of their Lambda runtime."""
+"""Run wheels for smoke tests: on this machine, or in the image of their Lambda runtime."""
 
 from __future__ import annotations
 
@@ -27,38 +27,39 @@ from smoke_lambda.site import FunctionPlace, Site
 
 
 class Smoker(Protocol):
-    """Runs wheels as Lambda functions, somewhere."""
+    """Runs wheels as Lambda functions, on this machine or in Docker."""
 
     def can_run(self, runtime: Runtime, arch: str) -> bool:
-        """True if a wheel of that Python and architecture can be run."""
+        """True if the smoker can run a wheel of that Python and architecture."""
 
     def place(self, runtime: Runtime, arch: str) -> str:
-        """What identifies where it runs; what a report is kept by must include it."""
+        """Return the identity of the place where wheels run; the cache key of a report needs it."""
 
     def site(self, wheel: Path, runtime: Runtime, *, log: Path) -> AbstractContextManager[Site]:
-        """Where to run a wheel, until the block ends.
+        """Give the site to run a wheel at, until the `with` block ends.
 
         Args:
-            log: file that everything's output is appended to.
+            log: the file to which all output is appended.
 
         Raises:
-            SmokeError, EngineError: the wheel is for another machine or Python, or there is none.
+            SmokeError, EngineError: the wheel is for another machine, or its Python or base image
+                is missing.
         """
 
     def onnx(self, runtime: Runtime, *, log: Path) -> AbstractContextManager[FunctionPlace]:
-        """The function for ONNX Runtime on a Python, installed until the block ends.
+        """Give the function for ONNX Runtime on a Python, installed until the `with` block ends.
 
         Raises:
-            SmokeError, EngineError: it cannot be installed here.
+            SmokeError, EngineError: the function cannot be installed here.
         """
 
 
 @dataclass(frozen=True)
 class NativeSmoker:
-    """In a fresh environment of this machine's own Python.
+    """The smoker that runs wheels in fresh environments of this machine's own Pythons.
 
     Attributes:
-        dependencies: whether wheels come with all that they require.
+        dependencies: True to install wheels together with all their requirements.
     """
 
     cache: Cache
@@ -66,11 +67,11 @@ class NativeSmoker:
     dependencies: bool = False
 
     def can_run(self, runtime: Runtime, arch: str) -> bool:
-        """True if this machine has that Python."""
+        """True if this machine has that Python and architecture."""
         return runs_here(runtime, arch)
 
     def place(self, runtime: Runtime, arch: str) -> str:
-        """The interpreter."""
+        """Return the identity of the interpreter."""
         return f"native {arch} {find_interpreter(runtime.python)}"
 
     @contextmanager
@@ -111,7 +112,7 @@ class NativeSmoker:
 
     @contextmanager
     def _work(self, wheel: Path, runtime: Runtime) -> Iterator[Path]:
-        """A folder for the environments of a wheel, which is ours while the block lasts."""
+        """Give a folder for a wheel's environments, locked until the `with` block ends."""
         place = self.place(runtime, platform.machine())
         key = f"smoke-{key_of([wheel.name, sha256_of(wheel), place])}"
         with self.cache.lock(key):
@@ -120,9 +121,10 @@ class NativeSmoker:
 
 @dataclass(frozen=True)
 class DockerSmoker:
-    """In an image made of the base image of its Python, under Lambda's limits.
+    """The smoker that runs wheels in Docker, under Lambda's limits.
 
-    A wheel of another architecture than the engine's runs there in an emulator.
+    The image of a wheel is made from the base image of the wheel's Python. A wheel for another
+    architecture than the engine's runs in an emulator.
     """
 
     engine: Engine
@@ -130,12 +132,12 @@ class DockerSmoker:
     cache: Cache
 
     def can_run(self, runtime: Runtime, arch: str) -> bool:
-        """True if the engine runs that architecture, and there may be a base image."""
+        """True if the engine runs that architecture and a base image may be available."""
         runs = arch == self.engine.arch or emulates(arch)
         return runs and self.bases.can_have(runtime, arch)
 
     def place(self, runtime: Runtime, arch: str) -> str:
-        """The base image, which is pulled or made now if need be."""
+        """Return the identity of the base image; pull or make the image if it is missing."""
         base = self.bases.get(runtime, arch)
         return f"docker {base} {self.engine.image_id(base)}"
 
@@ -144,7 +146,7 @@ class DockerSmoker:
         """See Smoker."""
         arch = self._arch(wheel)
         base = self.bases.get(runtime, arch)
-        # Two of one Python would share the names of their images.
+        # Two wheels of one Python would use the same names for their images.
         with self.cache.lock(f"smoke-docker-{runtime.tag}-{arch}"):
             yield docker.site(wheel, runtime, arch=arch, engine=self.engine, base=base, log=log)
 
@@ -160,7 +162,11 @@ class DockerSmoker:
             yield found
 
     def _arch(self, wheel: Path) -> str:
-        """The architecture of a wheel, which can run in this engine."""
+        """Return the architecture of a wheel.
+
+        Raises:
+            SmokeError: this engine cannot run the architecture.
+        """
         arch = parse_name(wheel.name).arch or self.engine.arch
         if arch != self.engine.arch and not emulates(arch):
             raise SmokeError(f"this machine cannot run {wheel.name}", remedy=REMEDY)
@@ -168,14 +174,20 @@ class DockerSmoker:
 
 
 def images_of(wheels: Sequence[Path]) -> list[tuple[Runtime, str]]:
-    """The Lambda runtime and the architecture that each wheel is for, by its name.
+    """Return the Lambda runtime and the architecture of each wheel, by the wheel's name.
 
     Raises:
-        UsageError: there is no such file, it has another name, or no such runtime.
+        UsageError: a file does not exist, its name is no wheel's, or the matrix does not have the
+            runtime.
     """
     return [(wheel_runtime(wheel), name_of(wheel).arch or platform.machine()) for wheel in wheels]
 
 
 def wheel_runtime(wheel: Path) -> Runtime:
-    """The Lambda runtime of a wheel's Python; raises UsageError as above."""
+    """Return the Lambda runtime of a wheel's Python.
+
+    Raises:
+        UsageError: the file does not exist, its name is no wheel's, or the matrix does not have
+            the runtime.
+    """
     return load_matrix().runtime(name_of(wheel).interpreter)

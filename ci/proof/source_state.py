@@ -1,4 +1,4 @@
-"""What is known of this repository at the time of a build, for the wheel's provenance."""
+"""Describe the state of this repository at the time of a build, for the wheel's provenance."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from builders.matrix import MATRIX_FILE, TensorFlow
 from builders.sources import SOURCES
 
 ROOT = Path(__file__).parents[2]
-# What a wheel's bytes come from; everything else only tests, publishes or explains.
+# The folder that makes a wheel's bytes; all other files only test, publish or explain.
 BUILDERS = ROOT / "builders"
 
 
 def source_state(tensorflow: TensorFlow, root: Path = ROOT) -> dict[str, Any]:
-    """The state of the files that a wheel is built from.
+    """Return the state of the files from which a wheel is built.
 
     Returns:
-        `commit`: git's, or None where this is no clone of the repository;
-        `modified`: whether builders/ differs from it, or None where that is not known;
-        `files`: the SHA-256 of the files that name all inputs, by path.
+        `commit`: the git commit; None if this is not a clone of the repository.
+        `modified`: True if builders/ differs from the commit; None if that is not known.
+        `files`: the SHA-256, by path, of the files that name all inputs.
     """
     commit = ask_git(root, "rev-parse", "HEAD")
     changes = ask_git(root, "status", "--porcelain", "--", BUILDERS.name) if commit else None
@@ -36,7 +36,7 @@ def source_state(tensorflow: TensorFlow, root: Path = ROOT) -> dict[str, Any]:
 
 
 def ask_git(root: Path, *arguments: str) -> str | None:
-    """What git says; None where there is no git, or no repository of its own at the root."""
+    """Return git's output; None if git is missing or fails, or `root` is not a repository."""
     if not (root / ".git").exists():
         return None
     command = ["git", "-C", str(root), *arguments]

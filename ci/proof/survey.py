@@ -1,4 +1,4 @@
-"""Try a wheel, ours or a stranger's, on every Lambda runtime, NumPy and model that run here."""
+"""Try a wheel, ours or another, on every Lambda runtime, NumPy and model that run here."""
 
 from __future__ import annotations
 
@@ -39,12 +39,14 @@ _MACHINE = f"_{platform.machine()}"
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """What one model did.
+    """The result of one model.
 
     Attributes:
-        outcome: as smoke_lambda.compat names it.
-        detail: how far it came, and the first error of its log.
-        xnnpack: share of its operators that the default delegate took, 0 to 1.
+        model: the model's name.
+        outcome: one of the outcomes of smoke_lambda.compat.
+        detail: how far the model came, and the first error in its log.
+        xnnpack: the share of the model's operators that the default delegate took, from 0 to 1;
+            None if the model failed.
     """
 
     model: str
@@ -55,13 +57,18 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One Lambda runtime with one NumPy.
+    """The results of one Lambda runtime with one NumPy version.
 
     Attributes:
-        lambda_ok: whether the audit says that the wheel installs and loads on the
-            runtime's own Linux, which is older than this machine's.
-        numpy: empty where nothing was tried.
-        numpy_on_lambda: whether that NumPy installs on the runtime's own Linux.
+        runtime: the name of the Lambda runtime.
+        os: the runtime's own Linux, which is older than this machine's.
+        lambda_ok: True if the wheel installs and loads on the runtime's own Linux, by the audit.
+        lambda_reason: the audit's reason for `lambda_ok`.
+        state: RAN, CANNOT_RUN, OTHER_PYTHON, NOT_INSTALLED or NOT_LOADED.
+        detail: the reason for the state.
+        numpy: the NumPy version; empty if nothing was tried.
+        numpy_on_lambda: True if that NumPy installs on the runtime's own Linux.
+        models: the result of each model.
     """
 
     runtime: str
@@ -76,13 +83,13 @@ class Row:
 
     @property
     def works(self) -> bool:
-        """True if everything was tried, and is right by the audit and by running."""
+        """True if every model was tried and worked, and the audit passes for the runtime."""
         ran = self.state == RAN and bool(self.models)
         return ran and self.lambda_ok and all(cell.outcome == OK for cell in self.models)
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """What is wrong, a line each; what was not tried is not wrong."""
+        """The faults, one line each. Something that was not tried is not a fault."""
         if self.state == OTHER_PYTHON:
             return ()
         where = f"{self.runtime}, NumPy {self.numpy}" if self.numpy else self.runtime
@@ -99,7 +106,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """All that was found of a wheel."""
+    """The results of one wheel."""
 
     wheel: str
     sha256: str
@@ -107,16 +114,16 @@ class Survey:
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """What is wrong, each once."""
+        """The faults of all rows, each once."""
         return tuple(dict.fromkeys(fault for row in self.rows for fault in row.faults))
 
     @property
     def ok(self) -> bool:
-        """At least one combination works and none fails."""
+        """True if at least one combination works and none fails."""
         return any(row.works for row in self.rows) and not self.faults
 
     def as_json(self) -> dict[str, Any]:
-        """The survey in types that JSON knows, with the verdicts."""
+        """Return the survey, with its verdicts, as data for JSON."""
         data = dataclasses.asdict(self) | {"ok": self.ok, "faults": list(self.faults)}
         data["rows"] = [
             dict(d, works=r.works) for d, r in zip(data["rows"], self.rows, strict=True)
@@ -125,7 +132,7 @@ class Survey:
 
 
 def own_models() -> dict[str, Path]:
-    """The models of the smoke test, by name."""
+    """Return the models of the smoke test, by name."""
     return {name: MODELS / f"{name}.tflite" for name in known_answers()}
 
 
@@ -140,12 +147,12 @@ def survey(
     """Try a wheel on everything that runs here.
 
     Args:
-        models: by name.
-        log: folder for the logs.
-        on_step: is told what happens now.
+        models: the models to run, by name.
+        log: the folder for the logs.
+        on_step: a function to call with the name of each step.
 
     Raises:
-        UsageError: the file is no wheel of tflite_runtime.
+        UsageError: the file is not a wheel of tflite_runtime.
         SmokeError: an environment cannot be made.
     """
     tags = wheel_tags(wheel)
@@ -166,11 +173,12 @@ def survey(
 
 
 def wheel_tags(wheel: Path) -> frozenset[Tag]:
-    """The tags of a wheel's name.
+    """Return the tags of a wheel's name.
 
     Raises:
-        UsageError: there is no such file, it has another name, it is of something else, or no
-            zip of bounded size: what installs wheels would unpack all of it.
+        UsageError: the file does not exist, its name is no wheel's, it is a wheel of another
+            package, or it is not a zip of limited size. The size matters because an installer
+            would unpack the whole zip.
     """
     tags = name_of(wheel).tags
     try:
@@ -185,7 +193,7 @@ def wheel_tags(wheel: Path) -> frozenset[Tag]:
 
 
 def fits(tags: frozenset[Tag], runtime: Runtime) -> bool:
-    """True if a wheel with those tags installs on that Python, whatever its platform."""
+    """True if a wheel with those tags installs on that Python; the platform is ignored."""
     version = tuple(map(int, runtime.python.split(".")))
     platforms = sorted({tag.platform for tag in tags})
     fitting = set(cpython_tags(version, [runtime.tag], platforms))
@@ -208,7 +216,7 @@ def _untried(runtime: Runtime, verdict: RuntimeVerdict) -> Row:
 
 @dataclass(frozen=True)
 class _Bench:
-    """A wheel in the environments of one Python."""
+    """Tries a wheel in the environments of one Python."""
 
     wheel: Path
     python: Path
@@ -218,7 +226,7 @@ class _Bench:
     on_step: Step
 
     def row(self, row: Row, runtime: Runtime, numpy: str) -> Row:
-        """Try all models with one NumPy."""
+        """Return the row with the results of all models with one NumPy version."""
         self.on_step(f"{runtime.name}, NumPy {numpy}")
         row = replace(
             row,
@@ -254,7 +262,7 @@ class _Bench:
 
 
 def _share(made: Environment, model: Path) -> float:
-    """The share of a model's operators that the default delegate took, 0 to 1."""
+    """Return the share of a model's operators that the default delegate took, from 0 to 1."""
     fault, found = judged(*made.look(PROBE, str(model)))
     if fault:
         raise SmokeError(fault)
@@ -262,9 +270,9 @@ def _share(made: Environment, model: Path) -> float:
 
 
 def _reason(log: Path, since: int) -> str:
-    """The first error in what was written to a log since it had that many bytes.
+    """Return the first error in a log after its first `since` bytes.
 
-    The first, since others follow from it; without one, the last line.
+    Later errors often follow from the first one. If there is no error, return the last line.
     """
     with log.open("rb") as file:
         file.seek(since)

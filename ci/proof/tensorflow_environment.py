@@ -1,4 +1,4 @@
-"""The environment with the real TensorFlow, which wheels are compared with."""
+"""Make the environment with the real TensorFlow, with which wheels are compared."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from builders.interpreters import Interpreter
 from smoke_lambda.lock import TRAIN
 from smoke_lambda.native import make_environment
 
-# The TensorFlow that trains the models of the smoke test: its converter makes the models of
-# upstream's tests, too, and its modules are what those import besides the interpreter.
+# The TensorFlow that trains the models of the smoke test. Its converter also makes the models of
+# upstream's tests, and those tests import its modules besides the interpreter.
 REQUIREMENTS = TRAIN.with_suffix(".txt")
 
 
 def tensorflow_python(
     interpreter: Interpreter, cache: Cache, log: Path, requirements: Path = REQUIREMENTS
 ) -> Path:
-    """The Python of an environment with TensorFlow, made now if the cache has none.
+    """Return the Python of an environment with TensorFlow; make it if the cache has none.
 
     Args:
         requirements: a lock with a TensorFlow in it.

@@ -2,8 +2,8 @@
 
     python -I convert.py JOBS
 
-JOBS is JSON: a list of the command's arguments per model. One process makes them all, since
-TensorFlow takes seconds to import.
+JOBS is a JSON file: for each model, a list of the command's arguments. One process converts all
+models, since TensorFlow takes seconds to import.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def main(jobs: str) -> None:
     """Run the command once per job."""
     tflite_convert = importlib.import_module("tensorflow.lite.python.tflite_convert")
     for arguments in json.loads(Path(jobs).read_text()):
-        # The command's function reads the arguments of the process.
+        # The command's function reads its arguments from sys.argv.
         sys.argv[1:] = arguments
         tflite_convert.run_main(None)
 

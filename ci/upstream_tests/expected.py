@@ -1,4 +1,4 @@
-"""What is known of upstream's tests, per TensorFlow version: expected.toml."""
+"""Read the expected outcomes of upstream's tests, per TensorFlow version: expected.toml."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ LEFT_OUT = "left out"
 
 @dataclass(frozen=True, kw_only=True)
 class Expectation:
-    """Tests that do not simply pass; see expected.toml."""
+    """The expected outcome of tests that do not simply pass; see expected.toml."""
 
     test: str
     outcome: str
     reason: str
 
     def covers(self, test: str) -> bool:
-        """True if this row names that test."""
+        """True if this row's pattern matches the test."""
         return fnmatchcase(test, self.test)
 
 
@@ -37,7 +37,9 @@ class Version:
     """A TensorFlow version whose wheels are tested.
 
     Attributes:
-        testdata: the version whose tree has the tests' data.
+        tensorflow: the TensorFlow version.
+        testdata: the TensorFlow version whose tree has the tests' data.
+        expected: the expectations for tests that do not simply pass.
     """
 
     tensorflow: str
@@ -45,20 +47,20 @@ class Version:
     expected: tuple[Expectation, ...]
 
     def of(self, test: str) -> Expectation | None:
-        """What is expected of a test; None if that it passes."""
+        """Return the expectation for a test; None if the test is expected to pass."""
         return next((row for row in self.expected if row.covers(test)), None)
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """Patterns of the tests that are not run."""
+        """The patterns of the tests that are not run."""
         return tuple(row.test for row in self.expected if row.outcome == LEFT_OUT)
 
 
 def load_version(tensorflow: str, path: Path = EXPECTED_FILE) -> Version:
-    """What is known of a TensorFlow version's tests.
+    """Return the expectations for the tests of a TensorFlow version.
 
     Raises:
-        UsageError: nothing, or the file is malformed.
+        UsageError: the file does not have the version, or is malformed.
     """
     versions = parse_versions(read_toml(path))
     if tensorflow not in versions:
@@ -70,7 +72,11 @@ def load_version(tensorflow: str, path: Path = EXPECTED_FILE) -> Version:
 
 
 def parse_versions(data: Mapping[str, Any]) -> dict[str, Version]:
-    """The versions of the file's data, by TensorFlow version; raises UsageError."""
+    """Return the versions in the data of the file, by TensorFlow version.
+
+    Raises:
+        UsageError: the data are malformed.
+    """
     top = Row(EXPECTED_FILE.name, data)
     of_all = tuple(read_expectation(row) for row in top.rows("expected", "test"))
     found = {}
@@ -89,7 +95,11 @@ def parse_versions(data: Mapping[str, Any]) -> dict[str, Version]:
 
 
 def read_expectation(row: Row) -> Expectation:
-    """One table of `expected`; raises UsageError."""
+    """Return the expectation in one table of `expected`.
+
+    Raises:
+        UsageError: the table is malformed.
+    """
     found = Expectation(
         test=row.take("test", str, bool),
         outcome=row.take("outcome", str, lambda o: o in (FAILED, SKIPPED, LEFT_OUT)),

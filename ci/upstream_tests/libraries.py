@@ -1,4 +1,4 @@
-"""The libraries of upstream's tests: a delegate and a registerer of custom operators."""
+"""Compile the libraries of upstream's tests: a delegate and a registerer of custom operators."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from builders.toolchain import FLAGS, LIBRARIES, LINK_FLAGS, Toolchain
 TESTDATA = Path("tensorflow/lite/python/testdata")
 COMPONENTS = ("tensorflow", "absl", "flatbuffers/include", "eigen", "ruy", "gemmlowp")
 
-# What testdata/BUILD makes each of, and what of tensorflow/lite those refer to.
+# The sources of each library: those that testdata/BUILD names, and those of tensorflow/lite that
+# they refer to.
 SOURCES = {
     "test_delegate.so": (("test_delegate.cc",), ("core/c/common.cc",)),
     "_pywrap_test_registerer.so": (
@@ -35,7 +36,8 @@ SOURCES = {
         ),
     ),
 }
-# All else stays inside: TensorFlow, which is loaded beside them, has symbols of the same names.
+# The exported symbols of each library. All others stay hidden, since TensorFlow, which is loaded
+# in the same process, has symbols of the same names.
 EXPORTS = {
     "test_delegate.so": "tflite_plugin_*; initialize_counters; get_*; set_destroy_callback;",
     "_pywrap_test_registerer.so": "PyInit_*; TF_TestRegisterer;",
@@ -45,7 +47,7 @@ EXPORTS = {
 def libraries_inputs(
     target: Target, trees_key: str, testdata: Path, headers: Headers, toolchain: Toolchain
 ) -> dict[str, Any]:
-    """Everything that can change their bytes."""
+    """Return everything that can change the bytes of the libraries."""
     return {
         "target": target.identifier,
         "cxx_standard": target.tensorflow.cxx_standard,
@@ -69,14 +71,14 @@ def make_libraries(
     toolchain: Toolchain,
     log: Path,
 ) -> Path:
-    """The libraries for a target's wheel, compiled now if the cache does not have them.
+    """Compile the libraries for a target's wheel, if the cache does not have them.
 
     Args:
         trees: the sources of the target's TensorFlow.
-        testdata: upstream's folder, of that TensorFlow or another.
+        testdata: upstream's folder `testdata`, of that TensorFlow version or another.
 
     Returns:
-        The folder that they are in.
+        The folder of the libraries.
 
     Raises:
         CompileError: the compiler or the linker failed.

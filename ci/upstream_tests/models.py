@@ -1,4 +1,4 @@
-"""The models of upstream's tests: made as Bazel makes them, with TensorFlow's own converter."""
+"""Make the models of upstream's tests as Bazel does, with TensorFlow's own converter."""
 
 from __future__ import annotations
 
@@ -13,29 +13,37 @@ from builders.process import run
 
 RULE = "tf_to_tflite"
 CONVERTER = Path(__file__).with_name("convert.py")
-# As tf_to_tflite of tensorflow/lite/build_def.bzl calls the command.
+# The option that tf_to_tflite in tensorflow/lite/build_def.bzl gives to the command.
 V1 = "--enable_v1_converter"
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """One call of tf_to_tflite; the files are in the folder of the BUILD file."""
+    """One call of tf_to_tflite.
+
+    Attributes:
+        graph: the graph file, in the folder of the BUILD file.
+        model: the model file to make.
+        options: the converter's options.
+    """
 
     graph: str
     model: str
     options: tuple[str, ...]
 
     def arguments(self, testdata: Path, folder: Path) -> list[str]:
-        """Of TensorFlow's command, to write the model into a folder."""
+        """Return the arguments with which TensorFlow's command writes the model into a folder."""
         graph = f"--graph_def_file={testdata / self.graph}"
         return [V1, graph, f"--output_file={folder / self.model}", *self.options]
 
 
 def read_conversions(build: str) -> list[Conversion]:
-    """The models that a BUILD file makes; Starlark's syntax is a part of Python's.
+    """Return the conversions in a BUILD file.
+
+    The text is parsed as Python, since Starlark's syntax is a part of Python's.
 
     Raises:
-        ArchiveError: the text is not what we can read, or makes none.
+        ArchiveError: the text cannot be read, or has no conversion.
     """
     found = []
     try:
@@ -53,14 +61,15 @@ def read_conversions(build: str) -> list[Conversion]:
 
 
 def make_models(testdata: Path, python: Path, requirements: Path, cache: Cache, log: Path) -> Path:
-    """The models, converted now if the cache does not have them.
+    """Convert the models, if the cache does not have them.
 
     Args:
-        testdata: upstream's folder, with its BUILD file.
-        python: of the environment of those requirements.
+        testdata: upstream's folder `testdata`, with its BUILD file.
+        python: the Python of the environment with TensorFlow.
+        requirements: the lock of that environment.
 
     Returns:
-        The folder that they are in.
+        The folder of the models.
 
     Raises:
         SmokeError: TensorFlow's converter failed.

@@ -1,14 +1,14 @@
-"""Runs upstream's file of tests against the wheel in a folder; inside TensorFlow's environment.
+"""Runs upstream's test file against the wheel in a folder, inside TensorFlow's environment.
 
     python -I probe.py SITE TESTS RESULT PATTERN...
 
-SITE is the folder that the wheel is installed in, TESTS upstream's file, PATTERNs name the
-tests to leave out. RESULT gets one JSON object per line: first what is there ("tests" and
-"environment"), then "test", "outcome" and "detail" of each as it starts and ends, so that a
-crash leaves behind where it was.
+SITE is the folder in which the wheel is installed. TESTS is upstream's test file. The PATTERNs
+name the tests to leave out. RESULT gets one JSON object per line: first "tests" and "environment",
+then "test", "outcome" and "detail" each time a test starts or ends. So after a crash, RESULT tells
+which test ran.
 
-The file of tests is not changed: the modules that it imports are. That TensorFlow's converter
-imports them too makes `tf.lite.Interpreter` the wheel's.
+The test file stays as it is. Instead, the modules that it imports are replaced by the wheel's.
+TensorFlow's converter imports them too, so `tf.lite.Interpreter` is the wheel's interpreter.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-# What Bazel would import from TensorFlow's tree, and which module of the wheel is the same file.
+# The modules that the tests import from TensorFlow's tree, and the wheel's modules that are the
+# same files.
 ALIASES = {
     "tensorflow.lite.python.interpreter": "tflite_runtime.interpreter",
     "tensorflow.lite.python.metrics.metrics": "tflite_runtime.metrics_portable",
 }
-# TensorFlow's package has none; the module that is compiled for the tests is in it.
+# The package of the module that is compiled for the tests. TensorFlow's wheel does not have it.
 TESTDATA = "tensorflow.lite.python.testdata"
 UNDER_TEST = "interpreter_wrapper"
 """The name that upstream's tests give to the interpreter's module."""
@@ -40,7 +41,7 @@ Note = Callable[[str, str, str], None]
 
 
 def alias_imports(testdata: Path) -> None:
-    """Have imports of TensorFlow's modules give the wheel's, and those of testdata a folder's."""
+    """Make imports of TensorFlow's modules give the wheel's, and imports of testdata the folder."""
     for name, ours in ALIASES.items():
         sys.modules[name] = importlib.import_module(ours)
     package = types.ModuleType(TESTDATA)
@@ -49,20 +50,20 @@ def alias_imports(testdata: Path) -> None:
 
 
 def name_of(test: Any) -> str:  # noqa: ANN401 - unittest's stand-ins for tests, too
-    """Class and function of a test."""
+    """Return the class and the function of a test, such as `Class.function`."""
     name: str = test.id()
     return name.partition(".")[2] or name
 
 
 class Recorder(unittest.TestResult):
-    """Tells each outcome as soon as it is known."""
+    """Reports the outcome of each test as soon as it is known."""
 
     def __init__(self, note: Note) -> None:
         super().__init__()
         self.note = note
 
     def startTest(self, test: unittest.TestCase) -> None:  # noqa: N802
-        """See unittest.TestResult, here and below."""
+        """See unittest.TestResult, for this method and those below."""
         super().startTest(test)
         self.note(name_of(test), "started", "")
 
@@ -90,7 +91,7 @@ class Recorder(unittest.TestResult):
 
 
 def each(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
-    """The tests of a suite and of those in it."""
+    """Yield the tests of a suite and of the suites inside it."""
     for test in suite:
         if isinstance(test, unittest.TestSuite):
             yield from each(test)
@@ -99,7 +100,7 @@ def each(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
 
 
 def run(suite: unittest.TestSuite, left_out: Sequence[str], note: Note) -> None:
-    """Run the tests of a suite but those that are left out."""
+    """Run the tests of a suite, except those that match a pattern of `left_out`."""
     kept = unittest.TestSuite()
     for test in each(suite):
         if any(fnmatchcase(name_of(test), pattern) for pattern in left_out):
@@ -110,7 +111,7 @@ def run(suite: unittest.TestSuite, left_out: Sequence[str], note: Note) -> None:
 
 
 def main(site: str, tests: str, result: str, *left_out: str) -> None:
-    """Run the tests, and tell."""
+    """Run the tests, and write the outcomes to the result file."""
     sys.path.insert(0, site)
     alias_imports(Path(tests).with_name("testdata"))
     spec = importlib.util.spec_from_file_location(Path(tests).stem, tests)

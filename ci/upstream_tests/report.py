@@ -1,4 +1,4 @@
-"""What a run of upstream's tests found, against what is known of them."""
+"""Compare the outcomes of a run of upstream's tests with the expected ones."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ STARTED = "started"
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one test.
+    """The outcome of one test.
 
     Attributes:
-        test: class and function.
+        test: the test's class and function.
         outcome: PASSED, FAILED, SKIPPED or LEFT_OUT.
-        detail: what upstream's test said of it, in a line.
+        detail: the message of upstream's test, in one line.
     """
 
     test: str
@@ -30,11 +30,15 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All that was found of a wheel.
+    """The results of one wheel, or of one core.
 
     Attributes:
-        test_sha256: of upstream's file of tests, as it was run.
-        environment: versions of Python, NumPy and the TensorFlow around the tests.
+        wheel: the name of the wheel or the core.
+        version: the expectations for the tests.
+        test_sha256: the SHA-256 of upstream's test files, as they were run.
+        environment: the versions of the software around the tests, by name, such as Python, NumPy
+            and TensorFlow.
+        outcomes: the outcomes of the tests.
     """
 
     wheel: str
@@ -45,13 +49,13 @@ class Report:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many passed, failed and were skipped, by upstream or by us."""
+        """The numbers of passed, failed and skipped tests; tests that we leave out are skipped."""
         found = Counter(SKIPPED if o.outcome == LEFT_OUT else o.outcome for o in self.outcomes)
         return {outcome: found[outcome] for outcome in (PASSED, FAILED, SKIPPED)}
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """What is not as expected, a line each."""
+        """The differences from the expectations, one line each."""
         found = [*self._surprises()]
         for row in self.version.expected:
             if not any(row.covers(outcome.test) for outcome in self.outcomes):
@@ -75,7 +79,10 @@ class Report:
 
     @property
     def reasons(self) -> dict[str, tuple[str, str]]:
-        """Outcome and reason of each test that did not simply pass: ours, else upstream's."""
+        """The outcome and the reason of each test that did not simply pass, by the test's name.
+
+        The reason is that of our expectation if there is one, else upstream's message.
+        """
         found = {}
         for outcome in self.outcomes:
             if outcome.outcome != PASSED:
@@ -84,7 +91,7 @@ class Report:
         return found
 
     def as_json(self) -> dict[str, Any]:
-        """The report in types that JSON knows, with the verdict."""
+        """Return the report, with its verdict, as data for JSON."""
         return {
             "wheel": self.wheel,
             "tensorflow": self.version.tensorflow,
@@ -104,11 +111,11 @@ class Report:
 def outcomes_of(
     tests: Iterable[str], events: Iterable[Mapping[str, str]], status: str
 ) -> tuple[Outcome, ...]:
-    """The outcome of every test, also of those that the process did not live to tell.
+    """Return the outcome of every test, even if the process died before it could report it.
 
     Args:
-        tests: all that there are.
-        events: what was told, in order: test, outcome (or STARTED), detail.
+        tests: the names of all tests.
+        events: the reported events in order; each has `test`, `outcome` (or STARTED) and `detail`.
         status: how the process ended, in words.
     """
     found = {test: Outcome(test, FAILED, f"not run: {status}") for test in tests}

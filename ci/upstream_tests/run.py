@@ -27,7 +27,7 @@ from smoke_lambda.session import started
 
 PROBE = Path(__file__).with_name("probe.py")
 TESTS = Path("tensorflow/lite/python/interpreter_test.py")
-# The one file that the tests need of another folder.
+# The one file that the tests need from a folder other than their testdata.
 SPARSE = Path("tensorflow/lite/testdata/sparse_tensor.bin")
 SECONDS = 300.0
 
@@ -47,11 +47,11 @@ def run_tests(
     """Run upstream's tests against a wheel.
 
     Args:
-        target: that the wheel is of.
-        version: what is known of the tests.
-        interpreter: of the target's Python, on this machine.
-        runner: gives the sources and headers.
-        tell: is told what happens now.
+        target: the wheel's target.
+        version: the expectations for the tests.
+        interpreter: this machine's interpreter for the target's Python.
+        runner: provides the sources and headers.
+        tell: a function to call with the name of each step.
 
     Raises:
         SmokeError: the tests cannot be run.
@@ -92,14 +92,14 @@ def run_tests(
 
 
 def stage(folder: Path, tree: Path, data: Path, models: Path, libraries: Path) -> Path:
-    """Lay out upstream's tests and their data as in Bazel's folder of them.
+    """Lay out upstream's tests and their data as Bazel does.
 
     Args:
-        tree: has the tests.
-        data: has their data.
+        tree: the TensorFlow tree with the tests.
+        data: the TensorFlow tree with their data.
 
     Returns:
-        The file of tests.
+        The test file.
     """
     shutil.copytree(data / TESTDATA, folder / TESTDATA)
     for made in (models, libraries):
@@ -113,15 +113,19 @@ def stage(folder: Path, tree: Path, data: Path, models: Path, libraries: Path) -
 def run_probe(
     python: Path, site: Path, tests: Path, left_out: Sequence[str], work: Path, log: Path
 ) -> tuple[dict[str, Any], list[dict[str, str]], str]:
-    """Run the file of tests; gives what is there, what happened, and how it ended.
+    """Run the test file.
 
     Args:
-        site: the folder that the wheel is installed in.
-        left_out: patterns of the tests that are not to run.
-        work: a folder for what is written.
+        site: the folder in which the wheel is installed.
+        left_out: the patterns of the tests to leave out.
+        work: a folder for the files that the run writes.
+
+    Returns:
+        The names of the tests with the environment, the events, and how the process ended.
 
     Raises:
-        SmokeError: the tests could not be started, or were not the wheel's.
+        SmokeError: the tests cannot be loaded, or they import an interpreter that is not the
+            wheel's.
     """
     result, home = work / "result.jsonl", work / "home"
     home.mkdir()
@@ -145,7 +149,7 @@ def run_probe(
 
 
 def ending(status: int | None) -> str:
-    """How a process ended, in words; None if it did not."""
+    """Return in words how a process ended; a status of None means that it ran out of time."""
     if status is None:
         return f"not done in {SECONDS:.0f} s"
     if status < 0:

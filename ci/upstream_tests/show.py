@@ -1,4 +1,4 @@
-"""Prints what a run of upstream's tests found."""
+"""Print the report of a run of upstream's tests."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ci.upstream_tests.report import Report
 
 
 def show_report(report: Report, console: Console, source: str) -> None:
-    """Print a report: the tests that did not simply pass, the counts, then what is wrong.
+    """Print a report: the tests that did not simply pass, the counts, then the faults.
 
     Args:
-        source: what was run, in words.
+        source: a description of the tests that were run.
     """
     table = Table(title=escape(report.wheel), title_justify="left")
     for column in ("test", "outcome", "why"):

@@ -1,4 +1,4 @@
-"""The wheels that upstream's tests run on: those that TensorFlow's environment can load."""
+"""Find wheels for upstream's tests: wheels that TensorFlow's environment can load."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from smoke_lambda.lock import TRAIN_PYTHON
 
 
 def published(folder: Path) -> list[Path]:
-    """The current published wheels that can be tested here, one per TensorFlow version.
+    """Return the current published wheels that can be tested here, one per TensorFlow version.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such wheel.
     """
     found = [
         folder / wheel.file
@@ -32,10 +32,10 @@ def published(folder: Path) -> list[Path]:
 
 
 def target_of(wheel: Path, matrix: Matrix) -> Target:
-    """The target that a wheel's name says it is of.
+    """Return the target of a wheel, by the wheel's name.
 
     Raises:
-        UsageError: there is no such file, or TensorFlow's environment cannot load it.
+        UsageError: the file does not exist, or TensorFlow's environment cannot load the wheel.
     """
     name = name_of(wheel)
     runtime, arch = matrix.runtime(TRAIN_PYTHON), platform.machine()

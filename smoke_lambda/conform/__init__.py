@@ -1,1 +1,1 @@
-"""Conformance: small models, with the answers that TensorFlow's reference kernels give."""
+"""Conformance: compare wheels with the answers of TensorFlow's reference kernels."""

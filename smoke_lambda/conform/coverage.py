@@ -1,4 +1,4 @@
-"""Which builtin operators, in which versions, the models of a corpus have."""
+"""The builtin operators, and their versions, that the models of a corpus cover."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from smoke_lambda.ops import OpsTable
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """What a corpus covers of a TensorFlow version.
+    """The operators of a TensorFlow version that a corpus covers.
 
     Attributes:
-        tensorflow: the version that the operators are of.
-        models: how many there are, by flavour.
-        patterns: how many patterns they are of.
-        operators: the versions that models have of each operator, by name.
-        missing: operators of that TensorFlow that no model has.
-        foreign: operators of models that are not known of that TensorFlow.
+        tensorflow: the TensorFlow version.
+        models: the number of models, by flavour.
+        patterns: the number of patterns that the models are made from.
+        operators: the versions of each operator that the models have, by name.
+        missing: the operators of that TensorFlow version that no model has.
+        foreign: the operators of models that are not known in that TensorFlow version.
     """
 
     tensorflow: str
@@ -30,7 +30,7 @@ class Coverage:
     foreign: tuple[str, ...]
 
     def lines(self) -> list[str]:
-        """The coverage for a reader."""
+        """Return the coverage as lines for people."""
         flavours = ", ".join(f"{count} {flavour}" for flavour, count in self.models.items())
         versions = sum(map(len, self.operators.values()))
         found = [
@@ -46,7 +46,7 @@ class Coverage:
 
 
 def coverage(index: Index, table: OpsTable, tensorflow: str) -> Coverage:
-    """What a corpus covers of the operators of a TensorFlow version."""
+    """Return what a corpus covers of the operators of a TensorFlow version."""
     versions: dict[str, set[int]] = {}
     for model in index.models:
         for name, version in model.operators:

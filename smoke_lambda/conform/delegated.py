@@ -1,6 +1,6 @@
-"""How many nodes of each model XNNPACK takes, by TensorFlow version: delegated/<version>.json.
+"""The number of nodes that XNNPACK takes of each model: delegated/<TensorFlow version>.json.
 
-`./scripts/conform --write-delegated WHEEL` writes it, from a wheel whose answers are right.
+`./scripts/conform --write-delegated WHEEL` writes the file, from a wheel whose answers are right.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ FOLDER = Path(__file__).with_name("delegated")
 FEWER = "not delegated"
 
 Nodes = tuple[int, int]
-"""How many nodes of a model's first graph are delegated, and how many it has."""
+"""The number of delegated nodes of a model's first graph, and the number of all its nodes."""
 
 
 def path_of(version: str, folder: Path = FOLDER) -> Path:
-    """The file of a TensorFlow version, or of a peer's `project-version`."""
+    """Return the file of a TensorFlow version, or of a peer's `project-version`."""
     return folder / f"{version}.json"
 
 
 def read(version: str, folder: Path = FOLDER) -> Mapping[str, Nodes]:
-    """What is expected, by model; nothing where nothing is known.
+    """Return the expected nodes by model; empty if there is no file.
 
     Raises:
         UsageError: the file is malformed.
@@ -43,7 +43,7 @@ def read(version: str, folder: Path = FOLDER) -> Mapping[str, Nodes]:
 
 
 def write(version: str, found: Mapping[str, Nodes], folder: Path = FOLDER) -> Path:
-    """Write what was found, one model a line; gives the file."""
+    """Write the nodes that were found, one model per line; return the file."""
     lines = [f" {json.dumps(name)}: {json.dumps(found[name])}" for name in sorted(found)]
     path = path_of(version, folder)
     write_atomically(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
@@ -53,7 +53,7 @@ def write(version: str, found: Mapping[str, Nodes], folder: Path = FOLDER) -> Pa
 def compared(
     expected: Mapping[str, Nodes], found: Mapping[str, Nodes]
 ) -> Iterator[tuple[str, str, bool]]:
-    """Each model that is not as expected: its name, what is, and whether that is a failure."""
+    """Yield each unexpected model: its name, a description, and True if that is a failure."""
     for name, (taken, nodes) in found.items():
         if name not in expected:
             yield name, "nothing is known of how many nodes XNNPACK should take", False

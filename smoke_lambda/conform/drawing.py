@@ -1,4 +1,4 @@
-"""Random graphs, each drawn from a seed: one operator after the other, on values that are there."""
+"""Draw random graphs, each from a seed: one operator after the other, on existing values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOST_OUTPUTS = 4
 
 
 def draw_graph(seed: int) -> Graph:
-    """The graph of a seed: ten to forty operators, of those that its flavour has."""
+    """Return the graph of a seed, with ten to forty drawn operators that its flavour allows."""
     rng = random.Random(seed)
     dynamic = rng.random() < 0.3
     batch = 1 if dynamic or rng.random() < 0.7 else 3
@@ -27,7 +27,7 @@ def draw_graph(seed: int) -> Graph:
 
 
 def draw_shape(rng: random.Random, batch: int) -> Shape:
-    """Of an input: mostly an image."""
+    """Return the shape of an input, mostly that of an image."""
     kind = rng.random()
     if kind < 0.7:
         return batch, rng.randint(3, 7), rng.randint(3, 7), rng.choice((3, 4, 8))
@@ -37,7 +37,7 @@ def draw_shape(rng: random.Random, batch: int) -> Shape:
 
 
 def joined(graph: Graph) -> Graph:
-    """The graph with what is left over reduced and added up, so that it has few outputs."""
+    """Return the graph with surplus outputs reduced and added up, so that few outputs remain."""
     nodes = list(graph.nodes)
     first = len(graph.inputs)
     loose = list(graph.outputs)

@@ -1,4 +1,4 @@
-"""What TensorFlow is started with where it makes models and answers."""
+"""The environment in which TensorFlow makes models and answers."""
 
 TENSORFLOW_VARIABLES = {
     # oneDNN's kernels differ from one CPU to the next.
@@ -6,7 +6,7 @@ TENSORFLOW_VARIABLES = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "CUDA_VISIBLE_DEVICES": "",
 }
-"""Environment variables, which it reads when it is imported."""
+"""The environment variables, which TensorFlow reads when it is imported."""
 
 REFUSED = "refused: "
-"""Begins the line in which a process with TensorFlow says what is wrong with what it was given."""
+"""The prefix of the line in which a process with TensorFlow says what is wrong with its input."""

@@ -1,8 +1,8 @@
-"""The operators of random graphs: when each is valid, what shape it gives.
+"""The operators of random graphs: when each is valid, and what shape it gives.
 
-Each rule is a function from a random generator, a graph and the number of a value to a node,
-or to None where the operator cannot take that value. No operator jumps: a small error of what
-goes in stays a small error, so that answers can be compared.
+Each rule is a function that takes a random generator, a graph and the number of a value. It
+returns a node, or None if the operator cannot take that value. Every operator is continuous: a
+small error in its input stays a small error in its output, so that answers can be compared.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from smoke_lambda.conform.graph import LARGEST, MOST_ELEMENTS, Graph, Node, Shap
 Rule = Callable[[random.Random, Graph, int], Node | None]
 
 LOOSE = 0.85
-"""How often an operator takes a value that none has taken, so that graphs are deep."""
+"""The probability that an operator takes a value that no other has taken, for deep graphs."""
 
 
 def draw_node(rng: random.Random, graph: Graph, *, int8: bool) -> Node | None:
-    """An operator on values of the graph; None where what was drawn does not fit."""
+    """Draw an operator on values of the graph; return None if the operator does not fit."""
     values = graph.values
     number = pick(rng, graph, range(len(values)))
     value = values[number]
@@ -34,14 +34,14 @@ def draw_node(rng: random.Random, graph: Graph, *, int8: bool) -> Node | None:
 
 
 def pick(rng: random.Random, graph: Graph, among: Iterable[int]) -> int:
-    """One of some values; mostly one that no operator has taken."""
+    """Pick one of some values, mostly one that no operator has taken."""
     every = [*among]
     loose = [number for number in every if number in graph.loose]
     return rng.choice(loose if loose and rng.random() < LOOSE else every)
 
 
 def unary(op: str, bound: Callable[[float], float]) -> Rule:
-    """A rule of a function of each element; `bound` gives how large its answer may be."""
+    """Return a rule for an elementwise function. `bound` maps the input's bound to the output's."""
 
     def rule(_rng: random.Random, graph: Graph, number: int) -> Node:
         value = graph.values[number]
@@ -51,7 +51,7 @@ def unary(op: str, bound: Callable[[float], float]) -> Rule:
 
 
 def binary(op: str, bound: Callable[[float, float], float]) -> Rule:
-    """A rule of two values, one of which may be broadcast."""
+    """Return a rule for an operator on two values, one of which may be broadcast."""
 
     def rule(rng: random.Random, graph: Graph, number: int) -> Node | None:
         values = graph.values
@@ -67,7 +67,7 @@ def binary(op: str, bound: Callable[[float, float], float]) -> Rule:
 
 
 def broadcast(graph: Graph, number: int, other: Shape) -> Shape | None:
-    """The shape of an operation on two values; None where they do not fit."""
+    """Return the shape of an operation on two values; None if their shapes do not fit."""
     one = graph.values[number].shape
     if graph.dynamic and len(one) != len(other):
         return None
@@ -79,12 +79,12 @@ def broadcast(graph: Graph, number: int, other: Shape) -> Shape | None:
 
 
 def drawn(rng: random.Random) -> int:
-    """What weights are drawn from, so that they stay when other operators go."""
+    """Draw a seed for an operator's weights, so that they stay when other operators are removed."""
     return rng.randrange(1 << 30)
 
 
 def constant(op: str) -> Rule:
-    """A rule of a value and a constant for each channel, or one for all."""
+    """Return a rule for a value and a constant: one per channel, or one for all channels."""
 
     def rule(rng: random.Random, graph: Graph, number: int) -> Node:
         value = graph.values[number]
@@ -100,7 +100,10 @@ def constant(op: str) -> Rule:
 def window(
     rng: random.Random, value: Value, *, dilated: bool
 ) -> tuple[dict[str, Any], Shape] | None:
-    """Size, strides, padding and dilation over an image, and the image after."""
+    """Draw a window's size, stride, padding and dilation; return them and the image size after.
+
+    Return None if the image would be empty.
+    """
     size = (rng.choice((1, 1, 2, 3, 3)), rng.choice((1, 2, 3, 3)))
     stride = rng.choice((1, 1, 2))
     dilation = rng.choice((1, 1, 2)) if dilated and stride == 1 else 1
@@ -117,7 +120,7 @@ def window(
 
 
 def convolution(op: str) -> Rule:
-    """A rule of a convolution, plain or depthwise, and its activation."""
+    """Return a rule for a convolution, plain or depthwise, and its activation."""
 
     def rule(rng: random.Random, graph: Graph, number: int) -> Node | None:
         value = graph.values[number]
@@ -136,7 +139,7 @@ def convolution(op: str) -> Rule:
 
 
 def pooling(op: str) -> Rule:
-    """A rule of a pooling."""
+    """Return a rule for a pooling."""
 
     def rule(rng: random.Random, graph: Graph, number: int) -> Node | None:
         value = graph.values[number]
@@ -152,7 +155,7 @@ def pooling(op: str) -> Rule:
 
 
 def dense(rng: random.Random, graph: Graph, number: int) -> Node | None:
-    """A fully connected layer over the last axis."""
+    """Draw a fully connected layer over the last axis."""
     value = graph.values[number]
     if len(value.shape) < 2:
         return None
@@ -162,7 +165,7 @@ def dense(rng: random.Random, graph: Graph, number: int) -> Node | None:
 
 
 def reduction(op: str) -> Rule:
-    """A rule of a reduction over axes other than the batch."""
+    """Return a rule for a reduction over axes other than the batch."""
 
     def rule(rng: random.Random, graph: Graph, number: int) -> Node | None:
         value = graph.values[number]
@@ -187,7 +190,7 @@ def reduction(op: str) -> Rule:
 
 
 def resize(rng: random.Random, graph: Graph, number: int) -> Node | None:
-    """An image of another size."""
+    """Draw a resize of an image to another size."""
     value = graph.values[number]
     if len(value.shape) != 4:
         return None
@@ -199,7 +202,7 @@ def resize(rng: random.Random, graph: Graph, number: int) -> Node | None:
 
 
 def reshape(rng: random.Random, graph: Graph, number: int) -> Node | None:
-    """Another shape of the same batch."""
+    """Draw another shape with the same batch."""
     value = graph.values[number]
     if not value.shape:
         return None
@@ -212,7 +215,7 @@ def reshape(rng: random.Random, graph: Graph, number: int) -> Node | None:
 
 
 def transpose(rng: random.Random, graph: Graph, number: int) -> Node | None:
-    """Axes in another order; the batch stays the first."""
+    """Draw another order of the axes; the batch stays the first."""
     value = graph.values[number]
     if len(value.shape) < 3:
         return None
@@ -224,7 +227,7 @@ def transpose(rng: random.Random, graph: Graph, number: int) -> Node | None:
 
 
 def part(rng: random.Random, graph: Graph, number: int) -> Node | None:
-    """A part of a tensor along one axis, by steps."""
+    """Draw a slice of a tensor along one axis, with a step."""
     value = graph.values[number]
     axes = [axis for axis, length in enumerate(value.shape) if axis and length > 1]
     if not axes:
@@ -239,7 +242,7 @@ def part(rng: random.Random, graph: Graph, number: int) -> Node | None:
 
 
 def pad(rng: random.Random, graph: Graph, number: int) -> Node | None:
-    """Zeros around a tensor."""
+    """Draw a padding of a tensor with zeros."""
     value = graph.values[number]
     if len(value.shape) < 2:
         return None
@@ -249,7 +252,7 @@ def pad(rng: random.Random, graph: Graph, number: int) -> Node | None:
 
 
 def concat(rng: random.Random, graph: Graph, number: int) -> Node | None:
-    """Two tensors side by side."""
+    """Draw a concatenation of two tensors along an axis other than the batch."""
     values = graph.values
     shape = values[number].shape
     if len(shape) < 2:
@@ -269,7 +272,7 @@ def concat(rng: random.Random, graph: Graph, number: int) -> Node | None:
 
 
 def depth(op: str) -> Rule:
-    """A rule that moves two by two pixels to channels, or back."""
+    """Return a rule that moves two by two pixels to channels, or back."""
 
     def rule(_rng: random.Random, graph: Graph, number: int) -> Node | None:
         value = graph.values[number]
@@ -289,7 +292,7 @@ def depth(op: str) -> Rule:
 
 
 def gate(rng: random.Random, graph: Graph, number: int) -> Node | None:
-    """Squeeze-and-excitation in one."""
+    """Draw a whole squeeze-and-excitation block."""
     value = graph.values[number]
     if len(value.shape) != 4:
         return None
@@ -303,7 +306,7 @@ FLOAT_RULES: tuple[Rule, ...] = (
     unary("negative", lambda bound: bound),
     binary("squared_difference", lambda a, b: (a + b) ** 2),
 )
-"""Those that an int8 model does not have."""
+"""The rules that an int8 model does not use."""
 
 RULES: tuple[Rule, ...] = (
     unary("relu", lambda bound: bound),

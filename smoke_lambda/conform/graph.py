@@ -1,6 +1,6 @@
 """Graphs of operators over shapes, as data, without TensorFlow.
 
-A graph that fails can so be made smaller (see `smaller`).
+Because it is data, a graph that fails can be made smaller (see `smaller`).
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 MOST_ELEMENTS = 1200
-"""Of a value; a graph is to be small."""
+"""The most elements of a value; graphs are kept small."""
 LARGEST = 16.0
-"""A value whose elements may be larger goes through tanh before it goes on."""
+"""A value whose elements may be larger goes through tanh before it is used."""
 
 Shape = tuple[int, ...]
 
@@ -22,8 +22,8 @@ class Value:
     """A float32 tensor of a graph.
 
     Attributes:
-        shape: where the batch is dynamic, the first size is that of the first case.
-        bound: how large its elements are, more or less.
+        shape: the shape; if the batch is dynamic, the first size is that of the first case.
+        bound: the approximate largest magnitude of the elements.
     """
 
     shape: Shape
@@ -31,7 +31,7 @@ class Value:
 
     @property
     def size(self) -> int:
-        """How many elements it has."""
+        """The number of elements."""
         size = 1
         for length in self.shape:
             size *= length
@@ -43,10 +43,10 @@ class Node:
     """An operator.
 
     Attributes:
-        op: its name in the grammar.
-        inputs: numbers of values: those of the graph's inputs come first, then the nodes'.
-        value: what it gives.
-        options: what else there is to know.
+        op: the operator's name in the grammar.
+        inputs: the numbers of its input values: the graph's inputs come first, then the nodes.
+        value: the output.
+        options: further details of the operator, such as its axes.
     """
 
     op: str
@@ -60,8 +60,8 @@ class Graph:
     """A graph of operators.
 
     Attributes:
-        seed: that it was drawn from; the weights are, too.
-        dynamic: the first size of every value is the batch, and not fixed.
+        seed: the seed that the graph was drawn from, and the weights, too.
+        dynamic: True if the first size of every value is the batch and is open.
     """
 
     seed: int
@@ -76,24 +76,24 @@ class Graph:
 
     @property
     def loose(self) -> tuple[int, ...]:
-        """The values that no node uses."""
+        """The numbers of the values that no node uses."""
         used = {number for node in self.nodes for number in node.inputs}
         count = len(self.inputs) + len(self.nodes)
         return tuple(number for number in range(count) if number not in used)
 
     @property
     def outputs(self) -> tuple[int, ...]:
-        """The nodes' values that no other uses."""
+        """The numbers of the nodes' values that no other node uses."""
         return tuple(number for number in self.loose if number >= len(self.inputs))
 
 
 def as_data(graph: Graph) -> dict[str, Any]:
-    """A graph as JSON can hold it."""
+    """Return a graph as data that JSON can hold."""
     return asdict(graph)
 
 
 def from_data(data: Mapping[str, Any]) -> Graph:
-    """The graph of what as_data gave, after JSON has made lists of its tuples."""
+    """Return the graph of data from `as_data`, after JSON has turned its tuples into lists."""
     return Graph(
         seed=data["seed"],
         inputs=tuple(_value(value) for value in data["inputs"]),
@@ -119,15 +119,16 @@ def _frozen(option: Any) -> Any:  # noqa: ANN401
 
 
 def flavour_of(seed: int) -> str:
-    """The flavour that a seed's graph comes in."""
+    """Return the flavour of a seed's graph."""
     flavours = ("float32", "int8", "float32", "dynamic", "int8", "float16")
     return flavours[seed % len(flavours)]
 
 
 def smaller(graph: Graph) -> Iterator[Graph]:
-    """Graphs with fewer operators: the first halves, then without one operator each.
+    """Yield graphs with fewer operators: first without the last ones, then without one each.
 
-    What is left out gives way to a value of its shape that it was made of, where there is one.
+    An operator that is left out is replaced by one of its inputs of the same shape. Without such
+    an input, it is left out only if nothing uses it.
     """
     for keep in (len(graph.nodes) // 2, len(graph.nodes) - 1):
         if 0 < keep < len(graph.nodes):
@@ -147,7 +148,7 @@ def _without(graph: Graph, gone: int) -> Iterator[Graph]:
 
 
 def _cut(graph: Graph, gone: int, stand_in: int) -> Graph:
-    """The graph without a node, whose users take another value."""
+    """Return the graph without a node. The users of the node take another value instead."""
     first = len(graph.inputs)
 
     def moved(number: int) -> int:

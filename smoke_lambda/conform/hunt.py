@@ -1,7 +1,7 @@
 """Hunt for graphs that a runtime fails at: one seed after the other, each failure made smaller.
 
-What a graph is tried with is told by the caller: it converts the graph (see making), runs it on
-a wheel, and says what is wrong.
+The caller gives a function that tries a graph. It converts the graph (see making), runs it on
+a wheel, and returns what is wrong.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from smoke_lambda.conform.drawing import draw_graph
 from smoke_lambda.conform.graph import Graph, smaller
 
 MOST_TRIES = 150
-"""For a smaller graph that still fails; each is a conversion and a run, below a second."""
+"""The most tries for a smaller graph that still fails.
+
+Each try is a conversion and a run, and takes less than a second.
+"""
 
 RunModel = Callable[[Graph], str]
-"""What is wrong with a graph on a runtime, in one line; empty where nothing is."""
+"""A function that returns what is wrong with a graph on a runtime, in one line, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +28,9 @@ class Failure:
     """A graph that a runtime fails at.
 
     Attributes:
-        graph: the smallest that was found.
+        graph: the smallest failing graph that was found.
         said: what is wrong with it.
-        drawn: how many operators the seed's own graph has.
+        drawn: the number of operators in the seed's own graph.
     """
 
     graph: Graph
@@ -37,10 +40,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class Hunt:
-    """What a hunt found.
+    """The results of a hunt.
 
     Attributes:
-        first_seed, seeds: the first seed, and how many were tried.
+        first_seed, seeds: the first seed, and the number of seeds that were tried.
     """
 
     first_seed: int
@@ -59,8 +62,8 @@ def hunt(
     """Try graphs until the time is up; at least one.
 
     Args:
-        seconds: how long; the graph that is tried then, or made smaller, is finished.
-        on_failure: is told of each failure, made small, at once.
+        seconds: the duration. A graph that is being tried or made smaller at its end is finished.
+        on_failure: is called with each failure as soon as its graph is made smaller.
     """
     end = clock() + seconds
     failures: list[Failure] = []
@@ -75,7 +78,7 @@ def hunt(
 
 
 def shrunk(graph: Graph, said: str, run_model: RunModel) -> Failure:
-    """The smallest graph that still fails, as far as a number of tries goes."""
+    """Return the failure with the smallest graph that MOST_TRIES tries find."""
     drawn, tries = len(graph.nodes), 0
     found = True
     while found:

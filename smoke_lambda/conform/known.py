@@ -1,4 +1,4 @@
-"""Faults of upstream's own, which are notes of a comparison rather than failures: known.toml."""
+"""Known faults of upstream, which are notes of a comparison rather than failures: known.toml."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DATA = Path(__file__).with_name("known.toml")
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One row; see the head of known.toml."""
+    """One row of known.toml; the head of that file explains the fields."""
 
     model: str
     operator: str
@@ -40,7 +40,7 @@ class Fault:
 
 @cache
 def load_faults(path: Path = DATA) -> tuple[Fault, ...]:
-    """All rows.
+    """Return all rows of known.toml.
 
     Raises:
         UsageError: the file is malformed; the message names the row.
@@ -52,7 +52,7 @@ def load_faults(path: Path = DATA) -> tuple[Fault, ...]:
 
 
 def reason_of(tensorflow: str, model: Model, detail: str) -> str:
-    """Why a failure is upstream's own; empty where it is not known to be."""
+    """Return why a failure is upstream's own; empty if it is not known to be."""
     found = (f.reason for f in load_faults() if f.covers(tensorflow, model, detail))
     return next(found, "")
 

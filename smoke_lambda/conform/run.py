@@ -1,4 +1,4 @@
-"""Compare a wheel with TensorFlow: run the corpus on it, and judge what was found."""
+"""Compare a wheel with TensorFlow: run the corpus on the wheel, and judge the findings."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from smoke_lambda.site import Place, Site, Step
 
 @cache
 def corpus_digest(folder: Path = CORPUS) -> str:
-    """The digest of models, answers and tolerances."""
+    """Return the digest of the models, answers and tolerances."""
     return digest_files(folder, TOLERANCES)
 
 
 def all_models(folder: Path = CORPUS) -> tuple[Model, ...]:
-    """The models of a corpus.
+    """Return the models of a corpus.
 
     Raises:
-        ConformError: it cannot be read.
+        ConformError: the corpus cannot be read.
     """
     try:
         return read_index(folder).models
@@ -49,14 +49,14 @@ def conform(
     """Run models on a wheel at its site.
 
     Args:
-        place: of the site; the wheel is installed there.
-        tensorflow: the wheel's version, for the operators that it has.
-        module: has the `Interpreter`.
-        on_step: is told what happens now.
+        place: a place of the site, with the wheel installed.
+        tensorflow: the wheel's TensorFlow version, which decides the operators that it has.
+        module: the module with the `Interpreter`.
+        on_step: is called with the name of each step when it begins.
 
     Returns:
-        The report, and the nodes that were delegated, by model. A wheel that is bad is not an
-        error but a report that says so.
+        The report, and the nodes that were delegated, by model. If the wheel is bad, the report
+        says so and no error is raised.
 
     Raises:
         SmokeError, EngineError: nothing can be run there.
@@ -98,7 +98,7 @@ def conform(
 def _judged(
     corpus: Corpus, found: Session, tensorflow: str
 ) -> tuple[list[Failure], list[str], dict[str, delegated.Nodes]]:
-    """Failures in the corpus's order, notes, and the nodes that were delegated, by model."""
+    """Return the failures in the corpus's order, the notes, and the delegated nodes by model."""
     by_name = {model.name: model for model in corpus.models}
     nodes = {
         name: (said["delegated"][0], said["delegated"][1])

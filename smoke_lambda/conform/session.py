@@ -1,4 +1,4 @@
-"""The processes that run models beside a wheel: a crash ends one of them, and has a name."""
+"""Run models beside a wheel in several processes: a crash ends one, and is traced to its model."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ HEAP_CHECKS = {
     "LD_PRELOAD": "libc_malloc_debug.so.0",
     "MALLOC_CHECK_": "3",
     "MALLOC_PERTURB_": "165",
-    # Its last words go to the standard error, not to a terminal.
+    # The C library's last message goes to the standard error, not to a terminal.
     "LIBC_FATAL_STDERR_": "1",
     # NumPy's threads would only be in the way.
     "OPENBLAS_NUM_THREADS": "1",
 }
-# What a model needs is not the question. Threads are to run side by side.
+# Memory is plentiful: the need of a model is not tested. Two CPUs let threads run side by side.
 LIMITS = Limits(memory_mb=4096, cpus=2)
 
-# So many models of a process are run again where they fail; more have one cause.
+# The most failed models of a process that are run again. If more fail, they have one cause.
 REPEATED = 5
 
 
@@ -43,12 +43,12 @@ class Corpus:
     """Models with answers, and what is expected of them.
 
     Attributes:
-        folder: has the index and the archives.
-        part: names the choice of `models`.
-        models: those to run.
-        delegated: nodes that XNNPACK should take, by model; None: that is not judged.
-        digest: of models, answers and tolerances.
-        growing: the one of `models` whose batch is to grow, too.
+        folder: the folder with the index and the archives.
+        part: the name of the choice of `models`.
+        models: the models to run.
+        delegated: the nodes that XNNPACK should take, by model; None if that is not judged.
+        digest: the digest of the models, answers and tolerances.
+        growing: the model of the corpus whose batch also grows; None for no such model.
     """
 
     folder: Path
@@ -62,14 +62,14 @@ class Corpus:
 
 @dataclass(kw_only=True)
 class Session:
-    """Processes at a place with a wheel, and what they said.
+    """Processes at a place with a wheel, and their results.
 
     Attributes:
-        emulated: whether the processor is.
-        module: has the `Interpreter`.
-        start: what runs there: `python`, `numpy`, `heap_is_checked`.
-        models: what was found of each model that ran to its end, by name.
-        failures: of those that did not.
+        emulated: True if the processor is emulated.
+        module: the module with the `Interpreter`.
+        start: the environment of the processes: `python`, `numpy`, `heap_is_checked`.
+        models: the findings about each model that ran to its end, by name.
+        failures: the failures that ended a process, and those of the model with growing batches.
     """
 
     corpus: Corpus
@@ -82,7 +82,7 @@ class Session:
     failures: list[Failure] = field(default_factory=list)
 
     def run(self) -> None:
-        """Run all models; those after one that ends its process go on in another."""
+        """Run all models. If a model ends its process, the next ones run in another."""
         todo = list(self.corpus.models)
         size = load_settings().models_per_process
         shown = [
@@ -107,9 +107,9 @@ class Session:
             self._grow(folder, self.corpus.growing)
 
     def _confirmed(self, folder: str, models: Sequence[Model], failure: Failure) -> Failure:
-        """A crash of the last of these models; whether it was its own is found out alone.
+        """Return the failure of the last of these models, which is run again alone.
 
-        What one model writes beyond its memory may end the next.
+        The crash may not be its own: an earlier model may have written beyond its memory.
         """
         *before, last = models
         if not before:
@@ -121,9 +121,10 @@ class Session:
         return failure_of(last, failure.what, words)
 
     def _repeat(self, folder: str, models: Sequence[Model]) -> None:
-        """Run what failed in a process once more, alone.
+        """Run the models that failed in a process once more, alone.
 
-        A failure that does not come again says so, which helps to find its cause; it stays one.
+        A failure that does not come again is marked, which helps to find its cause. It remains
+        a failure.
         """
         failed = [model for model in models if self.models.get(model.name, {}).get("failures")]
         for model in failed[:REPEATED]:
@@ -160,7 +161,8 @@ class Session:
         """Run models in one process.
 
         Returns:
-            What ended it, and how many models it has done, that one counted.
+            The failure that ended the process (None if there is none), and the number of models
+            that are done, including the failed one.
         """
         settings = load_settings()
         job = {
@@ -188,7 +190,7 @@ class Session:
     def _read(
         self, models: Sequence[Model], status: int | None, output: str
     ) -> tuple[Failure | None, int]:
-        """See _process; `status` is None where it did not end in time."""
+        """Read a process's output; see _process. `status` is None if it did not end in time."""
         last: dict[str, Any] = {}
         for last in _lines(output):
             if "python" in last:
@@ -212,7 +214,7 @@ class Session:
 
 
 def failure_of(model: Model, what: str, detail: str) -> Failure:
-    """A failure of a model of a corpus."""
+    """Return a failure of a model of a corpus."""
     return Failure(
         model=model.name, pattern=model.pattern, flavour=model.flavour, what=what, detail=detail
     )
@@ -223,12 +225,12 @@ def _lines(output: str) -> Iterator[dict[str, Any]]:
         if line.startswith(MARK):
             try:
                 said = json.loads(line[len(MARK) :])
-            except ValueError:  # it died as it wrote
+            except ValueError:  # the process died while it wrote
                 continue
             yield said
 
 
 def _last_words(output: str) -> str:
-    """The last line that is not the probe's own."""
+    """Return the last line that is not the probe's own."""
     lines = [line.strip() for line in output.splitlines() if not line.startswith(MARK)]
     return next((line for line in reversed(lines) if line), "it said nothing")

@@ -1,4 +1,4 @@
-"""How wheels are compared with TensorFlow: settings.toml, and the parts of the corpus."""
+"""The settings for comparing wheels with TensorFlow: settings.toml, and parts of the corpus."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ DATA = HERE / "settings.toml"
 TOLERANCES = HERE / "tolerance.toml"
 CORPUS = HERE / "corpus"
 OWN_TOLERANCES_FILE = "tolerance.json"
-"""Beside the index of a corpus whose models have tolerances of their own."""
+"""The file beside the index of a corpus whose models have tolerances of their own."""
 OWN = "tflite-runtime"
-"""The project whose module our wheels have."""
+"""The project that has the same module as our wheels."""
 
 WHOLE, SAMPLE = "whole", "sample"
 EMULATED = {WHOLE: "emulated", SAMPLE: "emulated-sample"}
-"""The part that stands for another where the processor is emulated."""
+"""The part that replaces another part if the processor is emulated."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
-    """A runtime, by its project.
+    """A runtime that a project publishes.
 
     Attributes:
-        module: has its `Interpreter`.
-        numpy: `oldest` or `newest` of the Python's; those of our own wheels are Lambda's.
+        module: the module with the runtime's `Interpreter`.
+        numpy: `oldest` or `newest` of the Python's NumPy versions; our own wheels use Lambda's.
     """
 
     module: str
@@ -46,7 +46,7 @@ class Growing:
     """The model whose batch grows, and for how long.
 
     Attributes:
-        model: its first dimension is open.
+        model: the name of the model, whose first dimension is open.
     """
 
     model: str
@@ -55,12 +55,12 @@ class Growing:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """See settings.toml.
+    """The settings of settings.toml.
 
     Attributes:
-        python: on which the whole corpus runs, where it is among the targets.
-        memory: numbers for smoke_lambda/inside/conform/probe.py.
-        parts: of how many models one is taken, by the part's name.
+        python: the Python on which the whole corpus runs, if it is among the targets.
+        memory: the numbers for the memory check of smoke_lambda/inside/conform/probe.py.
+        parts: by the part's name, the number n of which one in n models is taken.
     """
 
     threads: Sequence[int]
@@ -79,7 +79,7 @@ def load_settings(path: Path = DATA) -> Settings:
     """Read and validate the settings.
 
     Raises:
-        UsageError: they are malformed; the message names the place.
+        UsageError: the settings are malformed; the message names the place.
     """
     row = Row(path.name, read_toml(path))
     memory = Row(f"{path.name}: memory", row.take("memory", dict))
@@ -116,16 +116,16 @@ def load_settings(path: Path = DATA) -> Settings:
 def load_tolerances(
     path: Path = TOLERANCES, folder: Path | None = None
 ) -> Mapping[str, Mapping[str, Any]]:
-    """The rows of tolerance.toml, and those of a corpus of its own, by name."""
+    """Return the rows of tolerance.toml and the own rows of a corpus, if any, by name."""
     rows = read_toml(path)
     own = folder / OWN_TOLERANCES_FILE if folder else None
     return rows | (json.loads(own.read_text(encoding="utf-8")) if own and own.is_file() else {})
 
 
 def part_of(models: Sequence[Model], one_in: int, number: int = 0) -> list[Model]:
-    """Each `one_in`-th model, in their order; another set for each `number` below `one_in`.
+    """Return one in `one_in` models, in order. Each `number` below `one_in` gives another set.
 
-    Which set a model is in depends on names alone, and the models of a pattern are spread.
+    The set of a model depends on names alone, and the models of a pattern are spread over sets.
     """
     ranked = sorted(models, key=lambda model: hashlib.sha256(model.name.encode()).digest())
     chosen = {model.name for model in ranked[number % one_in :: one_in]}
@@ -133,7 +133,7 @@ def part_of(models: Sequence[Model], one_in: int, number: int = 0) -> list[Model
 
 
 def part_number(python: str) -> int:
-    """The set that a Python such as `3.11` takes."""
+    """Return the number of the set that a Python such as `3.11` takes."""
     return int(python.partition(".")[2])
 
 
@@ -151,7 +151,7 @@ def _positive(number: float) -> bool:
 
 
 def one_in(part: str) -> int:
-    """Of how many models a part takes one.
+    """Return n if a part takes one in n models.
 
     Raises:
         UsageError: there is no such part.

@@ -1,1 +1,1 @@
-"""A user's own Lambda function, made from a model: handler, image, template, events and tests."""
+"""Makes a user's own Lambda function from a model: handler, image, template, events and tests."""

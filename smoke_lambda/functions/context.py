@@ -1,4 +1,4 @@
-"""What the templates are told: answers to cookiecutter's questions, and the data behind them."""
+"""The context of the templates: answers to cookiecutter's questions, and the data behind them."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from smoke_lambda.lock import FUNCTION_PACKAGES, lock_path, packages_of
 COOKIECUTTER = TEMPLATE / "cookiecutter.json"
 REQUIREMENTS = TEMPLATE / "templates" / "requirements"
 PACKAGES = ("image", "zip")
-# Pillow's filters; `nearest` is what Keras' load_img takes.
+# Pillow's filters; Keras' load_img uses `nearest` by default.
 RESIZES = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 FULL_PROCESSOR_MB = 1769
-"""From so much memory on, a function has a whole processor.
+"""With this much memory or more, in MB, a function has a whole processor.
 
 Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 """
 TIMEOUT = 15
-LONGEST_TIMEOUT = 29  # no API waits longer
+LONGEST_TIMEOUT = 29  # in seconds; no API waits longer
 RANGE = "0..1"
 MADE_BY = "Made by ./scripts/function; it is yours to change."
 SKELETON_MADE_BY = "Made from a template; it is yours to change."
@@ -39,7 +39,8 @@ class Wheel:
     """A wheel that a function installs.
 
     Attributes:
-        url: where pip gets it; empty for one that is in the function's folder.
+        url: the address from which pip gets the wheel; empty if the wheel is in the function's
+            folder.
     """
 
     file: str
@@ -50,18 +51,18 @@ class Wheel:
 
     @property
     def key(self) -> str:
-        """Its place in `_wheels`."""
+        """The wheel's key in `_wheels`."""
         return f"{self.python}-{aws_name(self.arch)}"
 
     def as_json(self) -> dict[str, str]:
-        """As the templates have it."""
+        """Return the wheel as a dictionary for the templates."""
         return {"file": self.file, "sha256": self.sha256, "url": self.url}
 
 
 def common(
     tensorflow: str, architectures: Iterable[str], wheels: Iterable[Wheel]
 ) -> dict[str, Any]:
-    """What every function is told, by names that cookiecutter does not ask for."""
+    """Return the part of the context that every function has and cookiecutter does not ask for."""
     arches = {aws_name(arch): arch for arch in architectures}
     return {
         "_tensorflow": tensorflow,
@@ -73,13 +74,13 @@ def common(
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """A function of a model, as it was decided.
+    """All that was decided about a function of a model.
 
     Attributes:
-        name: of the function, its image and its role.
-        preprocess: as the user named it.
+        name: the name of the function, of its image and of its role.
+        preprocess: the preprocessing, as the user named it.
         package: one of PACKAGES.
-        measured: what was measured, as lines of its README.
+        measured: the results of measurements, as lines for the function's README.
     """
 
     name: str
@@ -95,7 +96,7 @@ class Made:
 
 
 def function_context(made: Made, tensorflow: str, wheel: Wheel) -> dict[str, Any]:
-    """The context of a model's function."""
+    """Return the context of a model's function."""
     kind = "input"
     labels = " labels.txt" if made.plan["answer"] == "labels" else ""
     return common(tensorflow, [wheel.arch], [wheel]) | {
@@ -121,10 +122,10 @@ def function_context(made: Made, tensorflow: str, wheel: Wheel) -> dict[str, Any
 
 
 def cookiecutter_json(matrix: Matrix, wheels: Sequence[Wheel]) -> str:
-    """The questions of the skeleton, and what its templates are told besides the answers.
+    """Return cookiecutter.json: the skeleton's questions, and the other values for its templates.
 
     Args:
-        wheels: those of the recommended TensorFlow that are published.
+        wheels: the published wheels of the recommended TensorFlow version.
     """
     pythons = list(dict.fromkeys(wheel.python for wheel in wheels))
     pythons.sort(key=lambda python: tuple(map(int, python.split("."))), reverse=True)
@@ -168,7 +169,7 @@ def cookiecutter_json(matrix: Matrix, wheels: Sequence[Wheel]) -> str:
 
 
 def requirements(runtimes: Iterable[Runtime]) -> dict[Path, str]:
-    """The pins and hashes of what a function installs besides the wheel, by file."""
+    """Return the pins and hashes of a function's packages besides the wheel, by file."""
     return {
         REQUIREMENTS / f"{runtime.tag}-{package}.txt": packages_of(
             lock_path(runtime, runtime.numpy.on_lambda)

@@ -1,4 +1,4 @@
-"""What a model takes and gives, as smoke_lambda.inside.function_probe finds it."""
+"""The inputs and outputs of a model, as smoke_lambda.inside.function_probe finds them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Tensor:
-    """An input or output.
+    """An input or output of a model.
 
     Attributes:
-        shape: of the tensor now; open dimensions are 1.
-        open_shape: the same with -1 for each open dimension.
-        limits: of its type, of an integer one.
-        last: of an output, the operator that makes it; empty where that is not known.
+        shape: the current shape; each open dimension is 1.
+        open_shape: the shape with -1 for each open dimension.
+        limits: the least and the highest value of an integer type; None for other types.
+        last: for an output, the operator that computes it; empty if that is not known.
     """
 
     name: str
@@ -31,17 +31,17 @@ class Tensor:
 
     @property
     def is_quantized(self) -> bool:
-        """Whether its integers stand for real values."""
+        """True if the tensor's integers stand for real values."""
         return bool(self.scale)
 
     @property
     def count(self) -> int:
-        """How many values there are."""
+        """The number of values."""
         return math.prod(self.shape)
 
     @property
     def real_limits(self) -> tuple[float, float] | None:
-        """The least and the highest real value that it can hold; None for any."""
+        """The least and the highest real value that the tensor can hold; None if it holds any."""
         if self.limits is None:
             return None
         low, high = self.limits
@@ -52,7 +52,7 @@ class Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Signature:
-    """What can be called of a model; one without a name is the model as a whole."""
+    """A signature that can be called; without a name, it stands for the model as a whole."""
 
     name: str
     inputs: tuple[Tensor, ...]
@@ -64,9 +64,9 @@ class Facts:
     """A model's signatures.
 
     Attributes:
-        whole: the model as an interpreter's set_tensor and get_tensor have it; of a model
-            with one signature, by the names of that one.
-        signatures: those of a model with several.
+        whole: the inputs and outputs for an interpreter's set_tensor and get_tensor. If the
+            model has one signature, they have that signature's names.
+        signatures: the signatures of a model that has several; else empty.
     """
 
     whole: Signature
@@ -74,7 +74,7 @@ class Facts:
 
 
 def facts_of(found: Mapping[str, Any]) -> Facts:
-    """The facts that a probe found."""
+    """Return the facts that a probe found."""
     return Facts(
         whole=_signature(found["whole"]),
         signatures=tuple(map(_signature, found["signatures"])),

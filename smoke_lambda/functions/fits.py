@@ -1,4 +1,4 @@
-"""Whether what a user says of a model fits it."""
+"""Checks that a user's choices fit the model."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ from smoke_lambda.functions.facts import Signature, Tensor
 from smoke_lambda.functions.preprocessing import Scaling
 
 PLAIN_TYPES = ("float32", "float64", "float16", "bool")
-"""What a request can have, besides integers."""
+"""The types that a request can hold, besides integers."""
 
 
 UNUSUAL = re.compile(r"[^\w.:/-]", re.ASCII)
-"""What a name is not to have: it stands in the handler's code, its comments and requests."""
+"""Characters that a name must not have.
+
+The name is written into the handler's code, into its comments and into requests.
+"""
 
 
 def with_plain_names(signature: Signature) -> Signature:
-    """A signature whose inputs and outputs have names that can be written anywhere.
+    """Return the signature with input and output names that can be written anywhere.
 
-    What is unusual in a name of the model as a whole becomes an underscore; a signature with a
-    name of its own is called by the very names that it has.
+    If the signature is the model as a whole, each unusual character in a name becomes an
+    underscore. A named signature must be called by its exact names, so these cannot change.
 
     Raises:
-        UsageError: such a signature has an unusual name, or two names become one.
+        UsageError: a named signature has an unusual name, or two names become the same.
     """
     sides = []
     for tensors in (signature.inputs, signature.outputs):
@@ -47,10 +50,10 @@ def with_plain_names(signature: Signature) -> Signature:
 
 
 def check_type(tensor: Tensor) -> None:
-    """Refuse an input that is neither numbers nor truth values.
+    """Refuse an input that holds neither numbers nor truth values.
 
     Raises:
-        UsageError: so it is.
+        UsageError: the input has another type.
     """
     if tensor.limits is None and tensor.dtype not in PLAIN_TYPES:
         raise UsageError(
@@ -63,7 +66,7 @@ def check_labels(labels: Sequence[str]) -> None:
     """Refuse labels that would be lost in an answer.
 
     Raises:
-        UsageError: one is empty, or there twice.
+        UsageError: a label is empty, or is there twice.
     """
     for number, label in enumerate(labels, 1):
         if not label.strip():
@@ -73,10 +76,10 @@ def check_labels(labels: Sequence[str]) -> None:
 
 
 def shape_of(tensor: Tensor, wanted: tuple[int, ...] | None) -> tuple[tuple[int, ...], bool]:
-    """The shape that the function gives the input, and whether the model must be told.
+    """Return the input's shape in the function, and True if the model must be resized to it.
 
     Raises:
-        UsageError: it has open dimensions that nobody named, or others than were named.
+        UsageError: the user did not name the open dimensions, or the named shape does not fit.
     """
     is_open = [size < 1 for size in tensor.open_shape]
     if wanted is None:
@@ -102,17 +105,17 @@ def shape_of(tensor: Tensor, wanted: tuple[int, ...] | None) -> tuple[tuple[int,
 
 
 def channels_of(shape: Sequence[int]) -> int:
-    """How many colours a picture of that shape has; 0 for what is no picture."""
+    """Return the number of colour channels of a picture of this shape; 0 if it is no picture."""
     if len(shape) != 4 or shape[0] != 1:
         return 0
     return next((n for n in (shape[3], shape[1]) if n in (1, 3)), 0)
 
 
 def check_image(tensor: Tensor, shape: tuple[int, ...], scaling: Scaling | None) -> None:
-    """Refuse an input that is no picture, or that a scaling does not fit.
+    """Refuse an input that is no picture, or that does not fit the scaling.
 
     Raises:
-        UsageError: so it is.
+        UsageError: the input is no picture, no scaling was named, or the scaling does not fit.
     """
     channels = channels_of(shape)
     if not channels:
@@ -148,7 +151,7 @@ def check_audio(tensor: Tensor, shape: tuple[int, ...], rate: int) -> None:
     """Refuse an input that is no waveform.
 
     Raises:
-        UsageError: so it is, or nobody said how many samples make a second.
+        UsageError: the input is no waveform, or the user named no sample rate.
     """
     if max(shape, default=0) != product(shape):
         raise UsageError(
@@ -167,7 +170,7 @@ def check_audio(tensor: Tensor, shape: tuple[int, ...], rate: int) -> None:
 
 
 def product(shape: Sequence[int]) -> int:
-    """How many values a shape has."""
+    """Return the number of values in a shape."""
     found = 1
     for size in shape:
         found *= size

@@ -1,4 +1,4 @@
-"""The manifests of a model server for a user's model, from those of smoke_lambda/serving/k8s."""
+"""Makes the manifests for a user's model from those in smoke_lambda/serving/k8s."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 
 MANIFESTS = Path(__file__).parents[1] / "serving" / "k8s"
 EXAMPLE = re.compile(r"\bclothes\b")
-"""The name that the manifests give to their model."""
+"""The name of the model in the original manifests."""
 SERVER, GATEWAY = ("server.yaml",), ("gateway.yaml", "network.yaml")
 KUSTOMIZATION = "kustomization.yaml"
 FOLDER = "kubernetes"
 
 
 def has_gateway(plan: Mapping[str, Any]) -> bool:
-    """Whether a gateway can run the handler: one picture in, one output, no signature."""
+    """True if a gateway can run the handler: one picture in, one output, no signature."""
     is_plain = not plan["signature"] and len(plan["outputs"]) == 1
     return is_plain and plan["single"] == "image" and not plan["channels_first"]
 
 
 def manifests(plan: Mapping[str, Any], name: str) -> dict[str, str]:
-    """The files of the folder `FOLDER`, by name."""
+    """Return the text of each file of the folder `FOLDER`, by name."""
     names = (*SERVER, *(GATEWAY if has_gateway(plan) else ()))
     found = {
         file: EXAMPLE.sub(name, (MANIFESTS / file).read_text(encoding="utf-8"))
@@ -37,7 +37,7 @@ def manifests(plan: Mapping[str, Any], name: str) -> dict[str, str]:
 
 
 def dockerfile(plan: Mapping[str, Any], name: str) -> str:
-    """The model server's image with the model in it, and with the handler for the gateway."""
+    """Return the Dockerfile of a model server with the model, and the handler for a gateway."""
     lines = [
         "# The model server with this model; docs/kubernetes.md of the repository makes its image.",
         f"#   docker build -f {FOLDER}/Dockerfile -t {name}:1 .",

@@ -1,4 +1,4 @@
-"""Look at a model with the runtime that the function will have."""
+"""Looks at a model with the runtime that the function will have."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ PROBE = "smoke_lambda.inside.function_probe"
 
 
 def look_at(place: Place, model: Path, kinds: Sequence[OperatorCode], wheel: Path) -> Facts:
-    """What a model takes and gives.
+    """Return the inputs and outputs of a model.
 
     Args:
-        place: with the wheel installed.
+        place: the place where the wheel is installed.
         kinds: the model's operator kinds.
 
     Raises:
-        UsageError: the runtime cannot load it; operators that it lacks are named.
+        UsageError: the runtime cannot load the model; the message names the missing operators.
     """
     found = looked(place, [place.shown(model)], probe=PROBE)
     if "error" not in found:
@@ -39,7 +39,7 @@ def look_at(place: Place, model: Path, kinds: Sequence[OperatorCode], wheel: Pat
 
 
 def delegated(place: Place, model: Path) -> float | None:
-    """The share of a model's operators that XNNPACK takes, 0 to 1; None where it has none."""
+    """Return the share of operators that XNNPACK runs, 0 to 1; None if the model has none."""
     found = looked(place, [place.shown(model)])
     nodes = found.get("operators", ())
     return share(nodes) if nodes else None

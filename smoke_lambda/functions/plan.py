@@ -1,6 +1,6 @@
-"""What a function does with its model: how requests become inputs, and outputs an answer.
+"""Plans what a function does: how a request becomes inputs, and how outputs become an answer.
 
-A plan is plain data that the templates read (template/): nothing is left to decide there.
+A plan is plain data for the templates (template/). It leaves them nothing to decide.
 """
 
 from __future__ import annotations
@@ -53,22 +53,22 @@ MARKS = 100_000
 LABELLED_TOP = 10
 SHOWN_TOP = 5
 ENDS_IN_SCORES = ("SOFTMAX", "LOGISTIC")
-# The JSON of an answer may have 6 MB (Lambda's limit of a response), at some 20 bytes per number.
+# The JSON of an answer may have 6 MB, Lambda's limit for a response. A number takes some 20 bytes.
 MOST_NUMBERS = 300_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What the user says of the model.
+    """The user's choices for a model.
 
     Attributes:
-        kinds: how inputs come, by name, or one for all by the empty name.
-        shapes: of inputs with open dimensions, by name likewise.
-        scaling: of pictures; None where nothing was said.
-        labels: names of the output's values.
-        softmax: None to look whether the model ends in one.
-        output: the only output that is answered; empty for all.
-        rate: of sounds, in samples per second.
+        kinds: the kind of each input, by the input's name; the empty name stands for all others.
+        shapes: the shapes of inputs with open dimensions, by name in the same way.
+        scaling: the scaling of pictures; None if the user named none.
+        labels: the names of the output's values.
+        softmax: True to apply a softmax; None to apply it if the model does not end in scores.
+        output: the only output in the answer; empty for all.
+        rate: the sample rate of sounds, in samples per second.
     """
 
     kinds: Mapping[str, str] = field(default_factory=dict)
@@ -83,10 +83,10 @@ class Choice:
 
 
 def make_plan(facts: Facts, choice: Choice) -> dict[str, Any]:
-    """The plan of a model's function.
+    """Return the plan of a model's function.
 
     Raises:
-        UsageError: what was said does not fit the model.
+        UsageError: a choice does not fit the model.
     """
     signature = with_plain_names(_signature(facts, choice.signature))
     known = [tensor.name for tensor in signature.inputs]
@@ -103,11 +103,11 @@ def make_plan(facts: Facts, choice: Choice) -> dict[str, Any]:
 
 
 def generic_plan(kind: str, *, answer: str = "", is_demo: bool = False) -> dict[str, Any]:
-    """The plan of a function whose model is not known yet: one input, one output.
+    """Return the plan of a function whose model is not known yet: one input, one output.
 
     Args:
-        answer: `class` or `labels` of the scores, or by default all numbers.
-        is_demo: the function of this repository's digits.
+        answer: `class` or `labels` to answer with scores; empty to answer with all numbers.
+        is_demo: True for this repository's own function, which reads digits.
     """
     one = {"position": 0, "quantized": True, "name": "input", "kind": kind, "resized": False}
     inputs = [one | {"described": described(kind)}]
@@ -123,7 +123,7 @@ def generic_plan(kind: str, *, answer: str = "", is_demo: bool = False) -> dict[
 
 
 def described(kind: str) -> str:
-    """How an input comes in a request that names it, for people."""
+    """Return a sentence for people: the form of an input in a request that names it."""
     if kind == "json":
         return "numbers, in lists"
     return f"{FILES[kind]['described']}: base64, a data URL, or an http or https URL"
@@ -189,7 +189,12 @@ def _outputs(signature: Signature, wanted: str) -> list[Tensor]:
 
 
 def _answer(outputs: Sequence[Tensor], labels: Sequence[str], kinds: Sequence[str]) -> str:
-    """What an answer is made of: labels, scores and the best one's number, or all numbers."""
+    """Return the form of the answer.
+
+    Returns:
+        `labels` for scores by label, `class` for scores and the number of the best one, `tensors`
+        for all numbers.
+    """
     if labels:
         check_labels(labels)
         if len(outputs) != 1:
@@ -317,14 +322,14 @@ def _laid_out(
 
 
 def _about(single: str, answer: str) -> str:
-    """The handler's first line."""
+    """Return the first line of the handler's docstring."""
     what = FILES[single]["thing"] if single else "request"
     verb = "answers one" if answer == "tensors" else "classifies one"
     return f"An AWS Lambda function that {verb} {what} with TensorFlow Lite."
 
 
 def _modules(kinds: Sequence[str]) -> list[str]:
-    """The modules of Python that the handler imports."""
+    """Return the standard library modules that the handler imports."""
     found = {"base64", "json", "os"}
     if any(kind in FILES for kind in kinds):
         found |= {"contextlib", "http.client", "io", "ipaddress", "queue", "socket", "ssl"}

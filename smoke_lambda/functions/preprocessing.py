@@ -1,4 +1,4 @@
-"""How pictures are scaled for a network: by its name in Keras, by a mode, or to a range."""
+"""Finds how to scale pictures for a network: by its name in Keras, by a mode, or by a range."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ NUMBER = r"-?\d+(?:\.\d+)?"
 RANGE = re.compile(rf"({NUMBER})\.\.({NUMBER})")
 
 Per = float | tuple[float, ...]
-"""A number for all colours, or one for each."""
+"""One number for all colours, or one number for each colour."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scaling:
-    """(pixels / divisor - mean) / std of pixels from 0 to 255, in float32 and in that order."""
+    """The scaling (pixels / divisor - mean) / std of pixels from 0 to 255.
+
+    It is computed in float32 and in that order.
+    """
 
     divisor: float = 1.0
     mean: Per = 0.0
@@ -32,17 +35,17 @@ class Scaling:
 
     @property
     def by_colour(self) -> bool:
-        """Whether it treats red, green and blue differently."""
+        """True if the scaling treats red, green and blue differently."""
         return self.bgr or isinstance(self.mean, tuple) or isinstance(self.std, tuple)
 
     @property
     def is_nothing(self) -> bool:
-        """Whether it leaves pixels as they are."""
+        """True if the scaling leaves pixels as they are."""
         return self == Scaling()
 
     @property
     def limits(self) -> tuple[float, float]:
-        """What black and white become, at the least and at the most."""
+        """The least and the highest value that black and white become."""
         found = [
             (pixel / self.divisor - mean) / std
             for pixel in (0.0, WHITE)
@@ -51,7 +54,7 @@ class Scaling:
         return min(found), max(found)
 
     def as_json(self) -> dict[str, Any]:
-        """The fields in types that JSON and Jinja know."""
+        """Return the fields in types that JSON and Jinja know."""
         mean, std = (list(v) if isinstance(v, tuple) else v for v in (self.mean, self.std))
         return {"divisor": self.divisor, "mean": mean, "std": std, "bgr": self.bgr}
 
@@ -62,10 +65,10 @@ def _each(value: Per) -> tuple[float, ...]:
 
 @cache
 def scalings(path: Path = DATA) -> Mapping[str, Scaling]:
-    """Every scaling by name: the modes, and the networks of keras.applications.
+    """Return every scaling by name: the modes, and the networks of keras.applications.
 
     Raises:
-        UsageError: the data are malformed; the message names the place.
+        UsageError: the file is malformed; the message names the place.
     """
     top = Row(path.name, read_toml(path))
     modes = {name: _mode(name, row) for name, row in top.take("mode", dict).items()}
@@ -90,10 +93,10 @@ def _per(value: float | list[float]) -> Per:
 
 
 def scaling_of(text: str) -> Scaling:
-    """The scaling that a user asks for: a name, or a range such as `0..1` or `-1..1`.
+    """Return the scaling that a user asks for by name, or by a range such as `0..1` or `-1..1`.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is no such scaling.
     """
     if found := RANGE.fullmatch(text):
         low, high = float(found[1]), float(found[2])

@@ -1,4 +1,4 @@
-"""What a million requests cost: prices.toml, which has the day and the source of its prices."""
+"""Computes the price of a million requests from prices.toml, which names its source and day."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MILLION = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Prices:
-    """AWS's list of one region and day, in US dollars.
+    """AWS's prices of one region on one day, in US dollars.
 
     Attributes:
-        million_requests: for a million requests, however long they take.
-        gb_second: for a second with 1,024 MB, by AWS's name of the architecture.
+        million_requests: the price of a million requests, without their duration.
+        gb_second: the price of a second with 1,024 MB, by AWS's name of the architecture.
     """
 
     region: str
@@ -31,9 +31,9 @@ class Prices:
     gb_second: Mapping[str, float]
 
     def million(self, arch: str, memory_mb: int, milliseconds: float) -> float:
-        """What a million requests cost that take that long each.
+        """Return the price of a million requests that each take `milliseconds`.
 
-        AWS rounds the time up to whole milliseconds (the page of `source`).
+        AWS rounds the time up to whole milliseconds (see the page of `source`).
         """
         seconds = math.ceil(milliseconds) / 1000
         return self.million_requests + MILLION * seconds * memory_mb / 1024 * self.gb_second[arch]
@@ -44,7 +44,7 @@ def load_prices(path: Path = DATA) -> Prices:
     """Read and validate prices.toml.
 
     Raises:
-        UsageError: it is malformed.
+        UsageError: the file is malformed.
     """
     row = Row(path.name, read_toml(path))
     seconds = Row(f"{path.name}: gb_second", row.take("gb_second", dict))

@@ -1,4 +1,4 @@
-"""Writes a function from the templates, as cookiecutter does from the same ones."""
+"""Renders the files of a function from the templates, as cookiecutter does."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from smoke_lambda.functions.plan import generic_plan
 TEMPLATE = Path(__file__).with_name("template")
 FOLDER = TEMPLATE / "{{cookiecutter.name}}"
 APP = "app.py"
-# What cookiecutter is told of the same in cookiecutter.json.
+# The same options for cookiecutter, which reads them from cookiecutter.json.
 OPTIONS = {"trim_blocks": True, "lstrip_blocks": True}
 
 
 def environment() -> Environment:
-    """What reads the templates; as cookiecutter's."""
+    """Return a Jinja environment for the templates, with the options that cookiecutter has."""
     return Environment(
         loader=FileSystemLoader([FOLDER, TEMPLATE / "templates"]),
         undefined=StrictUndefined,
@@ -30,24 +30,24 @@ def environment() -> Environment:
 
 
 def render(name: str, context: Mapping[str, Any]) -> str:
-    """One file of the function.
+    """Return the text of one file of the function.
 
     Args:
-        name: below `FOLDER`.
-        context: what cookiecutter.json has, answered.
+        name: the file's path below `FOLDER`.
+        context: the keys of cookiecutter.json, with one answer per question.
     """
     return environment().get_template(name).render(cookiecutter=context).rstrip("\n") + "\n"
 
 
 def files() -> Iterator[str]:
-    """The names of the files that a function has besides its model."""
+    """Yield the name of each file that a function has besides its model."""
     for path in sorted(FOLDER.rglob("*")):
         if path.is_file():
             yield path.relative_to(FOLDER).as_posix()
 
 
 def demo_app() -> str:
-    """The handler of this repository's digits: smoke_lambda/app.py."""
+    """Return the text of smoke_lambda/app.py: the handler for this repository's digits."""
     return render(
         APP,
         {

@@ -1,4 +1,4 @@
-"""The request that a function is tried with: the user's own, or one that is made up."""
+"""Makes the request to try a function with, from the user's file or from made-up data."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from typing import Any
 
 from builders.errors import UsageError
 
-MOST_BYTES = 4_000_000  # the handler's MAX_BYTES
+MOST_BYTES = 4_000_000  # as the handler's MAX_BYTES
 TONE_HZ = 440
 SIGNATURES = ((b"\x89PNG", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"RIFF", "image/webp"))
 TYPES = {"audio": "audio/wav", "array": "application/octet-stream"}
-# The types of .npy files that are made up, by NumPy's names (numpy.lib.format).
+# The type codes in made-up .npy files, by NumPy's names of the types (numpy.lib.format).
 CODES = {"float32": "<f4", "float64": "<f8", "float16": "<f2", "bool": "|b1"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """A request.
+    """A request, in two forms: direct and over HTTP.
 
     Attributes:
-        direct: as an event of its own.
-        body: as the body of an HTTP request, as Lambda gets it.
-        is_base64: whether that is base64.
-        type: its media type.
+        direct: the event of a direct invocation.
+        body: the body of an HTTP request, as Lambda gets it.
+        is_base64: True if `body` is base64.
+        type: the media type of the HTTP request.
     """
 
     direct: Mapping[str, Any]
@@ -41,7 +41,7 @@ class Sample:
     type: str
 
     def as_json(self) -> dict[str, Any]:
-        """As the templates of the events have it."""
+        """Return the request as a dictionary for the templates of the events."""
         return {
             "direct": self.direct,
             "body": self.body,
@@ -51,11 +51,11 @@ class Sample:
 
 
 def sample_of(plan: Mapping[str, Any], given: Path | None) -> Sample:
-    """The request of a plan's function.
+    """Return a request for the function of a plan.
 
     Args:
-        given: a picture, a WAV or .npy file for a function of one input that is such a file;
-            for another function JSON: the request itself.
+        given: the user's file; None to make data up. If the function's only input is a picture,
+            sound or array, it is a picture, a WAV or a .npy file; else it is the request in JSON.
 
     Raises:
         UsageError: the file does not fit.
@@ -68,7 +68,7 @@ def sample_of(plan: Mapping[str, Any], given: Path | None) -> Sample:
 
 
 def of_file(kind: str, data: bytes) -> Sample:
-    """The request that a file of a kind is."""
+    """Return the request that sends a file of this kind."""
     found = next((name for start, name in SIGNATURES if data.startswith(start)), "")
     if kind == "image" and not found:
         raise UsageError("the sample is no PNG, JPEG or WebP image", remedy="name another picture")
@@ -77,14 +77,14 @@ def of_file(kind: str, data: bytes) -> Sample:
 
 
 def named(request: Mapping[str, Any]) -> Sample:
-    """A request that is JSON."""
+    """Return a JSON request."""
     return Sample(
         direct=request, body=json.dumps(request), is_base64=False, type="application/json"
     )
 
 
 def made_up(inputs: Sequence[Mapping[str, Any]], rate: int) -> dict[str, Any]:
-    """A request for some inputs, each of the same values."""
+    """Make up a request for these inputs, with the same values every time."""
     values = {
         each["name"]: zeros(each["shape"])
         if each["kind"] == "json"
@@ -95,12 +95,12 @@ def made_up(inputs: Sequence[Mapping[str, Any]], rate: int) -> dict[str, Any]:
 
 
 def zeros(shape: Sequence[int]) -> Any:  # noqa: ANN401 - nested lists
-    """Zeros in nested lists."""
+    """Return nested lists of zeros."""
     return [zeros(shape[1:]) for _ in range(shape[0])] if shape else 0
 
 
 def made_up_file(tensor: Mapping[str, Any], rate: int) -> bytes:
-    """A picture, a sound or an array for an input."""
+    """Make up a picture, a sound or an array for an input."""
     if tensor["kind"] == "image":
         return picture(max(tensor["shape"][1:3]))
     if tensor["kind"] == "audio":
@@ -109,7 +109,7 @@ def made_up_file(tensor: Mapping[str, Any], rate: int) -> bytes:
 
 
 def picture(side: int) -> bytes:
-    """A PNG of shades of red, green and blue, `side` pixels wide and high."""
+    """Return a PNG of shades of red, green and blue, `side` pixels wide and high."""
     shades = [255 * n // max(side - 1, 1) for n in range(side)]
     rows = b"".join(b"\0" + b"".join(bytes((x, y, (x + y) // 2)) for x in shades) for y in shades)
 
@@ -123,7 +123,7 @@ def picture(side: int) -> bytes:
 
 
 def tone(rate: int, count: int) -> bytes:
-    """A WAV file with samples of a tone, of 16 bits."""
+    """Return a WAV file of a tone: `count` samples of 16 bits, `rate` per second."""
     values = (round(8000 * math.sin(math.tau * TONE_HZ * n / rate)) for n in range(count))
     output = io.BytesIO()
     with wave.open(output, "wb") as file:
@@ -135,7 +135,7 @@ def tone(rate: int, count: int) -> bytes:
 
 
 def array(shape: Sequence[int], dtype: str) -> bytes:
-    """A .npy file of zeros (numpy.lib.format, version 1.0)."""
+    """Return a .npy file of zeros (numpy.lib.format, version 1.0)."""
     sizes = {"int8": "|i1", "uint8": "|u1"}
     code = (CODES | sizes).get(dtype) or f"<{dtype[0]}{int(dtype.lstrip('uint')) // 8}"
     header = f"{{'descr': '{code}', 'fortran_order': False, 'shape': {tuple(shape)}, }}"

@@ -1,4 +1,4 @@
-"""Try a function before it is handed over: does it answer, and what does it take?"""
+"""Tries a function before it is handed over, and measures its time and memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from smoke_lambda.site import Host, Measured, Step, silent
 WARM = 20
 WARM_SECONDS = 10.0
 DIRECT = "events/direct.json"
-# So many times a cold start may take on a busier machine before a request fails.
+# The timeout allows a cold start to take this many times as long, for a busier machine.
 PATIENCE = 4
 MEGABYTE = 1 << 20
 
@@ -33,18 +33,18 @@ Own = Callable[[Limits], AbstractContextManager[Measured]]
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What a function did, with one processor and, where that can be, under Lambda's limits.
+    """The results of trying a function with one processor, under Lambda's limits if possible.
 
     Attributes:
-        answer: to the direct event.
-        xnnpack: the share of the model's operators that it takes, 0 to 1.
-        init_ms: of the start, by the emulator.
-        cold_ms: of the first request, the start included.
-        warm_ms: the median of later ones.
-        resident_bytes: the most that its processes had in memory.
-        least_mb: the least memory in which it answers; None where memory is not limited.
-        memory_mb: what to choose.
-        timeout: in seconds, what to choose.
+        answer: the answer to the direct event.
+        xnnpack: the share of the model's operators that XNNPACK runs, 0 to 1.
+        init_ms: the time of the start, by the emulator.
+        cold_ms: the time of the first request, with the start.
+        warm_ms: the median time of later requests.
+        resident_bytes: the peak memory of the function's processes.
+        least_mb: the least memory with which it answers; None if memory is not limited.
+        memory_mb: the memory to choose.
+        timeout: the timeout to choose, in seconds.
     """
 
     place: str
@@ -60,16 +60,16 @@ class Trial:
     timeout: int
 
     def as_json(self, prices: Prices) -> dict[str, Any]:
-        """In types that JSON knows, with the cost of a million requests by architecture."""
+        """Return the results in JSON's types, with the cost of a million requests by architecture."""
         return dataclasses.asdict(self) | {
             "million_dollars": self.costs(prices),
             "prices": {"region": prices.region, "read": str(prices.read), "source": prices.source},
         }
 
     def costs(self, prices: Prices) -> dict[str, float]:
-        """What a million warm requests cost, by AWS's name of the architecture.
+        """Return the cost of a million warm requests in dollars, by AWS's name of the architecture.
 
-        That of the other architecture is its price for the same time.
+        For the other architecture, this is its price for the time measured here.
         """
         if self.warm_ms is None:
             return {}
@@ -78,7 +78,7 @@ class Trial:
         }
 
     def lines(self, prices: Prices) -> list[str]:
-        """For the function's README."""
+        """Return sentences for the function's README."""
         found = [f"It was tried {self.place}."]
         if self.warm_ms is not None and self.cold_ms is not None:
             found.append(
@@ -107,15 +107,15 @@ def try_function(
     memory_mb: int = 0,
     on_step: Step = silent,
 ) -> Trial:
-    """Run a function's folder, and send it its events.
+    """Run the function of a folder, and send it the folder's events.
 
     Args:
-        name: of the place, for people.
+        name: the name of the place, for people.
         memory_mb: the memory that the user chose; 0 to choose it here.
 
     Raises:
-        SmokeError: it does not answer, or not the same in each form.
-        EngineError: its image cannot be built.
+        SmokeError: the function does not answer, or its answers to the events differ.
+        EngineError: the function's image cannot be built.
     """
     on_step("making the function")
     own = place.own(folder, sorted(folder.glob("layers/*.zip")))
@@ -154,10 +154,10 @@ def try_function(
 
 
 def answered(function: Measured, event: Mapping[str, Any]) -> Any:  # noqa: ANN401
-    """The function's answer, whichever way the event came.
+    """Return the function's answer to an event; if the event is an HTTP request, decode the body.
 
     Raises:
-        SmokeError: it has none.
+        SmokeError: the function gives no answer, an error, or numbers that are not finite.
     """
     try:
         reply = function.invoke(event)
@@ -183,7 +183,7 @@ def _warm(function: Measured, event: Mapping[str, Any]) -> float:
 
 
 def _answers(own: Own, event: Mapping[str, Any], memory_mb: int) -> bool:
-    """Whether the function answers, more than once, with that much memory."""
+    """Return True if the function answers twice with `memory_mb` of memory."""
     try:
         with own(Limits(memory_mb=memory_mb)) as function:
             for _ in range(2):

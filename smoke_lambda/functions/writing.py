@@ -1,4 +1,4 @@
-"""Write a function's folder: all of it, or nothing."""
+"""Writes the folder of a function: either all of it or nothing."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from smoke_lambda.functions.render import files, render
 
 
 def check_free(out: Path) -> None:
-    """Refuse a folder that is there, or that has nowhere to be.
+    """Refuse a folder that exists, or whose parent folder does not.
 
     Raises:
-        UsageError: so it is.
+        UsageError: the folder exists, or its parent folder does not.
     """
     if out.exists() or out.is_symlink():
         raise UsageError(f"{out} is there already", remedy="name another with --out, or move it")
@@ -27,10 +27,12 @@ def check_free(out: Path) -> None:
 
 @contextmanager
 def handed_over(out: Path) -> Iterator[Path]:
-    """A folder beside `out`, which has that name once the block is done; else it goes.
+    """Yield a new folder beside `out`; rename it to `out` when the block ends without an error.
+
+    After an error, the new folder is removed.
 
     Raises:
-        UsageError: the name was taken meanwhile.
+        UsageError: `out` came to exist in the meantime.
     """
     parent = out.absolute().parent
     with tempfile.TemporaryDirectory(dir=parent, prefix=f".{out.name}-") as outer:
@@ -42,14 +44,14 @@ def handed_over(out: Path) -> Iterator[Path]:
 
 
 def write_function(folder: Path, context: Mapping[str, Any]) -> None:
-    """Write every file that has a template."""
+    """Render every template into the folder."""
     for name in files():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(render(name, context), encoding="utf-8")
 
 
 def add(folder: Path, *sources: Path) -> None:
-    """Copy files into a folder of the function, which anybody may read."""
+    """Copy files into a folder of the function; make the copies readable for everybody."""
     folder.mkdir(parents=True, exist_ok=True)
     for source in sources:
         shutil.copyfile(source, folder / source.name)

@@ -1,10 +1,10 @@
-"""Runs one model with and without the default delegate, on any Python from 3.8 on.
+"""Run one model with and without the default delegate, on any Python from 3.8 on.
 
     python compat_probe.py RESULT MODEL
 
-RESULT is JSON, rewritten before each stage so that a crash leaves behind where it
-was: "stage", and at the end either "error" or "differences", one for each output:
-[name, the largest difference, the difference that is allowed].
+RESULT is a JSON file. It is rewritten before each stage, so that its "stage" tells where a crash
+happened. At the end it also has either "error" or "differences". The differences have an entry
+for each output: [name, the largest difference, the allowed difference].
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tflite_runtime.interpreter import (  # type: ignore[import-not-found]
 )
 
 SEED = 7
-RELATIVE = 1e-4  # of an output's largest value; sums in another order
+RELATIVE = 1e-4  # of an output's largest value, as sums may be in another order
 
 KINDS = {
     "default": OpResolverType.AUTO,
@@ -30,7 +30,10 @@ KINDS = {
 
 
 def sample(detail: dict[str, Any], random: Any) -> Any:  # noqa: ANN401
-    """Make up an input of that shape and type; integers are small, as indices must be."""
+    """Make up an input of a tensor's shape and type.
+
+    Integers that are not quantized are 0 or 1, because they may be indices.
+    """
     shape, dtype = detail["shape"], np.dtype(detail["dtype"])
     if dtype.kind in "SO":
         return np.full(shape, b"text", dtype=object)
@@ -43,7 +46,7 @@ def sample(detail: dict[str, Any], random: Any) -> Any:  # noqa: ANN401
 
 
 def outputs(model: str, kind: str, note: Any) -> list[tuple[dict[str, Any], Any]]:  # noqa: ANN401
-    """Run the model; gives each output with its details."""
+    """Run the model; return the details and the value of each output."""
     random = np.random.RandomState(SEED)
     note(f"{kind}: load")
     interpreter = Interpreter(model_path=model, experimental_op_resolver_type=KINDS[kind])
@@ -59,7 +62,11 @@ def outputs(model: str, kind: str, note: Any) -> list[tuple[dict[str, Any], Any]
 
 
 def difference(detail: dict[str, Any], found: Any, wanted: Any) -> tuple[str, float, float]:  # noqa: ANN401
-    """Compare an output: floats nearly, quantized to one step, everything else exactly."""
+    """Compare an output: floats to a tolerance, quantized values to one step, others exactly.
+
+    Returns:
+        The name of the output, the largest difference, and the allowed difference.
+    """
     name = detail["name"]
     if found.shape != wanted.shape:
         return name, float("inf"), 0.0

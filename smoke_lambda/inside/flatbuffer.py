@@ -1,9 +1,9 @@
-"""The operator codes of a TensorFlow Lite file, read and changed in place.
+"""Read and change the operator codes of a TensorFlow Lite file in place.
 
-On any Python from 3.8 on, without the generated code of a schema: two tables of
-tensorflow/lite/schema/schema.fbs are all that is needed. The binary format is that of
-https://flatbuffers.dev/internals: a table begins with the distance back to its
-vtable, which has a 16-bit offset per field, 0 for one that is not stored.
+The module runs on any Python from 3.8 on, without generated code of a schema: it needs only two
+tables of tensorflow/lite/schema/schema.fbs. https://flatbuffers.dev/internals describes the
+binary format. A table begins with the distance back to its vtable. The vtable has a 16-bit
+offset per field; the offset is 0 if the field is not stored.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ CUSTOM = 32  # BuiltinOperator.CUSTOM
 MOST_IN_A_BYTE = 127  # BuiltinOperator.PLACEHOLDER_FOR_GREATER_OP_CODES
 PLAIN = 0  # BuiltinOperator.ADD, which every runtime has
 
-# A file can name one table many times, and so a long text: what is read of it is bounded. No
-# converter writes a kind twice, and there are some 200 builtin ones.
+# A file can refer to one table many times, and so to one long text. These limits bound what is
+# read. No converter writes a kind twice, and there are some 200 builtin kinds.
 MOST_KINDS = 5000
 LONGEST_NAME = 1000
 
@@ -38,18 +38,18 @@ class OperatorCode(NamedTuple):
     custom: str
     """The name of a custom operator, else empty."""
     position: int
-    """Of its table in the file."""
+    """The position of its table in the file."""
 
 
 class NotAModelError(ValueError):
-    """The bytes are no TensorFlow Lite model."""
+    """The bytes are not a TensorFlow Lite model."""
 
 
 def operator_codes(data: Data) -> list[OperatorCode]:
-    """The operator kinds of a model, in its order.
+    """Return the operator kinds of a model, in file order.
 
     Raises:
-        NotAModelError: it is no model, or a truncated one.
+        NotAModelError: the data is not a model, or is truncated or damaged.
     """
     if len(data) < 8 or bytes(data[4:8]) != IDENTIFIER:
         raise NotAModelError(f"expected {IDENTIFIER!r} at byte 4, found {bytes(data[4:8])!r}")
@@ -68,14 +68,14 @@ def operator_codes(data: Data) -> list[OperatorCode]:
 
 
 def model_of(builtin: int, version: int) -> bytes:
-    """A model that names one operator kind, and has no graph.
+    """Return a model that names one operator kind and has no graph.
 
-    A runtime looks the kind up before it misses the graph
-    (lite/core/interpreter_builder.cc), so its answer says whether it has it.
+    A runtime looks up the kind before it notices that the graph is missing
+    (lite/core/interpreter_builder.cc). So its answer tells whether it has the kind.
     """
     parts: tuple[tuple[str, tuple[int | bytes, ...]], ...] = (
-        ("<I4s", (20, IDENTIFIER)),  # where the model is
-        ("<5H2x", (10, 16, 4, 8, 12)),  # its vtable: bytes of itself, of the table, three fields
+        ("<I4s", (20, IDENTIFIER)),  # the position of the model
+        ("<5H2x", (10, 16, 4, 8, 12)),  # its vtable: sizes of vtable and table, three fields
         ("<i3I", (12, 3, 8, 12)),  # the model: schema version, codes, graphs
         ("<2I", (1, 20)),  # the codes: one
         ("<I", (0,)),  # the graphs: none
@@ -86,7 +86,7 @@ def model_of(builtin: int, version: int) -> bytes:
 
 
 def make_plain(data: bytearray, code: OperatorCode) -> None:
-    """Turn an operator kind into one that every runtime has, so that it loads."""
+    """Turn an operator kind into one that every runtime has, so that the model loads."""
     for field, form, value in (
         (CODE_DEPRECATED, "<b", PLAIN),
         (CODE_VERSION, "<i", 1),
@@ -98,7 +98,7 @@ def make_plain(data: bytearray, code: OperatorCode) -> None:
 
 
 def _code(data: Data, table: int) -> OperatorCode:
-    # The code was a byte once; each writer since stores the one that holds it, or both.
+    # The code was once a byte. Writers now store the field that can hold it, or both fields.
     builtin = max(
         _number(data, table, CODE_DEPRECATED, "<b", 0), _number(data, table, CODE_BUILTIN, "<i", 0)
     )
@@ -115,13 +115,13 @@ def _code(data: Data, table: int) -> OperatorCode:
 
 
 def _follow(data: Data, position: int) -> int:
-    """Where the offset that is stored at a position leads."""
+    """Return the position that the offset at `position` leads to."""
     (offset,) = struct.unpack_from("<I", data, position)
     return position + int(offset)
 
 
 def field_position(data: Data, table: int, number: int) -> int:
-    """The position of a table's field; 0 if it is not stored."""
+    """Return the position of a table's field; 0 if the field is not stored."""
     (back,) = struct.unpack_from("<i", data, table)
     vtable = table - back
     (size,) = struct.unpack_from("<H", data, vtable)

@@ -1,10 +1,11 @@
-"""Describes a model for who writes a function of it, on any Python from 3.8 on.
+"""Describe a model for the generator of its function, on any Python from 3.8 on.
 
     python -m smoke_lambda.inside.function_probe MODEL
 
-Its last line is "found: " and JSON: "whole", the model as an interpreter has it, and
-"signatures", of a model with several; each has "name", "inputs" and "outputs". Or "error" with
-the "stage" at which it came, and "missing": operators that this runtime lacks.
+The last line of output is "found: " and JSON. "whole" describes the model as an interpreter has
+it. "signatures" describes each signature if there are several. Each description has "name",
+"inputs" and "outputs". After a failure, the JSON has the "error", the "stage" at which it came,
+and "missing": the messages about operators that this runtime lacks.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from tflite_runtime.interpreter import Interpreter  # type: ignore[import-not-fo
 
 from smoke_lambda.inside.model_probe import missing
 
-# Operators that leave alone what the one before them means.
+# Operators whose output means the same as their input.
 TRANSPARENT = {"DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE", "CAST"}
 
 
 def described(detail: dict[str, Any], name: str, position: int) -> dict[str, Any]:
-    """An input or output, as smoke_lambda.functions.facts reads it."""
+    """Return the description of an input or output, as smoke_lambda.functions.facts reads it."""
     dtype = np.dtype(detail["dtype"])
     scale, zero_point = detail["quantization"]
     limits = np.iinfo(dtype) if dtype.kind in "iu" else None
@@ -41,7 +42,7 @@ def described(detail: dict[str, Any], name: str, position: int) -> dict[str, Any
 
 
 def last_operator(interpreter: Any, tensor: int) -> str:  # noqa: ANN401
-    """The operator that decides what a tensor means."""
+    """Return the operator that decides what a tensor means; empty if there is none."""
     nodes = [n for n in interpreter._get_ops_details() if n["op_name"] != "DELEGATE"]
     makers = {int(output): node for node in nodes for output in node["outputs"]}
     for _ in nodes:
@@ -53,10 +54,10 @@ def last_operator(interpreter: Any, tensor: int) -> str:  # noqa: ANN401
 
 
 def whole(interpreter: Any, names: dict[int, str]) -> dict[str, Any]:  # noqa: ANN401
-    """The model as an interpreter has it.
+    """Return the description of the model as an interpreter has it.
 
     Args:
-        names: names of tensors by their index, instead of their own.
+        names: names to use instead of the tensors' own, by tensor index.
     """
     found: dict[str, Any] = {"name": ""}
     for key, details in (
@@ -74,7 +75,7 @@ def whole(interpreter: Any, names: dict[int, str]) -> dict[str, Any]:  # noqa: A
 
 
 def signature(interpreter: Any, name: str) -> dict[str, Any]:  # noqa: ANN401
-    """One of several signatures."""
+    """Return the description of one signature."""
     runner = interpreter.get_signature_runner(name)
     found: dict[str, Any] = {"name": name}
     for key, details in (
@@ -88,14 +89,14 @@ def signature(interpreter: Any, name: str) -> dict[str, Any]:  # noqa: ANN401
 
 
 def names_of(interpreter: Any, name: str) -> dict[int, str]:  # noqa: ANN401
-    """The names that the only signature gives to tensors, by index."""
+    """Return the names that a signature gives to tensors, by tensor index."""
     runner = interpreter.get_signature_runner(name)
     details = {**runner.get_input_details(), **runner.get_output_details()}
     return {int(detail["index"]): tensor for tensor, detail in details.items()}
 
 
 def run(found: dict[str, Any], model: str) -> None:
-    """Load and look; `found` has at all times the stage."""
+    """Load and describe the model; `found` always has the current stage."""
     found["stage"] = "load"
     interpreter = Interpreter(model_path=model)
     found["stage"] = "allocate"
@@ -106,7 +107,7 @@ def run(found: dict[str, Any], model: str) -> None:
 
 
 def main(model: str) -> None:
-    """Look and tell, also of a failure."""
+    """Describe the model and print the findings, also after a failure."""
     found: dict[str, Any] = {}
     try:
         run(found, model)

@@ -1,12 +1,17 @@
-"""Runs a user's model from inside a function's environment, on any Python from 3.8 on.
+"""Run a user's model in a function's environment, on any Python from 3.8 on.
 
     python -m smoke_lambda.inside.model_probe MODEL [INPUT.npy]
 
-Its last line is "found: " and JSON: "operators" with whether a delegate took them, "open":
-those with a tensor of open size, "inputs" and "outputs" (with "open" where the model leaves the
-shape open), "load_ms", "first_ms", "warm_ms" (the median), "resident_bytes" and "peak_bytes"
-(the cgroup's); or "error" with the "stage" at which it came, and "missing": operators that this
-runtime lacks. Without INPUT, inputs are made up.
+Without INPUT, all inputs are made up. The last line of output is "found: " and JSON:
+
+- "operators": the name of each operator, and true if a delegate took it
+- "open": the numbers of operators with a tensor of open size
+- "inputs" and "outputs", with an "open" shape if the model leaves the shape open
+- "load_ms", "first_ms" and "warm_ms" (the median)
+- "resident_bytes" and "peak_bytes" (of the cgroup)
+
+If the model does not run, the JSON has the "error", the "stage" at which it came, and "missing":
+the messages about operators that this runtime lacks.
 """
 
 from __future__ import annotations
@@ -32,9 +37,9 @@ PEAKS = ("/sys/fs/cgroup/memory.peak", "/sys/fs/cgroup/memory/memory.max_usage_i
 
 
 def missing(model: bytes) -> list[str]:
-    """What the runtime says of each operator kind that it lacks, one after the other.
+    """Return the runtime's message about each operator kind that it lacks.
 
-    It stops at the first: so each is loaded with all others made plain ones.
+    The runtime stops at the first one. So each kind is loaded with all others made plain.
     """
     said = []
     codes = operator_codes(model)
@@ -51,7 +56,7 @@ def missing(model: bytes) -> list[str]:
 
 
 def described(detail: dict[str, Any]) -> dict[str, Any]:
-    """An input or output, for people."""
+    """Return the description of an input or output for people."""
     shape = [int(n) for n in detail["shape"]]
     found = {"name": detail["name"], "shape": shape, "dtype": np.dtype(detail["dtype"]).name}
     signature = [int(n) for n in detail.get("shape_signature", shape)]
@@ -59,10 +64,10 @@ def described(detail: dict[str, Any]) -> dict[str, Any]:
 
 
 def given(path: str, interpreter: Any) -> Any:  # noqa: ANN401
-    """The user's input; the model takes its shape, where that is open.
+    """Return the user's input. Open dimensions of the model take their sizes from it.
 
     Raises:
-        ValueError: it does not fit.
+        ValueError: the input does not fit.
     """
     array = np.load(path, allow_pickle=False)
     detail = interpreter.get_input_details()[0]
@@ -78,7 +83,7 @@ def given(path: str, interpreter: Any) -> Any:  # noqa: ANN401
 
 
 def run(found: dict[str, Any], model: str, *inputs: str) -> None:
-    """Load, run, measure; `found` has at all times the stage."""
+    """Load, run and measure the model; `found` always has the current stage."""
     found["stage"] = "load"
     start = time.perf_counter()
     interpreter = Interpreter(model_path=model)
@@ -109,7 +114,7 @@ def run(found: dict[str, Any], model: str, *inputs: str) -> None:
 
 
 def open_nodes(interpreter: Any) -> list[int]:  # noqa: ANN401
-    """The nodes with a tensor of which a dimension is open, by their place in `operators`."""
+    """Return the places in `operators` of the nodes with a tensor that has an open dimension."""
     details = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
     nodes = [n for n in interpreter._get_ops_details() if n["op_name"] != "DELEGATE"]
     return [
@@ -121,7 +126,7 @@ def open_nodes(interpreter: Any) -> list[int]:  # noqa: ANN401
 
 
 def main(model: str, *inputs: str) -> None:
-    """Run the model and tell, also of a failure."""
+    """Run the model and print the findings, also after a failure."""
     found: dict[str, Any] = {}
     try:
         run(found, model, *inputs)

@@ -1,9 +1,10 @@
-"""Asks a wheel which builtin operators it has, on any Python from 3.8 on.
+"""Ask a wheel which builtin operators it has, on any Python from 3.8 on.
 
     python -m smoke_lambda.inside.ops_probe
 
-Its last line is "found: " and JSON: "operators", a list of [code, name, versions], one
-for each that the runtime's schema knows; no versions where it has no kernel for it.
+The last line of output is "found: " and JSON: "operators" is a list of [code, name, versions],
+one for each operator that the runtime's schema knows. The versions are empty if the runtime has
+no kernel for the operator.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from tflite_runtime.interpreter import Interpreter  # type: ignore[import-not-fo
 from smoke_lambda.inside.flatbuffer import CUSTOM, PLAIN, model_of
 from smoke_lambda.inside.probing import LACKS_CODE, LACKS_VERSION
 
-# Above every version that TensorFlow has (its highest is below 20) and every code
-# (some 200): no runtime has these, which is checked.
+# These are above every version that TensorFlow has (its highest is below 20) and every code
+# (some 200). The probe checks that the runtime has neither.
 NO_VERSION = 64
 NO_CODE = 1000
 
 
 def says(code: int, version: int) -> str:
-    """What the runtime says of a model with that operator."""
+    """Return the runtime's error message about a model with that operator; empty if none."""
     try:
         Interpreter(model_content=model_of(code, version))
     except (ValueError, RuntimeError) as error:
@@ -32,10 +33,13 @@ def says(code: int, version: int) -> str:
 
 
 def has(code: int, version: int, accepted: str) -> bool:
-    """Whether the runtime has that operator; `accepted` is what it says of one that it has.
+    """True if the runtime has that operator in that version.
+
+    Args:
+        accepted: the runtime's message about an operator that it has.
 
     Raises:
-        ValueError: it says something else.
+        ValueError: the message is neither `accepted` nor that the operator is missing.
     """
     said = says(code, version)
     if said != accepted and not LACKS_VERSION.search(said):
@@ -44,10 +48,10 @@ def has(code: int, version: int, accepted: str) -> bool:
 
 
 def operators() -> Iterator[tuple[int, str, list[int]]]:
-    """Each operator's code, name and versions.
+    """Yield each operator's code, name and versions.
 
     Raises:
-        ValueError: the runtime gives an answer that is not known.
+        ValueError: the runtime gives an unknown answer.
     """
     accepted = says(PLAIN, 1)
     for code in range(NO_CODE):
@@ -58,7 +62,7 @@ def operators() -> Iterator[tuple[int, str, list[int]]]:
             yield code, named.group(1), versions
         elif LACKS_CODE.search(said):
             return
-        elif code != CUSTOM:  # which has a name and no version
+        elif code != CUSTOM:  # a custom operator has a name and no version
             raise ValueError(f"operator {code} version {NO_VERSION}: {said!r}")
     raise ValueError(f"the runtime knows operator {NO_CODE - 1}")
 

@@ -1,15 +1,16 @@
-"""Packs a model's weights into a file, and tries it, on any Python from 3.8 on.
+"""Pack a model's weights into a file and try the file, on any Python from 3.8 on.
 
     python -m smoke_lambda.inside.prepacking MODEL.tflite FOLDER
 
-The runtime names the file, in FOLDER, by the digest of the model. The last line is "found: " and
-JSON: "file", its "bytes", and what a start is "without" and "with" it, each with "cpu_ms" (of CPU
-time, to allocate and to run once) and "peak_bytes" (of resident memory, Python's and NumPy's among
-it); or "error": why there is none.
+The runtime writes the file into FOLDER and names it by the digest of the model. The last line of
+output is "found: " and JSON: the "file", its "bytes", and the cost of a start "without" and "with"
+the file. Each cost has "cpu_ms" (the CPU time to allocate and to run once) and "peak_bytes" (the
+peak of resident memory, including Python's and NumPy's). If there is no usable file, the JSON has
+an "error" that says why.
 
     python -m smoke_lambda.inside.prepacking MODEL.tflite
 
-is such a start, and prints it.
+makes one such start and prints its cost.
 """
 
 from __future__ import annotations
@@ -33,32 +34,32 @@ TIMES = 5
 
 
 class PrepackError(Exception):
-    """No file can be made, or none that may be used."""
+    """No file can be made, or the file may not be used."""
 
 
 def allocated(model: str) -> Any:  # noqa: ANN401
-    """An interpreter with its memory."""
+    """Return an interpreter whose tensors are allocated."""
     interpreter = Interpreter(model_path=model, num_threads=1)
     interpreter.allocate_tensors()
     return interpreter
 
 
 def fill(interpreter: Any) -> None:  # noqa: ANN401
-    """Give it inputs that are always the same."""
+    """Give the interpreter inputs that are always the same."""
     random = np.random.RandomState(SEED)
     for detail in interpreter.get_input_details():
         interpreter.set_tensor(detail["index"], sample(detail, random))
 
 
 def answers(interpreter: Any) -> list[Any]:  # noqa: ANN401
-    """What it answers to those: an array for each output."""
+    """Return the interpreter's answers to those inputs: an array for each output."""
     fill(interpreter)
     interpreter.invoke()
     return [interpreter.get_tensor(each["index"]) for each in interpreter.get_output_details()]
 
 
 def same(one: list[Any], other: list[Any]) -> bool:
-    """Whether arrays are the same, bit for bit."""
+    """True if the arrays are the same, bit for bit."""
     return all(
         a.dtype == b.dtype and a.shape == b.shape and a.tolist() == b.tolist()
         if a.dtype == object
@@ -68,10 +69,10 @@ def same(one: list[Any], other: list[Any]) -> bool:
 
 
 def packed(model: str, folder: Path) -> Path:
-    """The file of a model, made now.
+    """Make the file of a model's packed weights; return its path.
 
     Raises:
-        PrepackError: the runtime made none; it has said why.
+        PrepackError: the runtime made no file; its output says why.
     """
     os.environ[BUILD_PACKED] = str(folder)
     try:
@@ -85,10 +86,10 @@ def packed(model: str, folder: Path) -> Path:
 
 
 def check(model: str, file: Path) -> None:
-    """Try a file.
+    """Try a file of packed weights.
 
     Raises:
-        PrepackError: the runtime does not use it, or answers something else with it.
+        PrepackError: the runtime does not use the file, or answers something else with it.
     """
     plain = allocated(model)
     expected = answers(plain)
@@ -102,7 +103,7 @@ def check(model: str, file: Path) -> None:
 
 
 def start(model: str) -> dict[str, float]:
-    """What a start is, in this process; to make up inputs is no part of it."""
+    """Return the cost of a start in this process. Making up the inputs is not counted."""
     began = time.process_time()
     interpreter = allocated(model)
     taken = time.process_time() - began
@@ -115,7 +116,7 @@ def start(model: str) -> dict[str, float]:
 
 
 def starts(model: str, file: Path) -> dict[str, dict[str, float]]:
-    """The least that starts are without and with a file, in new processes that take turns."""
+    """Return the least cost of a start without and with a file, in new processes in turns."""
     command = [sys.executable, "-s", "-B", "-m", "smoke_lambda.inside.prepacking", model]
     least: dict[str, dict[str, float]] = {}
     for _ in range(TIMES):
@@ -132,7 +133,7 @@ def starts(model: str, file: Path) -> dict[str, dict[str, float]]:
 
 
 def main(model: str, *folder: str) -> None:
-    """Make the file, try it, and tell."""
+    """Make the file, try it, and print the findings."""
     if not folder:
         print(json.dumps(start(model)))
         return

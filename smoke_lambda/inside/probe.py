@@ -1,10 +1,10 @@
-"""Looks at a runtime from inside its own environment, on any Python from 3.8 on.
+"""Inspect a runtime from inside its own environment, on any Python from 3.8 on.
 
     python -m smoke_lambda.inside.probe MODEL...
 
-Its last line is "found: " and JSON: Python's and NumPy's version, the time to import
-the runtime and to the first answer of the first model in milliseconds, and each
-model's operators with whether a delegate took them.
+The last line of output is "found: " and JSON: the versions of Python and NumPy, the time to
+import the runtime and the time from there to the first answer of the first model, both in
+milliseconds, and the operators of each model, with true for each that a delegate took.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any
 
 
 def operators(interpreter: Any) -> list[tuple[str, bool]]:  # noqa: ANN401
-    """Name each operator of the model and tell whether a delegate runs it.
+    """Return the name of each operator of the model, and True if a delegate runs it.
 
-    A delegate's node is added to the graph and those that it replaces stay in the
-    list: they are what leads from its outputs back to its inputs.
+    A delegate's node is added to the graph, and the nodes that it replaces stay in the
+    list. The replaced nodes are those that lead from its outputs back to its inputs.
     """
     nodes = interpreter._get_ops_details()
     plain = [node for node in nodes if node["op_name"] != "DELEGATE"]
@@ -39,7 +39,7 @@ def operators(interpreter: Any) -> list[tuple[str, bool]]:  # noqa: ANN401
 
 
 def main(*models: str) -> None:
-    """Measure, look, tell."""
+    """Measure the runtime, inspect the models, and print the findings."""
     start = time.perf_counter()
     from tflite_runtime.interpreter import Interpreter  # type: ignore[import-not-found]
 

@@ -1,4 +1,4 @@
-"""What probes print, which run inside a function's environment, and how it is read."""
+"""Read what probes print. A probe runs inside a function's environment."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ PROBE = "smoke_lambda.inside.probe"
 PROBE_SECONDS = 60.0
 NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 MARK = "found: "
-"""Begins a probe's last line, which is JSON; see smoke_lambda/inside/probe.py."""
+"""The prefix of a probe's last line, before the JSON; see smoke_lambda/inside/probe.py."""
 
 TIMING_MARK = "timing: "
-"""Begins the lines of timing.py and starting.py that are JSON."""
+"""The prefix of the JSON lines of timing.py and starting.py."""
 
 READ_PACKED = "TFLITE_XNNPACK_WEIGHT_CACHE"
-"""Names the file of packed weights that is read, or a folder of such files."""
+"""The environment variable with the file of packed weights to read, or a folder of such files."""
 
 BUILD_PACKED = "TFLITE_XNNPACK_WEIGHT_CACHE_BUILD"
-"""Names the one that is made when the interpreter ends."""
+"""The environment variable with the file, or its folder, to make when the interpreter ends."""
 
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE)
 
-# lite/core/api/op_resolver.cc says so of a builtin operator.
+# The messages about a missing builtin operator, in lite/core/api/op_resolver.cc.
 LACKS_VERSION = re.compile(r"Didn't find op for builtin opcode '(\w+)' version '(-?\d+)'")
 LACKS_CODE = re.compile(r"Op builtin_code out of range: (\d+)\.")
 
 
 def judged(status: int | None, output: str) -> tuple[str, dict[str, Any]]:
-    """What went wrong with a probe, or nothing, and what it found.
+    """Return what went wrong with a probe (empty if nothing did), and what it found.
 
     Args:
-        status: its exit status; None if it did not end.
-        output: all that it wrote, errors among it.
+        status: the probe's exit status; None if the probe did not end in time.
+        output: everything that the probe wrote, including errors.
     """
     lines = output.strip().splitlines()
     results = [line for line in lines if line.startswith(MARK)]
@@ -48,18 +48,22 @@ def judged(status: int | None, output: str) -> tuple[str, dict[str, Any]]:
 
 
 def share(operators: Sequence[tuple[str, bool]]) -> float:
-    """The share of operators that a delegate took, 0 to 1, from (name, taken) of each."""
+    """Return the share of operators that a delegate took, 0 to 1, from (name, taken) of each."""
     return sum(taken for _, taken in operators) / len(operators)
 
 
 def named(status: int) -> str:
-    """An exit status, or the signal that it stands for; a container adds 128."""
+    """Return an exit status as text, with the name of its signal, if any.
+
+    A process that a signal ended has the negative number of the signal, or in a container the
+    number plus 128.
+    """
     found = _signal(status)
     return f"{status} ({found.name})" if found else str(status)
 
 
 def crash(status: int) -> str:
-    """What it means that a signal ended a process that ran a model; empty where nothing."""
+    """Return what it means if a signal ended a process that ran a model; empty if unknown."""
     found = _signal(status)
     if found is signal.SIGKILL:
         return ", as of a process that takes more memory than there is"

@@ -14,7 +14,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        """Serve an image, or one of the ways in which a URL can be a bad one."""
+        """Serve an image, or one of the faults that a URL can have."""
         name = self.path[1:]
         if name.startswith("to/"):
             target = name[len("to/") :]
@@ -42,7 +42,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def _trickle(self) -> None:
-        """One byte at a time, each too soon for the timeout of a socket to pass."""
+        """Send one byte at a time, each before the timeout of a socket passes."""
         self.send_response(200)
         self.end_headers()
         end = time.monotonic() + 3 * self.server.seconds
@@ -61,17 +61,17 @@ class _Server(ThreadingHTTPServer):
     seconds: float
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A function that hangs up on a slow answer does right."""
+        """Ignore the error: a function that hangs up on a slow answer is right."""
 
 
 @contextmanager
 def serving(images: Path, max_bytes: int, seconds: float) -> Iterator[str]:
-    """Serve until the block ends; gives the URL, without a slash at its end.
+    """Serve until the block ends; yield the URL, without a slash at its end.
 
     Args:
-        images: folder of what is served.
-        max_bytes: the size of an image from which on it is too large.
-        seconds: the time that a download must not take.
+        images: the folder of the images to serve.
+        max_bytes: the largest size that a function accepts, in bytes.
+        seconds: the longest time that a function waits for a download.
     """
     with _Server(("127.0.0.1", 0), _Handler) as server:
         server.images, server.max_bytes, server.seconds = images, max_bytes, seconds

@@ -1,10 +1,11 @@
-"""Starts a runtime as a new function does, and says how long each part took.
+"""Start a runtime as a new function does, and print how long each part took.
 
     python -m smoke_lambda.inside.starting MODULE MODEL.tflite CASES.npz NANOSECONDS
 
-NANOSECONDS is what the monotonic clock said when this process was started: Linux has one such
-clock for all processes. The last line is "timing: " and JSON: milliseconds of wall time and of CPU
-time by part, page faults, and the peak of resident memory in bytes.
+NANOSECONDS is the reading of the monotonic clock when this process was started; Linux has one
+such clock for all processes. The last line of output is "timing: " and JSON: the milliseconds of
+wall time and of CPU time by part, the page faults, the CPU time of the whole process, and the
+peak of resident memory in bytes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ CPU_BEGAN = time.process_time_ns()
 
 
 def main(module: str, model: str, cases: str, started: str) -> None:
-    """Start, and tell."""
+    """Start the runtime, and print the times."""
     parts = {"start": (BEGAN - int(started)) / 1e6}
     cpu = {"start": CPU_BEGAN / 1e6}
     last, cpu_last = time.monotonic_ns(), time.process_time_ns()
@@ -46,7 +47,7 @@ def main(module: str, model: str, cases: str, started: str) -> None:
     from smoke_lambda.inside.probing import TIMING_MARK
     from smoke_lambda.inside.timing import set_inputs
 
-    # A shape that is told at run time is allocated once more: that is no part of it.
+    # A shape that is set at run time needs another allocation, which is not timed.
     set_inputs(interpreter, Path(cases))
     last, cpu_last = time.monotonic_ns(), time.process_time_ns()
     interpreter.invoke()
@@ -63,9 +64,9 @@ def main(module: str, model: str, cases: str, started: str) -> None:
 
 
 def peak_bytes(status: str) -> int:
-    """The peak of resident memory, of proc_pid_status(5).
+    """Return the peak of resident memory in bytes, from proc_pid_status(5).
 
-    What getrusage(2) tells has that of the process before exec(2) in it: our driver's.
+    The peak of getrusage(2) includes that of the process before exec(2), which is our driver's.
     """
     (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024

@@ -1,20 +1,20 @@
-"""Loads a model beside a wheel and times it, as the standard input asks.
+"""Load a model beside a wheel and time it, as requests on the standard input ask.
 
     python -m smoke_lambda.inside.timing MODULE
 
-Each line in is a request in JSON, and each line out that begins with "timing: " is its answer:
+Each input line is a request in JSON. Each output line that begins with "timing: " is its answer:
 
     {"do": "load", "model": TFLITE, "cases": NPZ, "threads": N, "cpus": [0, 1]}
         {"nodes": [taken, all]}                   after the model's first case was set as its input
     {"do": "time", "seconds": S}
-        {"cpu_ms": [...], "wall_ms": [...]}       of one inference each, as means of some
-    {"do": "save", "path": NPZ}                   its answers
+        {"cpu_ms": [...], "wall_ms": [...]}       samples: each the mean time of one inference
+    {"do": "save", "path": NPZ}                   writes the model's answers
     {"do": "compare", "path": NPZ}
         {"apart": X}                              the largest difference, by the largest answer
 
-Answers are real numbers: those of a model in int8 stand for some.
+The model's answers are real numbers; quantized answers are converted.
 
-An error is an answer with "error". The process stays, so that wheels can be timed in turns.
+If a request fails, its answer has "error". The process stays, so that wheels can be timed in turns.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SAMPLE_SECONDS = 0.002
-"""What a sample takes at least: much more than to read a clock."""
+"""The duration that a sample should have at least: much longer than reading a clock."""
 
 
 class Worker:
@@ -49,7 +49,7 @@ class Worker:
         self.repeats = 1
 
     def load(self, model: str, cases: str, threads: int, cpus: list[int]) -> dict[str, Any]:
-        """Create the interpreter on these processors, and set its inputs."""
+        """Create the interpreter on these processors, set its inputs, and count its nodes."""
         os.sched_setaffinity(0, cpus)
         self.interpreter = None
         made = self.runtime.Interpreter(model_path=model, num_threads=threads)
@@ -59,12 +59,12 @@ class Worker:
         made.invoke()
         once = max(time.perf_counter() - began, 1e-7)
         self.interpreter, self.repeats = made, max(1, round(SAMPLE_SECONDS / once))
-        # ONNX Runtime has no delegate, and nothing that tells of nodes.
+        # ONNX Runtime has no delegate, and does not list its nodes.
         found = operators(made) if hasattr(made, "_get_ops_details") else []
         return {"nodes": [sum(taken for _, taken in found), len(found)]}
 
     def time(self, seconds: float) -> dict[str, Any]:
-        """Run the model for so long, and at least once."""
+        """Time inferences of the model for that many seconds, at least one."""
         cpu: list[float] = []
         wall: list[float] = []
         invoke, repeats = self.interpreter.invoke, self.repeats
@@ -78,12 +78,12 @@ class Worker:
         return {"cpu_ms": cpu, "wall_ms": wall}
 
     def save(self, path: str) -> dict[str, Any]:
-        """Write the answers."""
+        """Write the answers to a file."""
         np.savez(path, *self._answers())
         return {}
 
     def compare(self, path: str) -> dict[str, Any]:
-        """Compare the answers with another runtime's."""
+        """Compare the answers with those that another runtime saved."""
         apart = 0.0
         with np.load(path) as theirs:
             for ours, name in zip(self._answers(), theirs.files):
@@ -105,7 +105,7 @@ class Worker:
 
 
 def set_inputs(interpreter: Any, cases: Path) -> None:  # noqa: ANN401
-    """Allocate an interpreter's tensors for the first of some cases, and set them."""
+    """Allocate an interpreter's tensors for the first case of a file, and set its inputs."""
     arrays = read_arrays(cases.read_bytes())
     inputs = [arrays[f"0.in.{number}"] for number in range(len(interpreter.get_input_details()))]
     for detail, array in zip(interpreter.get_input_details(), inputs):
@@ -117,7 +117,7 @@ def set_inputs(interpreter: Any, cases: Path) -> None:  # noqa: ANN401
 
 
 def main(module: str) -> None:
-    """Answer until the input ends."""
+    """Answer requests until the input ends."""
     worker = Worker(module)
     do: dict[str, Callable[..., dict[str, Any]]] = {
         "load": worker.load,

@@ -1,8 +1,8 @@
-"""Tensors as messages, and back.
+"""Converts tensors to messages, and back.
 
-TensorFlow's rules (tensorflow/core/framework/tensor.proto): the values of a tensor are either
-`tensor_content`, as they lie in memory, or the list of their type, whose last value stands for
-all that follow it.
+TensorFlow's rules (tensorflow/core/framework/tensor.proto): a message has the values of a tensor
+either in `tensor_content`, as they lie in memory, or in the list for their type. If the list is
+too short, its last value stands for all that follow.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from smoke_lambda.serving.protos.tensor_pb2 import DataType, TensorProto, Tensor
 
 Array = np.ndarray[Any, Any]
 STRING = np.dtype(np.object_)
-"""Of strings: an array of bytes objects."""
+"""The type of string tensors: an array of bytes objects."""
 
-# Number, NumPy's type, and the field of the values.
+# TensorFlow's number of a type, NumPy's type, and the field of the message for its values.
 _TYPES = (
     (DataType.DT_FLOAT, np.float32, "float_val"),
     (DataType.DT_DOUBLE, np.float64, "double_val"),
@@ -45,24 +45,24 @@ FIELDS = {np.dtype(dtype): field for _, dtype, field in _TYPES}
 
 
 def type_name(dtype: np.dtype[Any]) -> str:
-    """What TensorFlow calls a type, such as DT_FLOAT."""
+    """Return TensorFlow's name of a type, such as DT_FLOAT."""
     return DataType.Name(NUMBERS[dtype])
 
 
 def shape_proto(shape: Iterable[int]) -> TensorShapeProto:
-    """A shape as a message; -1 stands for any size."""
+    """Return a shape as a message; -1 stands for any size."""
     return TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in shape])
 
 
 def decode(proto: TensorProto, max_bytes: int) -> Array:
-    """The array that a message stands for.
+    """Return the array in a message.
 
     Args:
-        max_bytes: of the array; a short message can stand for a large one.
+        max_bytes: the limit for the array; a short message can stand for a large array.
 
     Returns:
-        An array of the message's shape and type; of strings, an array of bytes objects. It may
-        be read-only.
+        An array of the message's shape and type; for strings, an array of bytes objects. The
+        array may be read-only.
 
     Raises:
         ServingError: INVALID_ARGUMENT for a message that is not valid, UNIMPLEMENTED for a type
@@ -95,13 +95,13 @@ def _content(content: bytes, dtype: np.dtype[Any]) -> Array:
 
 
 def _values(proto: Message, dtype: np.dtype[Any]) -> Array:
-    """The values that a message lists, not repeated."""
+    """Return the values that a message lists, without repeating the last one."""
     listed = getattr(proto, FIELDS[dtype])
     if dtype == STRING:
         return np.array(list(listed), np.object_)
-    if dtype == np.float16:  # as the bits of each
+    if dtype == np.float16:  # listed as the bits of each value
         return np.array(listed, np.int32).astype(np.uint16).view(np.float16)
-    if dtype.kind == "c":  # as pairs
+    if dtype.kind == "c":  # listed as pairs
         parts = np.array(listed, np.dtype(f"f{dtype.itemsize // 2}"))
         return parts[: len(parts) // 2 * 2].view(dtype)
     if dtype.kind in "iu" and dtype.itemsize < 4:
@@ -123,15 +123,15 @@ def _filled(values: Array, count: int, dtype: np.dtype[Any]) -> Array:
 
 
 def encode(array: Array, *, as_content: bool = False) -> TensorProto:
-    """An array as a message.
+    """Return an array as a message.
 
     Args:
-        array: of a type of DTYPES.
-        as_content: values as they lie in memory, which is several times faster to write and
-            read; else as the list of their type. Strings are always listed.
+        array: an array of a type in DTYPES.
+        as_content: True to write values as they lie in memory, which is several times faster to
+            write and read; False to list them. Strings are always listed.
 
     Raises:
-        ServingError: UNIMPLEMENTED, for an array of another type.
+        ServingError: UNIMPLEMENTED, if the array has another type.
     """
     array = np.asarray(array)
     dtype = STRING if array.dtype.kind in "SO" else array.dtype

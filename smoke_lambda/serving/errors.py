@@ -1,4 +1,4 @@
-"""What a client is told when a request cannot be answered: a code of gRPC's, and a reason."""
+"""The error that a client gets if a request cannot be answered: a gRPC code and a reason."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ Code: TypeAlias = grpc.StatusCode
 
 
 class ServingError(Exception):
-    """A request that is refused, or that failed.
+    """A request was refused, or it failed.
 
     Args:
-        code: the code that TensorFlow Serving has for it.
-        reason: in words for the client.
+        code: the code that TensorFlow Serving uses for this error.
+        reason: the reason, in words for the client.
     """
 
     def __init__(self, code: Code, reason: str) -> None:
@@ -24,32 +24,32 @@ class ServingError(Exception):
 
 
 def invalid(reason: str) -> ServingError:
-    """The request is at fault."""
+    """Return the error of a request that is at fault."""
     return ServingError(Code.INVALID_ARGUMENT, reason)
 
 
 def not_found(reason: str) -> ServingError:
-    """There is no such model, or version."""
+    """Return the error that there is no such model or version."""
     return ServingError(Code.NOT_FOUND, reason)
 
 
 def exhausted(reason: str) -> ServingError:
-    """The server has more requests than it takes: the client may try another, or later."""
+    """Return the error that the server is full: the client may try another server, or later."""
     return ServingError(Code.RESOURCE_EXHAUSTED, reason)
 
 
 def unavailable(reason: str) -> ServingError:
-    """The server does not answer now: the client may try another."""
+    """Return the error that the server cannot answer now: the client may try another server."""
     return ServingError(Code.UNAVAILABLE, reason)
 
 
 def too_late(reason: str) -> ServingError:
-    """The request's time was over."""
+    """Return the error that the request's time is over."""
     return ServingError(Code.DEADLINE_EXCEEDED, reason)
 
 
-# TensorFlow Serving's table (its model_servers/http_server.cc), but that a full server is 503,
-# which load balancers and clients try again, and not 429.
+# TensorFlow Serving's table (its model_servers/http_server.cc), with one change: a full server
+# answers 503 instead of 429, because load balancers and clients try again after a 503.
 HTTP = {
     Code.CANCELLED: 499,
     Code.INVALID_ARGUMENT: 400,
@@ -63,10 +63,10 @@ HTTP = {
 
 
 def http_status(code: Code) -> int:
-    """The HTTP status that stands for a code."""
+    """Return the HTTP status for a code."""
     return HTTP.get(code, 500)
 
 
 def first_line(error: Exception) -> str:
-    """The beginning of what an error says, which can be long."""
+    """Return the first line of an error's message, at most 300 characters."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

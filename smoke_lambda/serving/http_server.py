@@ -1,4 +1,4 @@
-"""What the HTTP sides of server and gateway share."""
+"""The parts of an HTTP server that the model server and the gateway share."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ RETRY_SECONDS = "1"
 
 
 def error_response(code: int, reason: str) -> web.Response:
-    """An error as TensorFlow Serving's REST interface tells it."""
+    """Return an error in the form of TensorFlow Serving's REST interface."""
     headers = {"Retry-After": RETRY_SECONDS} if code == 503 else {}
     return web.json_response({"error": reason}, status=code, headers=headers)
 
 
 @web.middleware
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn what went wrong into an answer of JSON."""
+    """Turn exceptions into JSON answers."""
     try:
         return await handler(request)
     except ServingError as error:
@@ -32,11 +32,11 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 async def body_of(request: web.Request, seconds: float) -> bytes:
-    """The body of a request, if it comes in time.
+    """Return the body of a request.
 
     Raises:
-        ServingError: DEADLINE_EXCEEDED.
-        web.HTTPException: it is larger than the application's limit.
+        ServingError: DEADLINE_EXCEEDED, if the body does not come in time.
+        web.HTTPException: the body is larger than the application's limit.
     """
     try:
         async with asyncio.timeout(seconds):
@@ -46,7 +46,7 @@ async def body_of(request: web.Request, seconds: float) -> bytes:
 
 
 class Gate:
-    """Lets so many requests in at once, and refuses more before their bodies are read."""
+    """Admits at most `most` requests at once; it refuses others before their bodies are read."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -62,7 +62,10 @@ class Gate:
 
 
 def probes(is_ready: Callable[[], bool]) -> list[web.RouteDef]:
-    """Kubernetes' probes: `/live` while the program answers, `/ready` if requests are welcome."""
+    """Return the routes of Kubernetes' probes.
+
+    `/live` answers as long as the program does; `/ready` succeeds if requests are welcome.
+    """
 
     async def live(_request: web.Request) -> web.Response:
         return web.Response(text="live\n")
@@ -76,7 +79,7 @@ def probes(is_ready: Callable[[], bool]) -> list[web.RouteDef]:
 
 
 class HttpServer:
-    """An application on a port."""
+    """Serves an application on a port."""
 
     def __init__(self, app: web.Application, port: int, drain_seconds: float) -> None:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=drain_seconds)
@@ -84,22 +87,22 @@ class HttpServer:
         self.port = 0
 
     async def start(self) -> None:
-        """Answer from now on; `port` is the one that was given.
+        """Start to answer; `port` is then the port in use.
 
         Raises:
-            OSError: another program has the port.
+            OSError: another program uses the port.
         """
         await self._runner.setup()
         await web.TCPSite(self._runner, None, self._wanted).start()
-        # Where any port will do, IPv4 and IPv6 have one each; addresses of IPv4 are pairs.
+        # For port 0, IPv4 and IPv6 get different ports. min finds an IPv4 address, which is a pair.
         self.port = min(self._runner.addresses, key=len)[1]
 
     async def stop(self) -> None:
-        """Take no connection any more, and answer the requests that are there."""
+        """Accept no more connections, and answer the requests that have arrived."""
         await self._runner.cleanup()
 
 
 def json_body(message: object, status: int = 200) -> web.Response:
-    """A JSON answer, indented: people read it."""
+    """Return a JSON answer, indented for people."""
     text = json.dumps(message, indent=2) + "\n"
     return web.Response(text=text, status=status, content_type="application/json")

@@ -1,4 +1,4 @@
-"""The image of model server and gateway, made by Docker or Podman."""
+"""Makes and runs the image of the model server and the gateway, with Docker or Podman."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = HERE.parents[1]
 DOCKERFILE = HERE / "Dockerfile"
 IMAGE = "model-server"
 PARTS = ("smoke_lambda/__init__.py", "smoke_lambda/app.py", "smoke_lambda/serving")
-# What runs where images are made; Dockerfile.dockerignore has them, too.
+# These files are used only outside the image; Dockerfile.dockerignore has the same list.
 LEFT_OUT = ("__pycache__", "k8s", "image.py", "lock.py", "native.py", "generate.py")
 CONTEXT_WHEEL = "file:///context/wheels/{}"
 
@@ -28,20 +28,20 @@ LIMITS = (
     *("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
     *("--user", "65532:65532", "--memory", "256m"),
 )
-"""What the manifests allow a server, as options of a container."""
+"""The limits that the manifests set for a server, as options of a container."""
 
 
 def default_python() -> str:
-    """The Python of the image's default base."""
+    """Return the Python version of the image's default base."""
     (found,) = re.findall(r"^ARG PYTHON=(\S+)$", DOCKERFILE.read_text(), re.MULTILINE)
     return str(found)
 
 
 def client_of(runner: str) -> Path:
-    """The program of a runner, docker or podman.
+    """Return the client program of a runner, docker or podman.
 
     Raises:
-        EngineError: there is none, or no engine answers it.
+        EngineError: the program is missing, or no engine answers it.
     """
     if runner == "docker":
         return find_engine().client
@@ -52,13 +52,13 @@ def client_of(runner: str) -> Path:
 
 
 def build(client: Path, wheel: Path, log: Path, *, base: str = "", tag: str = IMAGE) -> str:
-    """Make the image; gives its name.
+    """Make the image; return its name.
 
     Args:
         base: the base image, with the wheel's Python; the Dockerfile's own if empty.
 
     Raises:
-        EngineError: it cannot be made.
+        EngineError: the image cannot be made.
     """
     with _context(wheel) as context, pip_secrets() as secrets:
         command: list[str | Path] = [client, "build", "--file", DOCKERFILE, "--tag", tag]
@@ -77,10 +77,10 @@ def build(client: Path, wheel: Path, log: Path, *, base: str = "", tag: str = IM
 
 
 def with_model(client: Path, server: str, model: Path, name: str, log: Path, tag: str) -> str:
-    """Make an image with a model in it; gives its name.
+    """Make an image with a model in it; return its name.
 
     Raises:
-        EngineError: it cannot be made.
+        EngineError: the image cannot be made.
     """
     command: list[str | Path] = [client, "build", "--file", HERE / "Dockerfile.model"]
     for key, value in {"SERVER_IMAGE": server, "MODEL": model.name, "MODEL_NAME": name}.items():
@@ -96,7 +96,7 @@ def container(
     """Run an image under the manifests' limits until the block ends.
 
     Args:
-        ports: those of the container, by those of this machine's loopback interface.
+        ports: the container's ports, by the ports of this machine's loopback interface.
     """
     name = f"{IMAGE}-{next(iter(ports))}"
     command: list[str | Path] = [client, "run", "--rm", "--name", name, *LIMITS]
@@ -120,7 +120,10 @@ def _run(command: list[str | Path], log: Path, what: str) -> None:
 
 @contextmanager
 def _context(wheel: Path) -> Iterator[Path]:
-    """What the Dockerfile copies, and the wheel, which need not be in this repository."""
+    """Yield a folder with the files that the Dockerfile copies.
+
+    One of them is the wheel, which may come from outside this repository.
+    """
     with TemporaryDirectory(prefix="model-server-") as folder:
         context = Path(folder)
         for name in PARTS:

@@ -1,8 +1,8 @@
-"""Locks what the model server and the gateway are installed from.
+"""Locks the packages of the model server and the gateway.
 
     python -m smoke_lambda.serving.lock
 
-One file per Python, with the hashes of every platform's files.
+Each Python has one lock file, with the hashes of every platform's files.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ HEADER = "# Written by `python -m smoke_lambda.serving.lock`; do not edit.\n"
 
 
 def serving_lock(runtime: Runtime) -> Path:
-    """The lock of a Python."""
+    """Return the path of the lock for a Python."""
     return FOLDER / f"{runtime.tag}.txt"
 
 
 def runtimes(matrix: Matrix) -> Iterator[Runtime]:
-    """The released Pythons that the server's code runs on."""
+    """Yield the released Pythons that can run the server's code."""
     for runtime in matrix.runtimes:
         version = tuple(int(part) for part in runtime.python.split("."))
         if version >= OLDEST and not runtime.upcoming:
@@ -35,7 +35,7 @@ def runtimes(matrix: Matrix) -> Iterator[Runtime]:
 
 
 def locks(matrix: Matrix) -> Iterator[Lock]:
-    """Every lock that there must be, ordered as in the matrix."""
+    """Yield every lock that must exist, in the order of the matrix."""
     for runtime in runtimes(matrix):
         smoked = packages_of(lock_path(runtime, runtime.numpy.smoke_versions[-1]))
         pins = [smoked[name].split()[0] for name in lock.FUNCTION_PACKAGES]

@@ -1,4 +1,4 @@
-"""One copy of a model: an interpreter, which answers one request at a time."""
+"""Runs one copy of a model: an interpreter, which answers one request at a time."""
 
 from __future__ import annotations
 
@@ -22,19 +22,21 @@ from smoke_lambda.serving.signature import (
 
 Runner = Callable[..., Mapping[str, Array]]
 
-# What kernels differ by when they take several rows at once, far below a wrong answer's distance.
+# The tolerated difference between the outputs of one batch and of single rows. Kernels differ by
+# less when they take several rows at once; a wrong answer differs by far more.
 TOLERANCE = 1e-3
 QUANTUM = 2
 
 
 class Copy:
-    """An interpreter of a model's file, not to be used by two threads at once.
+    """An interpreter of a model's file. Two threads must not use it at once.
 
     Args:
-        signatures: what another copy of the same file has found, which took it a few inferences.
+        signatures: the signatures that another copy of the same file has found. To find them takes
+            a few inferences.
 
     Raises:
-        ValueError, RuntimeError: the file is no model, or one that this runtime cannot run.
+        ValueError, RuntimeError: the file is no model, or this runtime cannot run the model.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class Copy:
         """Answer a request that fits a signature (Signature.check).
 
         Raises:
-            ServingError: INVALID_ARGUMENT, where the runtime refuses the values or the shape.
+            ServingError: INVALID_ARGUMENT, if the runtime refuses the values or the shape.
         """
         batching = self.signatures[key].batching
         try:
@@ -78,13 +80,13 @@ class Copy:
             else:
                 found = self._call(key, inputs)
         except (RuntimeError, ValueError) as error:
-            # What it was resized to, or stopped in, it would keep.
+            # The interpreter would keep its new shape, or the state in which it stopped.
             self._load()
             raise invalid(f"the model cannot run: {first_line(error)}") from error
         return {name: found[name] for name in wanted}
 
     def _call(self, key: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-        """Run once, as if it were the first time: a recurrent network keeps its state otherwise."""
+        """Run as if for the first time; a recurrent network would otherwise keep its state."""
         self._interpreter.reset_all_variables()
         found: Mapping[str, Array] = self._runners[key](**inputs)
         return found
@@ -98,9 +100,10 @@ class Copy:
         return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
 
     def _batching(self, signature: Signature) -> Batching:
-        """Whether a batch gives what its rows give: some models cannot be resized.
+        """Return how to answer batches, by comparing a batch of two rows with the single rows.
 
-        A constant shape in the graph may make it fail, or answer wrongly and say nothing.
+        Some models cannot be resized: a constant shape in the graph may make the model fail, or
+        answer wrongly without an error.
         """
         if not signature.may_batch:
             return Batching.NONE
@@ -108,7 +111,7 @@ class Copy:
         try:
             first = self._by_rows(signature.key, pair)
             if not _alike(first, self._by_rows(signature.key, pair)):
-                return Batching.NONE  # it draws lots: no row is like another
+                return Batching.NONE  # the model is random: equal rows give different answers
         except (RuntimeError, ValueError):
             self._load()
             return Batching.NONE
@@ -121,7 +124,7 @@ class Copy:
 
 
 class _Plain:
-    """What a model without signatures has instead of a SignatureRunner: all of it, by name."""
+    """Stands in for a SignatureRunner if a model has no signatures: runs the whole model."""
 
     def __init__(self, interpreter: Any) -> None:  # noqa: ANN401 - the runtime has no types here
         self._interpreter = interpreter
@@ -155,7 +158,7 @@ def _tensors(details: Mapping[str, Mapping[str, Any]]) -> dict[str, Tensor]:
 
 
 def _sample(tensor: Tensor) -> Array:
-    """Two rows that differ, of values that most models take: from 0 to 1."""
+    """Return two different rows of values from 0 to 1, which most models accept."""
     shape = (2, *(max(size, 1) for size in tensor.shape[1:]))
     random = np.random.default_rng(1).random(shape)
     if tensor.dtype == STRING:
@@ -183,10 +186,10 @@ def _close(one: Array, other: Array) -> bool:
 
 
 def load(path: Path, settings: Settings) -> list[Copy]:
-    """Copies of a model's file.
+    """Load a model's file into as many copies as the settings ask for.
 
     Raises:
-        ValueError, RuntimeError: it cannot be loaded.
+        ValueError, RuntimeError: the file cannot be loaded.
     """
     first = Copy(path, settings.threads)
     others = [Copy(path, settings.threads, first.signatures) for _ in range(1, settings.copies)]

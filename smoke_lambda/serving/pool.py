@@ -1,4 +1,4 @@
-"""Copies of a model, shared by all requests: each takes one, or waits in a bounded queue."""
+"""Shares copies of a model among requests; each takes a copy, or waits in a bounded queue."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Result = TypeVar("Result")
 
 
 class Pool(Generic[T]):
-    """Runs work on copies, in as many threads; for one event loop.
+    """Runs work on copies, with one thread per copy. A pool belongs to one event loop.
 
     Args:
-        copies: what work is done with, one piece at a time.
-        queue: how many pieces of work may wait.
+        copies: the copies; each does one piece of work at a time.
+        queue: the number of pieces of work that may wait.
     """
 
     def __init__(self, copies: Sequence[T], queue: int) -> None:
         self.copies = len(copies)
         self.waiting = 0
         self._most = queue
-        # The copy that was used last has its memory in the processor's caches.
+        # Last in, first out: the copy that was used last is still in the processor's caches.
         self._idle: asyncio.LifoQueue[T] = asyncio.LifoQueue()
         for copy in copies:
             self._idle.put_nowait(copy)
@@ -33,14 +33,14 @@ class Pool(Generic[T]):
 
     @property
     def busy(self) -> int:
-        """Copies at work."""
+        """The number of copies at work."""
         return self.copies - self._idle.qsize()
 
     async def run(self, work: Callable[[T], Result]) -> Result:
-        """Do one piece of work, when a copy is free.
+        """Do one piece of work as soon as a copy is free.
 
-        Who stops waiting leaves the queue; work that has begun is done to its end, and its copy
-        is free only then.
+        A caller that is cancelled while it waits leaves the queue. Work that has begun always runs
+        to its end, and its copy is free only then.
 
         Raises:
             ServingError: RESOURCE_EXHAUSTED, if the queue is full.
@@ -60,11 +60,11 @@ class Pool(Generic[T]):
 
     def _free(self, copy: T, future: asyncio.Future[Result]) -> None:
         if not future.cancelled():
-            future.exception()  # looked at, so that one nobody waits for is no warning
+            future.exception()  # retrieved, else asyncio warns if nobody waits
         self._idle.put_nowait(copy)
 
     async def close(self) -> None:
-        """Wait for the work that has begun or waits; then the copies are gone."""
+        """Wait for all work that has begun or waits, and take the copies out of use."""
         for _ in range(self.copies):
             await self._idle.get()
         self._threads.shutdown(wait=False)

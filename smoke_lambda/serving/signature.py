@@ -1,4 +1,4 @@
-"""What a model takes and gives: its signatures, and whether a request fits one."""
+"""Describes the signatures of a model, and checks that a request fits its signature."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from smoke_lambda.serving.codec import NUMBERS, STRING, Array, type_name
 from smoke_lambda.serving.errors import invalid
 
 DEFAULT = "serving_default"
-"""The signature of requests that name none, and of models that have none."""
+"""The signature for a request that names none, and the only one of a model without signatures."""
 
 
 class Batching(Enum):
-    """How a batch of several rows is answered."""
+    """The way to answer a batch of several rows."""
 
     RESIZE = "the model is resized to it"
     ROWS = "row by row"
@@ -26,12 +26,12 @@ class Batching(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Tensor:
-    """An input or output.
+    """An input or output of a model.
 
     Attributes:
-        name: the tensor's in the model's file; a signature has another for it.
-        shape: -1 where any size fits.
-        quantization: scale and zero point; a scale of 0 if it has none.
+        name: the tensor's name in the model's file; its name in a signature is another one.
+        shape: -1 stands for any size.
+        quantization: scale and zero point; the scale is 0 if the tensor has none.
     """
 
     name: str
@@ -41,11 +41,11 @@ class Tensor:
 
     @property
     def may_batch(self) -> bool:
-        """Whether its first dimension can be one of rows."""
+        """True if the first dimension can count rows: its size is 1 or any."""
         return bool(self.shape) and self.shape[0] in (1, -1)
 
     def batched(self) -> Tensor:
-        """The same, for any number of rows."""
+        """Return a copy of the tensor with any number of rows."""
         return replace(self, shape=(-1, *self.shape[1:]))
 
 
@@ -54,7 +54,7 @@ class Signature:
     """A function of the model.
 
     Attributes:
-        inputs, outputs: by the names that clients use.
+        inputs, outputs: the tensors, by the names that clients use.
     """
 
     key: str
@@ -64,12 +64,12 @@ class Signature:
 
     @property
     def may_batch(self) -> bool:
-        """Whether every input and output can have rows."""
+        """True if every input and output can have several rows."""
         tensors = (*self.inputs.values(), *self.outputs.values())
         return bool(self.inputs) and all(tensor.may_batch for tensor in tensors)
 
     def with_batching(self, batching: Batching) -> Signature:
-        """The same, which answers batches in that way."""
+        """Return a copy of the signature that answers batches in the given way."""
         if batching is Batching.NONE:
             return self
         return replace(
@@ -80,10 +80,10 @@ class Signature:
         )
 
     def check_names(self, found: Iterable[str]) -> None:
-        """Refuse other inputs than the model has, before any of them is read.
+        """Refuse input names that are not exactly the model's, before any input is read.
 
         Raises:
-            ServingError: INVALID_ARGUMENT, with what was expected.
+            ServingError: INVALID_ARGUMENT, with the expected names.
         """
         given = set(found)
         if given != self.inputs.keys():
@@ -92,10 +92,10 @@ class Signature:
             )
 
     def check(self, inputs: Mapping[str, Array], max_batch: int) -> None:
-        """Refuse what the model cannot take.
+        """Refuse inputs whose names, types, shapes or numbers of rows do not fit.
 
         Raises:
-            ServingError: INVALID_ARGUMENT, with what was expected.
+            ServingError: INVALID_ARGUMENT, with the expected value.
         """
         self.check_names(inputs)
         for name, array in inputs.items():
@@ -111,17 +111,18 @@ class Signature:
                 )
         if self.batching is not Batching.NONE:
             sizes = {array.shape[0] for array in inputs.values()}
-            # What is resized to them, a model may take: one row for all of another input, say.
+            # A model that is resized may accept different numbers: for instance, one row of an
+            # input for all rows of another.
             if len(sizes) > 1 and self.batching is Batching.ROWS:
                 raise invalid(f"the inputs have different numbers of rows: {sorted(sizes)}")
             if not 1 <= max(sizes) <= max_batch:
                 raise invalid(f"a request must have from 1 to {max_batch} rows, not {max(sizes)}")
 
     def wanted(self, output_filter: Iterable[str]) -> tuple[str, ...]:
-        """The outputs that a request asks for: all, if it names none.
+        """Return the names of the outputs that a request asks for: all if it names none.
 
         Raises:
-            ServingError: INVALID_ARGUMENT, where it names one that there is not, or one twice.
+            ServingError: INVALID_ARGUMENT, if a name is unknown or is there twice.
         """
         asked = tuple(output_filter)
         for name in asked:
@@ -136,7 +137,7 @@ class Signature:
 
 
 def fits(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
-    """Whether a shape is the expected one, where -1 stands for any size but 0."""
+    """Return True if a shape is the expected one; an expected -1 stands for any size above 0."""
     return len(shape) == len(expected) and all(
         size == wanted or (wanted == -1 and size > 0)
         for size, wanted in zip(shape, expected, strict=True)
@@ -144,22 +145,22 @@ def fits(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
 
 
 def names(found: Iterable[str]) -> str:
-    """Names in a message: sorted, few, and short, since a client may have sent them."""
+    """Return names for a message: sorted, few and short, because a client may have sent them."""
     listed = sorted(name[:80] for name in found)
     return f"[{', '.join(listed[:20])}{', …' if len(listed) > 20 else ''}]"
 
 
 def tensor_of(details: Mapping[str, Any]) -> Tensor:
-    """What the runtime says of a tensor (Interpreter.get_input_details).
+    """Return the tensor that the runtime describes (Interpreter.get_input_details).
 
     Raises:
-        ValueError: its type has no place in TensorFlow's messages.
+        ValueError: TensorFlow's messages have no such type.
     """
     dtype = np.dtype(details["dtype"])
     dtype = STRING if dtype.kind in "SU" else dtype
     if dtype not in NUMBERS:
         raise ValueError(f"{details['name']} is of type {dtype}, which cannot be sent")
-    # Of the shape with its unknown sizes there is nothing where the converter knew all of them.
+    # shape_signature has -1 for each unknown size. It is empty if the converter knew all sizes.
     shape = details["shape_signature"]
     shape = shape if len(shape) == len(details["shape"]) else details["shape"]
     scale, zero_point = details["quantization"]

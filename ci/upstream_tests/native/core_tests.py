@@ -33,11 +33,11 @@ def run_on_core(
     """Compile and run the tests of one TensorFlow version.
 
     Args:
-        only: patterns of the programs' names; empty: all or those of CI.
-        everything: whether all are meant.
+        only: the patterns of the programs' names; if empty, `everything` decides.
+        everything: True for all programs, False for those that CI runs.
 
     Raises:
-        UsageError: no program is asked for.
+        UsageError: no program is chosen.
     """
     core = runner.core(tensorflow, ARCH)
     trees = runner.trees(tensorflow)
@@ -74,10 +74,10 @@ def run_on_core(
 def chosen(
     programs: Sequence[Program], patterns: Sequence[str], *, everything: bool
 ) -> tuple[Program, ...]:
-    """The programs that are asked for: by name, else all or those of CI.
+    """Return the programs whose names match a pattern; if there are no patterns, all or CI's.
 
     Raises:
-        UsageError: there is none.
+        UsageError: no program is chosen.
     """
     if patterns:
         kept = [p for p in programs if any(fnmatchcase(p.name, pattern) for pattern in patterns)]
@@ -91,7 +91,7 @@ def chosen(
 def outcomes_of_programs(
     programs: Sequence[Program], compiled: Compiled, workshop: Workshop, jobs: int
 ) -> list[Outcome]:
-    """The outcomes of all tests, by program."""
+    """Run the programs, and return the outcomes of all tests, ordered by program."""
     tree = workshop.parts.tree
 
     def one(program: Program) -> list[Outcome]:
@@ -108,5 +108,5 @@ def outcomes_of_programs(
 
 
 def components(core: Core) -> dict[str, str]:
-    """The version of what the core's delegate is made of."""
+    """Return the version of XNNPACK in the core, by the component's name."""
     return {c["name"]: c["version"] for c in core.record["components"] if c["name"] == "xnnpack"}

@@ -1,6 +1,7 @@
-"""What all programs of one TensorFlow version share: googletest, helpers, precompiled headers.
+"""Make the parts that the programs share: googletest, helpers, precompiled headers.
 
-Each part is a product of the cache, whose key has everything that can change its bytes.
+The parts are those of one TensorFlow version. Each is a product of the cache, and its key has
+everything that can change its bytes.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ SHIM = Path(__file__).with_name("shim")
 GENERATOR = Path(__file__).with_name("generate.cc")
 ARCH = "x86_64"
 
-# Tests are compiled without optimization, which takes a quarter of the time: what they test is
-# the core's code, and that is linked as it is. zig would compile them for debugging if it were
-# told so; only clang is.
+# Tests are compiled without optimization, which takes a quarter of the time. The tested code is
+# the core's, which is linked unchanged. `-Xclang` hides `-O0` from zig, which would otherwise
+# compile for debugging.
 UNOPTIMIZED = ("-w", "-Xclang", "-O0")
 DEFINITIONS = (
     *PUBLIC_DEFINITIONS,
     "-DEIGEN_MPL2_ONLY",
-    # As builders/cmake/CMakeLists.txt gives them to the delegate.
+    # The macros that builders/cmake/CMakeLists.txt defines for the delegate.
     "-DXNNPACK_DELEGATE_ENABLE_QS8=1",
     "-DXNNPACK_DELEGATE_ENABLE_QU8=1",
     "-DXNNPACK_DELEGATE_ENABLE_DYNAMIC_FULLY_CONNECTED=1",
@@ -55,7 +56,8 @@ INCLUDES = (
 )
 GOOGLETEST = ("googletest/src/gtest-all.cc", "googlemock/src/gmock-all.cc")
 MAIN = "googlemock/src/gmock_main.cc"
-# Of FlatBuffers' compiler, what writes C++.
+# The folders of FlatBuffers that the schemas' headers depend on; the inputs that matter for them;
+# and the sources of FlatBuffers' compiler that write C++.
 FLATBUFFERS = ("src", "include")
 GENERATED_BY = ("toolchain", "target", "flags", "schemas", "recipe")
 FLATC = ("code_generators.cpp", "idl_gen_cpp.cpp", "idl_parser.cpp", "util.cpp")
@@ -66,8 +68,9 @@ class Parts:
     """Makes the parts of one TensorFlow version.
 
     Attributes:
-        trees: of TensorFlow and all that its core is made of.
-        googletest: the folder that has its tree.
+        tree: TensorFlow's tree with the plan of its tests.
+        trees: the folder with the trees of TensorFlow and of all components of its core.
+        googletest: the folder that has googletest's tree.
     """
 
     tensorflow: TensorFlow
@@ -89,7 +92,7 @@ class Parts:
 
     @cached_property
     def includes(self) -> list[str]:
-        """The folders of headers."""
+        """The compiler's options for the folders of headers."""
         own = self.googletest / "googletest"
         folders = [SHIM, self.schemas, *(self.trees / name for name in INCLUDES)]
         folders += [own / "googletest/include", own / "googlemock/include"]
@@ -97,13 +100,13 @@ class Parts:
 
     @cached_property
     def definitions(self) -> list[str]:
-        """The macros of the core."""
+        """The compiler's options for the macros of the core."""
         own = definitions_of(self.tensorflow.version)
         return [*DEFINITIONS, *(f"-D{definition}" for definition in own)]
 
     @cached_property
     def inputs(self) -> dict[str, Any]:
-        """Everything that can change the bytes of any part, but its own source and macros."""
+        """Everything that can change the bytes of a part, except its own source and macros."""
         return {
             "trees": self.trees.name,
             "googletest": self.googletest.name,
@@ -116,7 +119,7 @@ class Parts:
 
     @cached_property
     def schemas(self) -> Path:
-        """A folder of headers that FlatBuffers' compiler generates from schemas."""
+        """The folder of the headers that FlatBuffers' compiler generates from schemas."""
 
         def make(product: Path) -> None:
             flatbuffers = self.trees / "flatbuffers"
@@ -134,7 +137,8 @@ class Parts:
                 self.tool(f"reading {schema}", [generator, source, f"{product / folder}/"])
             generator.unlink()
 
-        # Of the trees, only this counts: most changes of them leave it alone.
+        # The key has only these files of the trees, since most changes of the trees leave them
+        # alone.
         read = [self.tree.root / schema for schema in self.tree.plan.schemas]
         inputs = {
             "flatbuffers": digest_files(*(self.trees / "flatbuffers" / n for n in FLATBUFFERS)),
@@ -144,30 +148,33 @@ class Parts:
         return self.cache.product("upstream-native-schemas", key_of(inputs), make)
 
     def googletest_objects(self) -> list[Path]:
-        """Googletest with its main function."""
+        """Return the objects of googletest and of its main function."""
         own = self.googletest / "googletest"
         folders = [f"-I{own / name}" for name in ("googletest", "googlemock")]
         return [self.object(own / name, folders) for name in (*GOOGLETEST, MAIN)]
 
     def helper(self, source: str) -> Path:
-        """The object of a helper; one that lies among a suite's tests begins as they do."""
+        """Return the object of a helper.
+
+        If the helper is in the folder of a suite, it uses the suite's precompiled headers.
+        """
         folder = str(Path(source).parent)
         suites = [suite for suite in self.tree.plan.suites if suite.folder == folder]
         return self.object(self.tree.root / source, self.beginning(*suites))
 
     def beginning(self, *suites: Suite) -> list[str]:
-        """The options that begin a source with the precompiled headers of its suite, if any."""
+        """Return the options that include the precompiled headers of the suites."""
         return [part for suite in suites for part in ("-include-pch", str(self.precompiled(suite)))]
 
     def again(self, suite: Suite) -> list[Path]:
-        """The objects of the core's sources that a suite wants compiled with its own macros."""
+        """Return the objects of the core's sources that a suite needs with its own macros."""
         macros = [f"-D{definition}" for definition in suite.definitions]
         return [
             self.object(self.tree.root / source, macros, optimized=True) for source in suite.again
         ]
 
     def precompiled(self, suite: Suite) -> Path:
-        """The headers that a suite's tests parse first."""
+        """Return the precompiled file of the headers that a suite's tests include first."""
         *first, last = suite.precompiled
 
         def make(product: Path) -> None:
@@ -182,7 +189,7 @@ class Parts:
         return self.cache.product("upstream-native-headers", key, make) / "headers.pch"
 
     def object(self, source: Path, options: Sequence[str], *, optimized: bool = False) -> Path:
-        """The object of a source in one of the trees.
+        """Return the object of a source in one of the trees.
 
         Raises:
             CompileError: the compiler failed.
@@ -199,12 +206,16 @@ class Parts:
         return self.cache.product("upstream-native-objects", key, make) / "o"
 
     def command(self, options: Sequence[str], *, optimized: bool = False) -> list[str]:
-        """The compiler with all that a source of these tests needs."""
+        """Return the compiler's command with all options that a source of these tests needs."""
         how = () if optimized else UNOPTIMIZED
         return [*self.compiler, *how, *self.definitions, *options, *self.includes]
 
     def tool(self, what: str, command: Sequence[str | Path]) -> None:
-        """Run a program of the toolchain; raises CompileError."""
+        """Run a program of the toolchain.
+
+        Raises:
+            CompileError: the program failed.
+        """
         run(
             command,
             log=self.log,

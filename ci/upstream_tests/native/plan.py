@@ -1,4 +1,4 @@
-"""Which C++ tests of upstream's there are, and what they are made of: tests.toml and the tree."""
+"""List upstream's C++ tests and their sources, from tests.toml and TensorFlow's tree."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """The tests of one folder; see tests.toml."""
+    """The tests of one folder; tests.toml explains the attributes."""
 
     name: str
     folder: str
@@ -38,7 +38,8 @@ class Program:
     """The tests of one file.
 
     Attributes:
-        source: its path below TensorFlow's tree.
+        suite: the suite of the file's folder.
+        source: the path of the file below TensorFlow's tree.
     """
 
     suite: Suite
@@ -46,32 +47,37 @@ class Program:
 
     @property
     def stem(self) -> str:
-        """Such as `conv_2d_test`."""
+        """The name of the file without its suffix, such as `conv_2d_test`."""
         return Path(self.source).stem
 
     @property
     def name(self) -> str:
-        """Such as `xnnpack/conv_2d_test`."""
+        """The name of the program, such as `xnnpack/conv_2d_test`."""
         return f"{self.suite.name}/{self.stem}"
 
     @property
     def whole(self) -> str:
-        """The pattern of all its tests, and the name of what is wrong with it as a whole."""
+        """The pattern of all tests of the program.
+
+        It is also the test's name in an outcome of the whole program, such as a failed compilation.
+        """
         return f"{self.name}:*"
 
     @property
     def is_quick(self) -> bool:
-        """True if CI runs it."""
+        """True if CI runs the program."""
         return any(fnmatchcase(self.stem, pattern) for pattern in self.suite.quick)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What tests.toml says of one TensorFlow version.
+    """The content of tests.toml for one TensorFlow version.
 
     Attributes:
-        helpers: patterns of sources, below TensorFlow's tree.
-        schemas: a schema's path below the tree -> the folder of its header.
+        version: the expectations for the tests.
+        suites: the suites of tests.
+        helpers: the patterns of the helpers' sources, below TensorFlow's tree.
+        schemas: the path of each schema below TensorFlow's tree -> the folder of its header.
     """
 
     version: Version
@@ -80,15 +86,16 @@ class Plan:
     schemas: Mapping[str, str]
 
     def leaves_out(self, program: Program) -> bool:
-        """True if the program is not even compiled."""
+        """True if the program is left out as a whole, so that it is not compiled."""
         row = self.version.of(program.whole)
         return row is not None and row.outcome == LEFT_OUT
 
     def about(self, programs: Sequence[Program], tests: Collection[str]) -> Version:
-        """What is expected of these programs alone.
+        """Return the expectations for these programs alone.
 
         Args:
-            tests: their names: a row that is not of one program may be about none of them.
+            tests: the names of the programs' tests. A row that does not name one program is kept
+                only if it covers one of them.
         """
         names = {program.name for program in programs}
         rows = tuple(
@@ -100,10 +107,10 @@ class Plan:
 
 
 def load_plan(tensorflow: str, path: Path = TESTS_FILE) -> Plan:
-    """What is known of a TensorFlow version's C++ tests.
+    """Return the plan for a TensorFlow version's C++ tests.
 
     Raises:
-        UsageError: nothing, or the file is malformed.
+        UsageError: the file does not have the version, or is malformed.
     """
     plans = parse_plans(read_toml(path))
     if tensorflow not in plans:
@@ -115,7 +122,11 @@ def load_plan(tensorflow: str, path: Path = TESTS_FILE) -> Plan:
 
 
 def parse_plans(data: Mapping[str, Any]) -> dict[str, Plan]:
-    """The plans of the file's data, by TensorFlow version; raises UsageError."""
+    """Return the plans in the data of the file, by TensorFlow version.
+
+    Raises:
+        UsageError: the data are malformed.
+    """
     top = Row(TESTS_FILE.name, data)
     helpers = top.strings("helpers")
     suites = tuple(_suite(row) for row in top.rows("suite", "name"))
@@ -128,7 +139,7 @@ def parse_plans(data: Mapping[str, Any]) -> dict[str, Plan]:
         row.done()
         if name in found:
             raise UsageError(f"{TESTS_FILE.name} has {name} twice")
-        # A row of its own counts before one of all.
+        # The version's own rows come first, so that they take precedence over those of all.
         version = Version(tensorflow=name, testdata=name, expected=own + of_all)
         found[name] = Plan(version=version, suites=suites, helpers=helpers, schemas=schemas)
     top.done()
@@ -152,10 +163,11 @@ def _suite(row: Row) -> Suite:
 
 @dataclass(frozen=True)
 class Tree:
-    """TensorFlow's tree: which programs and helpers of a plan are in it.
+    """TensorFlow's tree, with the programs and helpers of a plan that are in it.
 
     Attributes:
         root: the folder that has `tensorflow/lite`.
+        plan: the plan.
     """
 
     root: Path
@@ -163,7 +175,7 @@ class Tree:
 
     @property
     def programs(self) -> tuple[Program, ...]:
-        """All programs, by name."""
+        """All programs, sorted by name within each suite."""
         return tuple(
             Program(suite=suite, source=str(path.relative_to(self.root)))
             for suite in self.plan.suites
@@ -172,7 +184,7 @@ class Tree:
 
     @cached_property
     def helpers(self) -> frozenset[str]:
-        """The helpers that this version has."""
+        """The helpers' sources that the tree has, as paths below the root."""
         return frozenset(
             str(path.relative_to(self.root))
             for pattern in self.plan.helpers
@@ -180,7 +192,11 @@ class Tree:
         )
 
     def helpers_of(self, program: Program) -> tuple[str, ...]:
-        """The helpers that a program is linked to: those whose headers it includes, and so on."""
+        """Return the helpers to link with a program.
+
+        These are the helpers whose headers the program, its helpers or their test headers include.
+        A helper without a header is linked if another helper of its folder is.
+        """
         found: set[str] = set()
         seen = {program.source}
         todo = [program.source]
@@ -205,10 +221,10 @@ class Tree:
             yield from (name for name in _INCLUDE.findall(text) if name.endswith(".h"))
 
     def _bare(self, source: str) -> bool:
-        """True if there is no header of that name."""
+        """True if the source has no header of the same name."""
         return not (self.root / source).with_suffix(".h").is_file()
 
 
 def _is_for_tests(header: str) -> bool:
-    """True if a header is for tests, and so may include the helpers'."""
+    """True if a header is for tests by its name, so that it may include headers of helpers."""
     return "test" in Path(header).name

@@ -17,9 +17,10 @@ from ci.upstream_tests.native.parts import ARCH, Parts
 from ci.upstream_tests.native.plan import Program
 
 LIBRARY = "libtflite.so"
-# Calls within the core stay there, whatever a test has of the same name.
+# With -Bsymbolic, calls within the core reach the core's functions, even if a test has a function
+# of the same name.
 CORE_FLAGS = (*LINK_FLAGS, "-Wl,-Bsymbolic", f"-Wl,-soname,{LIBRARY}")
-# A program is position-independent as the library is, so that both use one libc++ of zig's.
+# A program is position-independent, as the library is, so that both use the same libc++ of zig.
 PROGRAM_FLAGS = ("-pie", *(flag for flag in LINK_FLAGS if flag != "-shared"))
 
 Work = Callable[[], object]
@@ -28,11 +29,11 @@ Progress = Callable[[int, int | None], None]
 
 @dataclass(frozen=True)
 class Compiled:
-    """The programs that there are now.
+    """The result of compiling programs.
 
     Attributes:
-        paths: of those that could be compiled.
-        faults: why the others could not, in a line each.
+        paths: the file of each program that compiled.
+        faults: the reason, in one line, for each program that did not compile.
     """
 
     paths: dict[Program, Path]
@@ -41,16 +42,20 @@ class Compiled:
 
 @dataclass(frozen=True)
 class Workshop:
-    """Makes programs for one core."""
+    """Makes the programs for one core."""
 
     parts: Parts
     core: Core
 
     def make(self, programs: Sequence[Program], jobs: int, progress: Progress) -> Compiled:
-        """The programs, compiled now where the cache does not have them.
+        """Compile the programs that the cache does not have.
+
+        Args:
+            jobs: the number of compilations to run at once.
+            progress: a function to call with the number of finished parts and of all parts.
 
         Raises:
-            CompileError: something that they all need cannot be compiled.
+            CompileError: a part that programs share, other than a helper, cannot be compiled.
         """
         parts = self.parts
         suites = dict.fromkeys(program.suite for program in programs)
@@ -63,7 +68,7 @@ class Workshop:
             except CompileError as error:
                 found.faults[program] = first_line(error)
 
-        # What includes something waits for it.
+        # Each step needs the results of the steps before it.
         steps: list[list[Work]] = [
             [lambda: parts.schemas, lambda: self.library],
             [*(partial(parts.precompiled, suite) for suite in suites), parts.googletest_objects],
@@ -82,7 +87,7 @@ class Workshop:
         return found
 
     def _helper(self, source: str) -> None:
-        """Compile a helper; where that fails, the programs that need it say so."""
+        """Compile a helper; ignore a failure, which the programs that need the helper report."""
         try:
             self.parts.helper(source)
         except CompileError:
@@ -90,7 +95,7 @@ class Workshop:
 
     @cached_property
     def library(self) -> Path:
-        """The whole core as a library that programs load: each would be as large as it is."""
+        """The whole core as a shared library, so that not every program contains a copy of it."""
 
         def make(product: Path) -> None:
             command = [*self.parts.toolchain.compiler("c++", ARCH), *CORE_FLAGS]
@@ -106,10 +111,10 @@ class Workshop:
         return self.parts.cache.product("upstream-native-core", key_of(inputs), make) / LIBRARY
 
     def program(self, program: Program) -> Path:
-        """One program.
+        """Return the file of a program; make it if the cache does not have it.
 
         Raises:
-            CompileError: it, or a helper of its own, cannot be compiled.
+            CompileError: the program or one of its helpers cannot be compiled.
         """
         parts = self.parts
 
@@ -143,7 +148,7 @@ class Workshop:
 
 
 def first_line(error: CompileError) -> str:
-    """Of a compiler's message, what it says is wrong."""
+    """Return the first line of a compiler's message with `error:` in it, else its first line."""
     lines = str(error).splitlines()
     wrong = [line for line in lines if "error:" in line]
     return " ".join((wrong or lines)[0].split())

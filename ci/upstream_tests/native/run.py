@@ -1,4 +1,4 @@
-"""Runs programs of upstream's C++ tests; a program that dies is started again for the others."""
+"""Run programs of upstream's C++ tests; start a program that dies again for its other tests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ci.upstream_tests.run import ending
 from smoke_lambda.session import started
 
 SECONDS = 300.0
-"""The most that a program may take."""
+"""The time limit of a program in seconds."""
 
 _EVENT = re.compile(r"^\[ *(RUN|OK|FAILED|SKIPPED) *\] ([^\s,(]+)", re.MULTILINE)
 _OUTCOMES = {"RUN": STARTED, "OK": PASSED, "FAILED": FAILED, "SKIPPED": SKIPPED}
@@ -32,9 +32,9 @@ class Ended:
     """How one run of a program ended.
 
     Attributes:
-        status: its exit status; None if it was not done in time.
-        result: googletest's own account; None if it did not live to write it.
-        output: all that it printed.
+        status: the exit status; None if the program ran out of time.
+        result: googletest's report in JSON; None if the program died before it wrote the report.
+        output: the whole output of the program.
     """
 
     status: int | None
@@ -48,9 +48,10 @@ def run_program(
     """Run all tests of a program.
 
     Args:
-        path: of the program.
-        library: the core that it is to load.
-        tree: TensorFlow's, which some tests read files of.
+        path: the file of the program.
+        plan: the plan, which names the tests to leave out.
+        library: the core's library, which the program loads.
+        tree: TensorFlow's tree; some tests read its files.
     """
     place = Place(path, library, tree)
     unwanted = _left_out(program, plan)
@@ -67,7 +68,7 @@ def run_program(
         if ended.result is not None:
             break
         if not new:
-            # It dies before or after its tests, so that no test can be named.
+            # The program dies before or after its tests, so no test can be named.
             known["*"] = Outcome("*", FAILED, f"the program {ending(ended.status)}")
             break
     return [
@@ -77,7 +78,7 @@ def run_program(
 
 
 def outcomes(ended: Ended) -> dict[str, Outcome]:
-    """What is known of each test after one run."""
+    """Return the known outcomes after one run, by the test's name."""
     if ended.result is not None:
         return {outcome.test: outcome for outcome in _accounted(ended.result)}
     events = [
@@ -88,7 +89,7 @@ def outcomes(ended: Ended) -> dict[str, Outcome]:
 
 
 def _accounted(result: dict[str, Any]) -> Iterator[Outcome]:
-    """The outcomes in googletest's own account."""
+    """Yield the outcomes in googletest's report."""
     for suite in result["testsuites"]:
         for case in suite["testsuite"]:
             name = f"{suite['name']}.{case['name']}"
@@ -97,19 +98,19 @@ def _accounted(result: dict[str, Any]) -> Iterator[Outcome]:
             if said:
                 yield Outcome(name, FAILED, detail)
             else:
-                # One that upstream disables by its name is suppressed.
+                # If upstream disables a test by its name, its result is SUPPRESSED.
                 passed = case["result"] == "COMPLETED"
                 yield Outcome(name, PASSED if passed else SKIPPED)
 
 
 def _left_out(program: Program, plan: Plan) -> list[str]:
-    """Patterns of the program's tests that are not to run."""
+    """Return the patterns of the program's tests that are left out."""
     rows = (pattern.partition(":") for pattern in plan.version.left_out)
     return [tests for name, _, tests in rows if fnmatchcase(program.name, name)]
 
 
 def _listed(output: str) -> Iterator[str]:
-    """The names in the output of --gtest_list_tests."""
+    """Yield the tests' names in the output of --gtest_list_tests."""
     suite = ""
     for line in output.splitlines():
         name = line.partition("#")[0].rstrip()
@@ -121,21 +122,23 @@ def _listed(output: str) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Place:
-    """A program with what it needs."""
+    """A program with the core's library that it loads and TensorFlow's tree."""
 
     program: Path
     library: Path
     tree: Path
 
     def run(self, tests: str, *, listing: bool = False) -> Ended:
-        """Run tests of it, by googletest's filter, in a folder of their own.
+        """Run tests of the program in a folder of their own.
 
         Args:
-            listing: only print their names.
+            tests: googletest's filter for the tests.
+            listing: True to print only the names of the tests.
         """
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary).resolve()
-            # As in Bazel's and CMake's runs, files are named from the top of the tree.
+            # Tests name files by their paths from the top of the tree, as in runs by Bazel or
+            # CMake.
             (folder / "tensorflow").symlink_to(self.tree / "tensorflow")
             account, log, home = folder / "account.json", folder / "log", folder / "home"
             home.mkdir()
@@ -147,7 +150,7 @@ class Place:
                 "LD_LIBRARY_PATH": str(self.library.parent),
                 "GTEST_COLOR": "no",
                 "GTEST_OUTPUT": f"json:{account}",
-                # In the environment, since a filter can be longer than an argument may be.
+                # The filter is a variable, since it can be longer than the limit of an argument.
                 "GTEST_FILTER": tests,
                 "GTEST_LIST_TESTS": "1" if listing else "0",
             }

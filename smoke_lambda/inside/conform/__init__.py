@@ -1,4 +1,4 @@
-"""The comparison's part that runs beside a wheel."""
+"""The part of the comparison that runs beside a wheel."""
 
 MARK = "conform: "
-"""Begins the lines that its programs print of their own."""
+"""The prefix of each line that the programs of this package print themselves."""

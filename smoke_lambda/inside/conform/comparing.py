@@ -1,4 +1,4 @@
-"""Compare what a runtime answers with what TensorFlow answers, on any Python from 3.8 on."""
+"""Compare a runtime's answers with TensorFlow's, on any Python from 3.8 on."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 WRONG = "wrong answer"
 NOT_FINITE = "NaN or infinity"
 QUANTIZED = ("int8", "uint8", "int16")
-"""Types of outputs that stand for real numbers; other integers are exact."""
+"""The integer types that stand for real numbers; other integers must be equal."""
 
 
 def difference(found: Any, expected: Any, tolerance: Mapping[str, float]) -> dict[str, str]:  # noqa: ANN401
-    """What is wrong with an output: nothing, or `what` and a `detail` for people.
+    """Return what is wrong with an output: nothing, or `what` and a `detail` for people.
 
     Args:
-        found, expected: arrays; of strings: arrays of objects.
-        tolerance: `absolute` and `relative` (of the largest expected magnitude) for floats,
-            `steps` for quantized integers; what is missing is zero.
+        found, expected: arrays; strings are in arrays of objects.
+        tolerance: `absolute` and `relative` (to the largest expected magnitude) for floats,
+            `steps` for quantized integers; a missing entry is zero.
     """
     found, expected = np.asarray(found), np.asarray(expected)
     if found.shape != expected.shape:

@@ -1,11 +1,11 @@
 """Read a corpus: models, and cases of inputs with the answers that TensorFlow gives.
 
-Runs beside a wheel, on any Python from 3.8 on, with NumPy and no package of ours.
-A corpus is a folder: `index.json` says what there is, and `<family>.zip` has of each model
-`<name>.tflite` and `<name>.npz`. In the npz, the arrays of case c are `c.in.i` and `c.out.o`.
-NumPy has no array of strings that it saves without pickling: those are three arrays,
-`c.in.i.bytes` (uint8, one string after the other), `c.in.i.offsets` (int64, where each
-begins, and the end) and `c.in.i.shape`.
+The module runs beside a wheel, on any Python from 3.8 on, with NumPy and no package of ours.
+A corpus is a folder. `index.json` lists its models, and `<family>.zip` has `<name>.tflite` and
+`<name>.npz` for each model. In the npz, the arrays of case c are `c.in.i` and `c.out.o`.
+NumPy cannot save an array of strings without pickling. Such an array is saved as three arrays:
+`c.in.i.bytes` (uint8, one string after the other), `c.in.i.offsets` (int64, the begin of each
+string, and the end) and `c.in.i.shape`.
 """
 
 from __future__ import annotations
@@ -23,53 +23,53 @@ INDEX = "index.json"
 STRING_PARTS = ("bytes", "offsets", "shape")
 
 Array = Any
-"""A NumPy array; of strings: an array of objects, each `bytes` (UTF-8)."""
+"""A NumPy array. Strings are in an array of objects, each `bytes` (UTF-8)."""
 
 
 class CorpusError(ValueError):
-    """A corpus that is damaged, or of another format."""
+    """The corpus is damaged, or has another format."""
 
 
 class CaseNames(NamedTuple):
-    """What a case feeds and asks, by the names that the model gives its tensors."""
+    """The inputs and outputs of a case, by the names that the model gives its tensors."""
 
     signature: str | None
-    """The signature that it runs; None: the model's first graph, without a signature."""
+    """The signature to run; None means the model's first graph, without a signature."""
     inputs: tuple[str, ...]
-    """Without a signature in the order of get_input_details(), else sorted."""
+    """The names, in the order of get_input_details() without a signature, else sorted."""
     outputs: tuple[str, ...]
 
 
 class Model(NamedTuple):
-    """What the index says of a model."""
+    """A model as the index describes it."""
 
     name: str
     pattern: str
-    """What it is a model of; the models of a pattern differ in flavour."""
+    """The pattern that the model is made from; the models of a pattern differ in flavour."""
     family: str
     flavour: str
-    """float32, float16 (weights), dynamic (int8 weights) or int8 (all of it)."""
+    """float32, float16 (weights), dynamic (int8 weights) or int8 (everything)."""
     sha256: str
-    """Of the .tflite file."""
+    """The hash of the .tflite file."""
     since: str
-    """The first TensorFlow whose runtime has its operators; empty: all of ours have."""
+    """The first TensorFlow version whose runtime has its operators; empty if all of ours do."""
     operators: tuple[tuple[str, int], ...]
-    """Builtin operators and their versions, sorted."""
+    """The builtin operators and their versions, sorted."""
     stateful: bool
-    """An answer depends on the calls before: its cases are for a new interpreter, in order."""
+    """True if an answer depends on earlier calls. Its cases need a new interpreter, in order."""
     signatures: tuple[str | None, ...]
-    """Of its cases, each once."""
+    """The signatures of its cases, each once."""
     tolerance: str
-    """A row of tolerance.toml."""
+    """The name of a row of tolerance.toml."""
     seed: int
-    """Of a random graph; else 0."""
+    """The seed of a random graph; 0 for other models."""
     largest: float
-    """The largest magnitude among its answers that are numbers; of int8, in real numbers."""
+    """The largest magnitude of its numeric answers; int8 answers count as real numbers."""
     cases: tuple[CaseNames, ...]
 
 
 class Case(NamedTuple):
-    """One set of inputs with the answers that are expected.
+    """One set of inputs with the expected answers.
 
     An input whose shape is not the model's own needs resize_tensor_input first.
     """
@@ -81,19 +81,19 @@ class Case(NamedTuple):
 
 
 class Index(NamedTuple):
-    """What a corpus has."""
+    """The contents of a corpus."""
 
     tensorflow: str
-    """The version that converted the models and gave the answers."""
+    """The TensorFlow version that converted the models and gave the answers."""
     models: tuple[Model, ...]
-    """By family, then by name."""
+    """The models, sorted by family, then by name."""
 
 
 def read_index(folder: Path) -> Index:
-    """Read what a corpus has.
+    """Read the index of a corpus.
 
     Raises:
-        CorpusError: there is no index, or it is not of this format.
+        CorpusError: there is no index, or it has another format.
     """
     try:
         data = json.loads((folder / INDEX).read_text(encoding="utf-8"))
@@ -115,7 +115,7 @@ def load(folder: Path, model: Model) -> tuple[bytes, list[Case]]:
     """Read a model's file and cases.
 
     Raises:
-        CorpusError: the family's archive lacks them, or they are not what the index says.
+        CorpusError: the family's archive lacks them, or they differ from the index.
     """
     archive = folder / (model.family + ".zip")
     try:
@@ -134,8 +134,8 @@ def load(folder: Path, model: Model) -> tuple[bytes, list[Case]]:
 
 
 def read_arrays(content: bytes) -> dict[str, Array]:
-    """The arrays of an npz file, those of strings put together."""
-    import numpy as np  # an index can be read without
+    """Return the arrays of an npz file. Arrays of strings are put together from their parts."""
+    import numpy as np  # an index can be read without NumPy
 
     with np.load(io.BytesIO(content), allow_pickle=False) as stored:
         plain = {name: stored[name] for name in stored.files}

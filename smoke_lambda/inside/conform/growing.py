@@ -1,11 +1,11 @@
-"""Resizes a model to ever larger batches, and compares with the kernels without XNNPACK.
+"""Resize a model to ever larger batches, and compare with the kernels without XNNPACK.
 
     python -m smoke_lambda.inside.conform.growing MODULE CORPUS MODEL SECONDS
 
 The batch is the first dimension of the model's only input. Each interpreter goes through a few
-sizes, each larger than the one before, as a caller does whose inputs grow: what was allocated for
-the last size is freed, and may come back as something else. One line of JSON says how many runs
-there were, and how many answered otherwise. Runs beside a wheel, on any Python from 3.8 on.
+growing sizes, like a caller whose inputs grow. Memory that was allocated for the last size is
+freed, and may be reused for something else. One line of JSON has the number of runs and the
+number of wrong answers. The program runs beside a wheel, on any Python from 3.8 on.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from smoke_lambda.inside.conform.corpus import load, read_index
 LARGEST = 64
 STEPS = 8
 SEED = 1
-# Far above what kernels differ by in a small model of float32, far below its answers.
+# Far above the difference between kernels in a small float32 model, far below its answers.
 TOLERANCE = 1e-2
 
 
 def answer(interpreter: Any, batch: Any) -> Any:  # noqa: ANN401 - the runtime has no types here
-    """The first output for a batch, after a resize to its size."""
+    """Return the first output for a batch, after a resize to the size of the batch."""
     detail = interpreter.get_input_details()[0]
     interpreter.resize_tensor_input(detail["index"], batch.shape)
     interpreter.allocate_tensors()
@@ -41,7 +41,7 @@ def answer(interpreter: Any, batch: Any) -> Any:  # noqa: ANN401 - the runtime h
 
 
 def main(module: str, corpus: str, name: str, seconds: str) -> None:
-    """Run until the time is up; prints what was found."""
+    """Run until the time is up; print the findings."""
     runtime = importlib.import_module(module)
     folder = Path(corpus)
     models = {model.name: model for model in read_index(folder).models}

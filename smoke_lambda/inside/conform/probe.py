@@ -1,10 +1,11 @@
-"""Runs models of the corpus beside a wheel and compares, on any Python from 3.8 on.
+"""Run models of the corpus beside a wheel and compare, on any Python from 3.8 on.
 
     python -m smoke_lambda.inside.conform.probe JOB.json
 
-JOB.json is made by smoke_lambda/conform/run.py. Each line that this prints of its own begins with
-"conform: " and goes on in JSON. The first says what runs here; then, of each model, come a line
-before each stage, so that a crash has a name, and a line with all that was found.
+smoke_lambda/conform/session.py makes JOB.json. Each line that the probe itself prints begins with
+"conform: " and continues in JSON. The first line has the versions of Python and NumPy. Then, for
+each model, there is a line before each stage, which tells where a crash happened, and a line with
+all findings.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ from smoke_lambda.inside.conform.corpus import Case, Model, load, read_index
 from smoke_lambda.inside.probe import operators
 from smoke_lambda.inside.probing import LACKS_VERSION
 
-# From glibc 2.34 on, its heap checks are in a library of their own.
+# From glibc 2.34 on, the heap checks are in a library of their own.
 CHECKS_LIBRARY = "libc_malloc_debug"
 CHECKS_APART = (2, 34)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    # Python 3.8 can have this in an annotation alone.
+    # Python 3.8 supports this type in annotations only.
     Tell = Callable[[str], None]
 
 
@@ -43,7 +44,7 @@ class How(NamedTuple):
 
     name: str
     resolver: str
-    """Of OpResolverType."""
+    """The name of a member of OpResolverType."""
     threads: int
 
 
@@ -55,14 +56,14 @@ OTHER_WAYS = (
 
 
 def ways(threads: Sequence[int]) -> Iterator[How]:
-    """With the default delegate and each number of threads, then without it."""
+    """Yield a way with the default delegate per number of threads, then the ways without it."""
     for number in threads:
         yield How(f"{number} thread" + ("" if number == 1 else "s"), PLAIN, number)
     yield from OTHER_WAYS
 
 
 class Subject:
-    """One model in one runtime, and what was found of it."""
+    """One model in one runtime, and its failures."""
 
     def __init__(
         self,
@@ -80,11 +81,11 @@ class Subject:
         self.failures: list[dict[str, str]] = []
 
     def fail(self, what: str, detail: str) -> None:
-        """Note what is wrong."""
+        """Record a failure."""
         self.failures.append({"what": what, "detail": " ".join(detail.split())})
 
     def interpreter(self, how: How) -> Any:  # noqa: ANN401
-        """A new one, ready to be run."""
+        """Return a new interpreter, ready to run."""
         resolver = getattr(self.runtime.OpResolverType, how.resolver)
         made = self.runtime.Interpreter(
             model_content=self.content,
@@ -95,12 +96,12 @@ class Subject:
         return made
 
     def try_way(self, how: How, tolerance: Mapping[str, float]) -> Any | None:  # noqa: ANN401
-        """Run every case; gives the interpreter where all is right."""
+        """Run every case; return the interpreter if all answers are right, else None."""
         self.tell(f"{how.name}: load")
         try:
             interpreter = self.interpreter(how)
         except (RuntimeError, ValueError) as error:
-            # Some operators have no kernel among those for reference.
+            # Some operators have no reference kernel.
             if how.resolver != REFERENCE or not LACKS_VERSION.search(str(error)):
                 self.fail("not loaded", f"{how.name}: {error}")
             return None
@@ -124,7 +125,7 @@ class Subject:
         how: How,
         when: str,
     ) -> bool:
-        """Run a case, and compare; notes what is wrong."""
+        """Run a case and compare its outputs. Record a failure if it is not right."""
         stage = f"{how.name}, case {number}, {when}"
         self.tell(stage)
         try:
@@ -140,9 +141,9 @@ class Subject:
         return True
 
     def resize(self, interpreter: Any, how: How) -> bool:  # noqa: ANN401
-        """Give the inputs of the first graph one more along each open dimension, and run.
+        """Enlarge each open dimension of the first graph's inputs by one, and run.
 
-        A model may refuse that: it need not work for all sizes. Returns whether it was resized.
+        A model may refuse: it need not work for all sizes. Return True if a resize was tried.
         """
         if self.cases[0].signature is not None:
             return False
@@ -163,9 +164,10 @@ class Subject:
         return True
 
     def growth(self, bar: Mapping[str, float]) -> int | None:
-        """Bytes that the process grows by over many calls; None if that takes too long.
+        """Return the bytes that the process grows by over many calls; None if they take too long.
 
-        A leak goes on, what the heap keeps does not: only a growth that goes on is one.
+        A leak grows each time, while memory that the heap keeps does not. So a failure is
+        recorded only if the process grows too much in every round.
         """
         calls = int(bar["calls"])
         interpreter = self.interpreter(How("", PLAIN, 1))
@@ -192,7 +194,7 @@ class Subject:
 
 
 def answer(interpreter: Any, case: Case) -> list[Any]:  # noqa: ANN401
-    """The outputs of a case, in its order."""
+    """Return the outputs of a case, in its order."""
     if case.signature is not None:
         runner = interpreter.get_signature_runner(case.signature)
         found = runner(**dict(zip(case.names.inputs, case.inputs)))
@@ -232,9 +234,10 @@ def visit(
     job: Mapping[str, Any],
     tell: Tell,
 ) -> Iterator[dict[str, Any]]:
-    """Everything that is to be known of a model here.
+    """Yield the findings about a model.
 
-    The same comes before the reference kernels run, some of which end the process.
+    They are yielded at the end, and also before the reference kernels run: some of those
+    kernels end the process.
     """
     start = time.perf_counter()
     content, cases = load(folder, model)
@@ -253,7 +256,7 @@ def visit(
     works = True
     for how in ways(job["threads"]):
         if how.resolver == PLAIN and not works:
-            continue  # with more threads, the same would be said again
+            continue  # more threads would give the same failure again
         if how.resolver == REFERENCE:
             yield found()
         if delegated is None and how.resolver == PLAIN:
@@ -266,23 +269,23 @@ def visit(
 
 
 def _delegated(subject: Subject, how: How) -> list[int] | None:
-    """How many nodes of the first graph a delegate takes, and how many there are."""
+    """Return how many nodes of the first graph a delegate takes, and how many there are."""
     subject.tell(f"{how.name}: count delegated nodes")
     try:
         nodes = operators(subject.interpreter(how))
     except (RuntimeError, ValueError):
-        return None  # try_way says so
+        return None  # try_way records the failure
     return [sum(taken for _, taken in nodes), len(nodes)]
 
 
 def resident_bytes() -> int:
-    """The memory of this process, proc_pid_statm(5)."""
+    """Return the resident memory of this process in bytes, from proc_pid_statm(5)."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def heap_is_checked() -> bool:
-    """Whether the C library's heap checks are on."""
+    """True if the C library's heap checks are on."""
     name, version = platform.libc_ver()
     if name != "glibc" or not os.environ.get("MALLOC_CHECK_"):
         return False
@@ -292,7 +295,7 @@ def heap_is_checked() -> bool:
 
 
 def say(**found: Any) -> None:  # noqa: ANN401
-    """A line of our own; what the runtime has begun to write ends before it."""
+    """Print a line of the probe's own. First end a line that the runtime may have begun."""
     print("\n" + MARK + json.dumps(found), flush=True)
 
 
