@@ -1,7 +1,7 @@
 """Starts a command of this repository in its locked environment.
 
-Needs nothing but Python: the environment is made from a requirements file with
-hashes, once per such file, in the cache that builders/cache.py describes.
+This module needs nothing but Python. It makes the environment once per requirements file, which has
+hashes, in the cache that builders/cache.py describes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def start(module: str, requirements: str = "builders/requirements.txt") -> None:
 
 
 def environment(requirements: Path) -> Path:
-    """The Python of the environment, made now if need be."""
+    """Return the Python of the environment; make the environment if it is missing."""
     from builders.cache import Cache, default_root
     from builders.errors import UserError
 
@@ -56,7 +56,7 @@ def environment(requirements: Path) -> Path:
 
 
 def install(requirements: Path, folder: Path) -> None:
-    """Make the environment; whatever a killed run left there goes."""
+    """Make the environment; first remove the remains of a killed run."""
     shutil.rmtree(folder, ignore_errors=True)
     made = subprocess.run(
         [sys.executable, "-m", "venv", folder], capture_output=True, text=True, check=False
@@ -93,7 +93,7 @@ def install(requirements: Path, folder: Path) -> None:
 
 
 def tell(text: str) -> None:
-    """Show progress, on one line where there is a terminal."""
+    """Show progress: on one line if there is a terminal, else only the first and last steps."""
     if sys.stderr.isatty():
         print(f"\r{text}", end="", file=sys.stderr, flush=True)
     elif text.endswith(("1/" + text.rsplit("/", 1)[-1], "unpacking")):
@@ -101,6 +101,6 @@ def tell(text: str) -> None:
 
 
 def stop(what: str, remedy: str, exit_code: int = TOOLCHAIN_EXIT_CODE) -> NoReturn:
-    """End with one line that names the remedy."""
+    """Print the error and its remedy in one line, and exit."""
     print(f"error: {what}; {remedy}", file=sys.stderr)
     sys.exit(exit_code)

@@ -1,1 +1,1 @@
-"""Which runtime a function should have: the same network in each, side by side."""
+"""Compares runtimes for a function: the same network in each of them, side by side."""

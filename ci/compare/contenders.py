@@ -1,4 +1,4 @@
-"""The runtimes of a comparison: ours and others, and what each is installed from."""
+"""The runtimes of a comparison, ours and others, and the packages that each consists of."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ class Contender:
     """A runtime, as pip installs it on the Lambda runtime.
 
     Attributes:
-        name: for people: project and version; of ours, version and build.
-        requirement: what pip was asked for.
-        module: has its `Interpreter`.
-        format: of the models that it runs: tflite or onnx.
-        own: whether it is a wheel of this repository.
-        packages: what is installed, its own wheel first.
-        wheels: those packages as files.
-        reason: why it cannot be installed, or does not run.
-        note: what is to be known besides.
+        name: the name for people: project and version; for our wheels, version and build.
+        requirement: the requirement that pip was given.
+        module: the module that has the runtime's `Interpreter`.
+        format: the format of the models that it runs: tflite or onnx.
+        own: True if it is a wheel of this repository.
+        packages: the packages that are installed, the runtime's own first.
+        wheels: the wheel files of these packages.
+        reason: why the runtime cannot be installed, or does not run.
+        note: a remark for people.
     """
 
     name: str
@@ -60,22 +60,22 @@ class Contender:
 
     @property
     def numpy(self) -> str:
-        """The version of NumPy that comes with it."""
+        """The version of NumPy that is installed with the runtime; empty if none is."""
         return next((each.version for each in self.packages if each.name == "numpy"), "")
 
     @property
     def key(self) -> str:
-        """What it is installed from, as a name."""
+        """A name that stands for exactly these packages."""
         return key_of([each.sha256 for each in self.packages])
 
     @property
     def download_bytes(self) -> int:
-        """Of all wheels, as they are fetched."""
+        """The size of all wheels as they are fetched, in bytes."""
         return sum(wheel.stat().st_size for wheel in self.wheels)
 
     @cached_property
     def installed_bytes(self) -> int:
-        """Of all files in the wheels, unpacked; bytecode is not among them."""
+        """The size of all files in the wheels, unpacked, in bytes; without bytecode."""
         total = 0
         for wheel in self.wheels:
             with zipfile.ZipFile(wheel) as members:
@@ -84,7 +84,7 @@ class Contender:
 
 
 def own_wheels(runtime: Runtime, arch: str, folder: Path = WHEELS) -> list[Path]:
-    """The last published builds for a Python and architecture, newest TensorFlow first."""
+    """Return the last published builds for a Python and architecture, newest TensorFlow first."""
     found: dict[Version, Path] = {}
     for wheel in folder.glob(f"tflite_runtime-*-{runtime.tag}-*_{arch}.whl"):
         name = parse_name(wheel.name)
@@ -95,7 +95,7 @@ def own_wheels(runtime: Runtime, arch: str, folder: Path = WHEELS) -> list[Path]
 
 @dataclass(frozen=True, kw_only=True)
 class Registry:
-    """Where contenders come from, for one runtime and architecture."""
+    """The source of contenders for one runtime and architecture."""
 
     runtime: Runtime
     arch: str
@@ -106,7 +106,7 @@ class Registry:
     def contenders(
         self, wheels: Sequence[Path], settings: Settings, only: Sequence[str]
     ) -> list[Contender]:
-        """Ours and all others, with what each is installed from; nothing is fetched yet.
+        """Return our contenders and all others, with their packages; fetch no package yet.
 
         Args:
             only: see `chosen`.
@@ -136,12 +136,12 @@ class Registry:
             )
             for each in settings.runtimes
         ]
-        # pip waits for the network most of the time.
+        # Threads help because pip mostly waits for the network.
         with ThreadPoolExecutor() as threads:
             return list(threads.map(self.resolved, chosen(asked, only)))
 
     def resolved(self, contender: Contender, *constraints: str) -> Contender:
-        """A contender with the packages that pip chooses, or the reason why there are none."""
+        """Return a contender with the packages that pip chooses, or with the reason for none."""
         found = self._resolve(contender.requirement, *constraints)
         if found.reason:
             return replace(contender, reason=found.reason)
@@ -150,15 +150,15 @@ class Registry:
         return replace(contender, name=name, packages=found.packages, reason="")
 
     def with_old_numpy(self, contender: Contender) -> Contender:
-        """The same with the NumPy of before its binary interface changed."""
+        """Return a contender with NumPy 1, which has the older binary interface."""
         note = "with NumPy 1: it does not run with the NumPy 2 that pip chooses"
         return replace(self.fetched(self.resolved(contender, OLD_NUMPY)), note=note)
 
     def fetched(self, contender: Contender) -> Contender:
-        """A contender with its wheels as files.
+        """Return a contender with the wheel files of its packages.
 
         Raises:
-            FetchError, ChecksumError: a wheel cannot be had.
+            FetchError, ChecksumError: a wheel cannot be fetched.
         """
         wheels = tuple(
             each.local or self.fetcher.pypi(each.name, each.version, each.file, each.sha256)
@@ -167,8 +167,8 @@ class Registry:
         return replace(contender, wheels=wheels)
 
     def _resolve(self, requirement: str, *constraints: str) -> Resolution:
-        """What pip answers today; it is asked once a day."""
-        # So that the handler runs.
+        """Return pip's answer of today; pip is asked once a day."""
+        # The handler needs Pillow.
         pillow = read_toml(DATA)["pillow"][self.runtime.python]
         requirements = [requirement, f"pillow=={pillow}", *constraints]
 
@@ -183,7 +183,7 @@ class Registry:
         return Resolution.of_text((folder / ANSWER).read_text())
 
     def _pip(self) -> Path:
-        """An interpreter of the runtime's Python, with pip."""
+        """Return an interpreter of the runtime's Python that has pip."""
         found = find_interpreter(self.runtime.python)
         if found is None:
             raise SmokeError(
@@ -209,10 +209,13 @@ class Registry:
 
 
 def chosen(contenders: Sequence[Contender], only: Sequence[str]) -> list[Contender]:
-    """Those with one of some words in their names, and all of ours.
+    """Return the contenders whose names have one of the words, and all of ours.
+
+    Args:
+        only: the words; if there are none, all contenders are chosen.
 
     Raises:
-        UsageError: nothing has such a name.
+        UsageError: a word is in no contender's name.
     """
     for word in only:
         if not any(word in each.name for each in contenders):

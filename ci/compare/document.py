@@ -1,4 +1,4 @@
-"""docs/compare.md: which runtime to choose, from a run with the repository's own networks."""
+"""Writes docs/compare.md, on the choice of a runtime, from a run with the repository's networks."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ READING = f"""\
 
 
 def document(data: Mapping[str, Any], missing: Sequence[str] = ()) -> str:
-    """The page, from a report's data.
+    """Return the page, from a report's data.
 
     Args:
-        missing: networks that belong on it and were not measured.
+        missing: networks that belong on the page but were not measured.
     """
     head = HEAD.replace(COMMAND, data["command"], 1)
     text = head + "".join(f"{line}\n" for line in _lines(data))
@@ -71,7 +71,7 @@ def document(data: Mapping[str, Any], missing: Sequence[str] = ()) -> str:
 
 
 def measured_in(data: Mapping[str, Any]) -> set[str]:
-    """The names of the models that a report has."""
+    """Return the names of the models in a report."""
     return {model["model"] for model in data["models"]}
 
 
@@ -105,7 +105,7 @@ def _lines(data: Mapping[str, Any]) -> Iterator[str]:
 
 
 def summary(data: Mapping[str, Any]) -> Iterator[str]:
-    """Of each model, which runtime is fastest; and what ours are compared with that."""
+    """Give a line for each model: the fastest runtimes, and how our newest wheel compares."""
     for model in data["models"]:
         if not model["fastest"]:
             continue
@@ -127,7 +127,7 @@ def _win(row: Mapping[str, Any]) -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """A table of Markdown."""
+    """Give the lines of a Markdown table."""
     yield f"| {' | '.join(columns)} |"
     yield "| --- " * len(columns) + "|"
     for row in rows:

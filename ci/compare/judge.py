@@ -1,4 +1,4 @@
-"""Compare what was measured: ratios by turn, and which of them say that something is faster."""
+"""Compares measured times: the ratios of each turn, and whether they show a faster runtime."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ci.compare.settings import Price
 
 SAME, FASTER, SLOWER = "same", "faster", "slower"
 VCPU_MB = 1769
-"""From so much memory on a function has a whole virtual CPU, and below it a part of one
-(https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html)."""
+"""The memory from which on a function has a whole virtual CPU, in MB; with less, it has a part of
+one (https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html)."""
 MILLION = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ratio:
-    """A runtime's time by another's, measured turn by turn.
+    """A runtime's time divided by another's, measured turn by turn.
 
     Attributes:
         value: the median of the turns' ratios.
-        low: where the middle part of them begins.
-        high: where it ends.
+        low: the lower end of the middle part of the ratios.
+        high: the upper end of that part.
     """
 
     value: float
@@ -33,14 +33,14 @@ class Ratio:
 
     @property
     def verdict(self) -> str:
-        """What the turns agree on: a ratio whose spread has 1 in it says nothing."""
+        """The result of the turns: FASTER, SLOWER, or SAME if the spread contains 1."""
         if self.low <= 1 <= self.high:
             return SAME
         return FASTER if self.value < 1 else SLOWER
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float], spread: float) -> Ratio | None:
-    """The ratio of times of the same turns; None where one has none.
+    """Return the ratio of the times of the same turns; None if a runtime has no times.
 
     Args:
         spread: the middle part of the ratios that counts, 0 to 1.
@@ -53,14 +53,14 @@ def ratio(ours: Sequence[float], theirs: Sequence[float], spread: float) -> Rati
 
 
 def quantile(values: Sequence[float], part: float) -> float:
-    """A quantile of sorted values, between neighbours where it falls between them."""
+    """Return a quantile of sorted values; interpolate between two neighbours."""
     place = part * (len(values) - 1)
     below, above = math.floor(place), math.ceil(place)
     return values[below] + (values[above] - values[below]) * (place - below)
 
 
 def fastest(rows: Sequence[Row], spread: float) -> list[Row]:
-    """The rows that nothing is faster than, at one virtual CPU; the first is the fastest."""
+    """Return the fastest row at one virtual CPU, followed by the rows that are as fast."""
     timed = [row for row in rows if not row.error and row.cpu_ms.get(1)]
     if not timed:
         return []
@@ -75,14 +75,14 @@ def fastest(rows: Sequence[Row], spread: float) -> list[Row]:
 
 
 def million_cost(warm_ms: float, memory_mb: float, price: Price) -> float:
-    """What a million requests cost, in US dollars: the inference alone, once it is warm.
+    """Return the cost of a million requests, in US dollars, for warm inferences alone.
 
-    Below VCPU_MB, a function with half of the memory takes twice as long, and costs the same: so
-    it is counted at VCPU_MB, or at what it needs if that is more.
+    Below VCPU_MB, a function with half of the memory takes twice as long, and costs the same. So
+    the cost is counted at VCPU_MB, or at the memory that the function needs if that is more.
 
     Args:
-        warm_ms: CPU time of an inference, in milliseconds.
-        memory_mb: that it needs.
+        warm_ms: the CPU time of a warm inference, in milliseconds.
+        memory_mb: the memory that the function needs.
     """
     gigabytes = max(memory_mb, VCPU_MB) / 1024
     seconds = max(1, math.ceil(warm_ms)) / 1000

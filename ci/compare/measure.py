@@ -1,4 +1,4 @@
-"""Measure one model in every runtime, in turns, so that what else the machine does meets all."""
+"""Measures one model in all runtimes, in turns, so that the machine's other load meets them all."""
 
 from __future__ import annotations
 
@@ -24,31 +24,33 @@ from smoke_lambda.measure import STEP_MB, least
 from smoke_lambda.onnx.handler import OUTPUT, handler_of
 
 THREADS = (1, 2)
-"""One for each virtual CPU that Lambda gives."""
+"""The numbers of threads that are measured: one thread for each virtual CPU of the function."""
 REQUESTS = 12
 INIT_PARTS = ("numpy", "import", "create", "allocate")
-"""What a function does before it can answer; the interpreter's own start is the same for all."""
+"""The parts of a function's init; the interpreter's own start is the same for all."""
 HEADROOM = 1.25
 MEGABYTE = 1 << 20
 
 Tell = Callable[[str], None]
-"""Is told what happens now."""
+"""A function that is told the present step."""
 
 
 @dataclass(kw_only=True)
 class Row:
-    """What one runtime does with one file of a model.
+    """The measurements of one runtime with one file of a model.
 
     Attributes:
-        place: the runtime, installed.
-        cpu_ms: of each turn, the median CPU time of an inference, by number of threads.
-        wall_ms: its wall time.
-        nodes: those that XNNPACK took, and all; (0, 0) where nothing tells.
-        apart: the largest difference from the reference kernels' answers, by their largest.
-        starts: what new processes with the model say; see smoke_lambda/inside/starting.py.
-        function_ms: of requests to the function with the model, the first of them with its init.
-        least_mb: the least memory in which it answers; None where nothing limits it.
-        reply: what the function answered.
+        place: the installed runtime.
+        cpu_ms: the median CPU time of an inference in each turn, by number of threads.
+        wall_ms: the median wall time of an inference in each turn, by number of threads.
+        nodes: the number of nodes that XNNPACK took, and of all nodes; (0, 0) if unknown.
+        apart: the largest difference from the reference kernels' answers, divided by the largest
+            of these.
+        starts: the reports of new processes with the model; see smoke_lambda/inside/starting.py.
+        function_ms: the times of requests to the function with the model; the first contains
+            the init.
+        least_mb: the least memory in which the runtime answers; None if memory is not limited.
+        reply: the function's answer.
         error: why the rest is missing.
     """
 
@@ -66,7 +68,7 @@ class Row:
 
     @property
     def init_ms(self) -> float | None:
-        """The least CPU time to import and load, without the interpreter's own start."""
+        """The least CPU time to import and load, without the start of Python itself."""
         totals = [sum(each["cpu_parts"][part] for part in INIT_PARTS) for each in self.starts]
         return min(totals, default=None)
 
@@ -77,26 +79,26 @@ class Row:
 
     @property
     def peak_bytes(self) -> int | None:
-        """The most resident memory of a process up to its first answer; the least of several."""
+        """The peak of resident memory up to the first answer; the least of several processes."""
         return min((each["peak_bytes"] for each in self.starts), default=None)
 
     @property
     def request_ms(self) -> float | None:
-        """The median wall time of a request to the function once it is warm."""
+        """The median wall time of a request to the warm function; None if there is none."""
         return median(self.function_ms[1:]) if len(self.function_ms) > 1 else None
 
     def warm_ms(self, threads: int) -> float | None:
-        """The median of the turns' CPU time with one thread; with more, of their wall time."""
+        """Return the median of the turns: of CPU time with one thread, of wall time with more."""
         times = (self.cpu_ms if threads == 1 else self.wall_ms).get(threads)
         return median(times) if times else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """Where rows of one model are measured.
+    """Measures the rows of a model.
 
     Attributes:
-        cpus: numbers of the processors to use.
+        cpus: the numbers of the processors to use.
         work: a folder for functions' code.
     """
 
@@ -107,7 +109,7 @@ class Bench:
     tell: Tell
 
     def measure(self, subject: Subject, places: Sequence[Place]) -> list[Row]:
-        """Measure all that can run a model; the others have their reason."""
+        """Measure a model in each runtime that can run it; the other rows have an error."""
         rows = [
             Row(place=place, variant=variant, error=variant.error)
             for place in places
@@ -175,7 +177,7 @@ class Bench:
                 except SmokeError as error:
                     row.error = error.what
                     continue
-                if turn > 0:  # the first fills the caches of files
+                if turn > 0:  # the first turn fills the caches of files
                     row.starts.append(said)
 
     def _functions(self, subject: Subject, rows: Sequence[Row]) -> None:
@@ -233,7 +235,7 @@ MOST_MB = 10_240
 
 
 def lay_out(row: Row, task: Path) -> None:
-    """A function's folder: the handler of the row's runtime, and the model."""
+    """Write a function's folder: the handler for the row's runtime, and the model."""
     shutil.rmtree(task, ignore_errors=True)
     task.mkdir(parents=True)
     handler = OUTPUT.read_text() if row.variant.format == ONNX else handler_of(row.place.module)
@@ -242,12 +244,12 @@ def lay_out(row: Row, task: Path) -> None:
 
 
 def processors() -> list[int]:
-    """The numbers of the processors that this process may use."""
+    """Return the numbers of the processors that this process may use."""
     return sorted(os.sched_getaffinity(0))
 
 
 def works(place: Place, subject: Subject, variant: Variant, log: Path) -> str:
-    """Why a runtime does not run a model; nothing if it does."""
+    """Return why a runtime does not run a model; an empty text if it does."""
     try:
         start_once(place, variant.network(subject.name), log)
     except SmokeError as error:

@@ -1,4 +1,4 @@
-"""The models of a comparison: for each, what each runtime runs, and what is to come out.
+"""The models of a comparison: the files that each runtime runs, and the expected answers.
 
 smoke_lambda/train/exchange.py makes them, in an environment with TensorFlow's and ONNX's tools.
 """
@@ -36,15 +36,15 @@ INT8 = "int8"
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """A model, and what else is known of it.
+    """A model to compare with, and further files for it.
 
     Attributes:
-        name: for people.
-        model: TensorFlow Lite's or Keras' file.
+        name: the name for people.
+        model: the file of TensorFlow Lite or Keras.
         onnx: the user's own ONNX file of the same network.
-        float32: the same network in float32, if the model is not.
-        picture: its input.
-        cases: inputs and answers as a corpus has them, instead of a picture.
+        float32: the same network in float32, if the model is not in float32.
+        picture: the model's input.
+        cases: inputs and answers in the form of a corpus, instead of a picture.
     """
 
     name: str
@@ -57,13 +57,13 @@ class Given:
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """What one runtime runs.
+    """One file of a model, in the format of some runtimes.
 
     Attributes:
         format: tflite or onnx.
-        label: how the file came about, where there are several; empty for the model itself.
+        label: how the file was made, if there are several; empty for the model itself.
         model: the file.
-        cases: its inputs, as smoke_lambda.inside.timing reads them.
+        cases: the file's inputs, in the form that smoke_lambda.inside.timing reads.
         error: why there is no file.
     """
 
@@ -74,7 +74,7 @@ class Variant:
     error: str = ""
 
     def network(self, name: str) -> Network:
-        """The same as ci.bench names it."""
+        """Return this variant as a network of ci.bench."""
         return Network(name=name, flavour="", model=self.model, cases=self.cases)
 
 
@@ -83,8 +83,8 @@ class Subject:
     """One model of a comparison.
 
     Attributes:
-        picture: height, width and channels of its one input; None if that is no picture.
-        answers: what the reference kernels answer, in real numbers.
+        picture: the height, width and channels of its one input; None if that is no picture.
+        answers: the file of the reference kernels' answers, in real numbers.
     """
 
     name: str
@@ -94,12 +94,12 @@ class Subject:
     sample: Path | None
 
     def of(self, form: str) -> list[Variant]:
-        """What runtimes of a format run."""
+        """Return the variants of a format."""
         return [each for each in self.variants if each.format == form]
 
 
 def check_given(given: Given) -> None:
-    """Refuse files before anything is made of them.
+    """Check the given files before anything is made from them.
 
     Raises:
         UsageError: a file is missing, or is of another kind.
@@ -123,10 +123,10 @@ def check_given(given: Given) -> None:
 
 
 def subject_of(given: Given, python: Path, cache: Cache, log: Path) -> Subject:
-    """The models, inputs and answers of what was given; made now if the cache has none.
+    """Return the models, inputs and answers for a given model; make them if not in the cache.
 
     Args:
-        python: of the environment of requirements/convert.txt.
+        python: the interpreter of the environment of requirements/convert.txt.
 
     Raises:
         SmokeError: TensorFlow cannot read or run the model.
@@ -161,11 +161,11 @@ def subject_of(given: Given, python: Path, cache: Cache, log: Path) -> Subject:
 
 
 FILES = ("model", "onnx", "float32", "picture", "cases")
-"""Of a job; see smoke_lambda/train/exchange.py."""
+"""The files of a job; see smoke_lambda/train/exchange.py."""
 
 
 def read_made(given: Given, folder: Path) -> Subject:
-    """What was made of a model."""
+    """Read the models, inputs and answers that were made in a folder."""
     made: Mapping[str, Any] = json.loads((folder / "made.json").read_text())
     entries = [(TFLITE, made["tflite"]), *((ONNX, each) for each in made["onnx"])]
     return Subject(
@@ -187,7 +187,7 @@ def read_made(given: Given, folder: Path) -> Subject:
 
 
 def own_names() -> list[str]:
-    """The names of the models that `own_models` gives."""
+    """Return the names of the models that `own_models` gives."""
     return [name.replace("-", ".") for name in DIGITS] + [
         f"{each.name}.{flavour}"
         for each in load_networks(NETWORKS).built
@@ -196,13 +196,13 @@ def own_names() -> list[str]:
 
 
 def own_models(cache: Cache, fetcher: Fetcher, folder: Path, log: Path) -> Iterator[Given]:
-    """The networks of docs/compare.md: the digits, and those of networks.toml.
+    """Give the models of docs/compare.md: the digits, and the networks of networks.toml.
 
     Args:
-        folder: where the networks' files go.
+        folder: the folder for the networks' files.
 
     Raises:
-        SmokeError: TensorFlow cannot convert or answer.
+        SmokeError: TensorFlow cannot convert or run a network.
     """
     for name in DIGITS:
         yield Given(

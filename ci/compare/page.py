@@ -1,4 +1,4 @@
-"""A comparison's report as one page of HTML, with a plot of the ratios as SVG."""
+"""Writes a comparison's report as one page of HTML, with a plot of the ratios as SVG."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LABEL_WIDTH, PLOT_WIDTH, ROW_HEIGHT, MARGIN = 330, 420, 24, 28
 
 
 def page(data: Mapping[str, Any]) -> str:
-    """The page."""
+    """Return the page of a report's data."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -53,7 +53,7 @@ def _model(model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plot(rows: list[Mapping[str, Any]]) -> dict[str, Any]:
-    """Bars of the ratios at one virtual CPU, with their spread, in pixels.
+    """Return bars of the ratios at one virtual CPU, with their spread, in pixels.
 
     The scale begins at zero: the length of a bar is its value.
     """

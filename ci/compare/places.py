@@ -1,4 +1,4 @@
-"""Where contenders run: in an image of their Lambda runtime with its limits, or on this machine."""
+"""The places where contenders run: an image with Lambda's limits, or this machine."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ HERE = Path(__file__).parent
 IMAGE = "tflite-lambda-compare"
 LABEL = "tflite-lambda.compare"
 WORKER_CPUS = 2
-"""Of a process that is timed; it keeps to fewer where it has fewer threads."""
+"""The CPUs of a timed process; with fewer threads, the process uses fewer of them."""
 CONTENDERS_OWN = {"", *FUNCTION_PACKAGES}
-"""Of the smoke test's lock, what comes with a contender; the rest is Lambda's client."""
+"""The packages of the smoke test's lock that a contender brings; the rest is Lambda's client."""
 
 
 @dataclass
 class Timed:
-    """A running function, with how long each of its requests took."""
+    """A running function, with the time that each of its requests took."""
 
     function: Function
     ms: list[float] = field(default_factory=list)
 
     def invoke(self, event: object) -> Any:  # noqa: ANN401 - whatever the handler answers
-        """See site.Function; notes the milliseconds of wall time."""
+        """See site.Function; this also notes the request's wall time in milliseconds."""
         began = time.perf_counter()
         reply = self.function.invoke(event)
         self.ms.append((time.perf_counter() - began) * 1000)
@@ -50,25 +50,25 @@ class Timed:
 
 
 class Place(Startable, Protocol):
-    """A contender that is installed."""
+    """An installed contender."""
 
     @property
     def contender(self) -> Contender:
-        """What is installed."""
+        """The contender that is installed."""
 
     @property
     def image_bytes(self) -> int | None:
-        """What its image has more than the base image; None where there is none."""
+        """The size of its image less the size of the base image; None if there is no image."""
 
     @property
     def is_limited(self) -> bool:
-        """Whether `limited` means anything."""
+        """True if `limited` has an effect."""
 
     def limited(self, limits: Limits) -> Place:
-        """The same under other limits."""
+        """Return the same place under other limits."""
 
     def function(self, task: Path, variables: Mapping[str, str]) -> AbstractContextManager[Timed]:
-        """The function whose code is in a folder, running until the block ends.
+        """Run the function whose code is in a folder, until the block ends.
 
         Raises:
             SmokeError, EngineError: it does not start.
@@ -77,7 +77,7 @@ class Place(Startable, Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class _Installed:
-    """What every place has."""
+    """The parts that all places share."""
 
     contender: Contender
     log: Path
@@ -95,7 +95,7 @@ class _Installed:
 
 @dataclass(frozen=True, kw_only=True)
 class NativePlace(_Installed):
-    """An environment of this machine: its own Linux, and no limits."""
+    """An environment on this machine, with this machine's Linux and without limits."""
 
     python: Path
     work: Path
@@ -145,11 +145,11 @@ class NativePlace(_Installed):
 
 @dataclass(frozen=True, kw_only=True)
 class DockerPlace(_Installed):
-    """An image with the base image of its Python, under Lambda's limits.
+    """An image made from the base image of its Python, run under Lambda's limits.
 
     Attributes:
         tools: see smoke_lambda.container.tools.
-        files: a folder that processes see where it is here.
+        files: a folder that processes in the image see at the same path as here.
     """
 
     engine: Engine
@@ -161,7 +161,7 @@ class DockerPlace(_Installed):
 
     @property
     def bytecode(self) -> None:
-        """See Startable: it is in the image."""
+        """See Startable: the bytecode is in the image."""
         return None
 
     @property
@@ -197,28 +197,28 @@ class DockerPlace(_Installed):
 
 
 class NotInstalledError(Exception):
-    """A contender's wheels do not install; the text says why."""
+    """A contender's wheels cannot be installed; the text says why."""
 
 
 class Places(Protocol):
-    """What installs contenders."""
+    """Installs contenders."""
 
     @property
     def what(self) -> str:
-        """Where they run, for people."""
+        """A description for people of where contenders run."""
 
     def install(self, contender: Contender) -> Place:
         """Install the wheels of a contender.
 
         Raises:
-            NotInstalledError: they do not install.
-            SmokeError, EngineError: all else cannot be had.
+            NotInstalledError: the wheels cannot be installed.
+            SmokeError, EngineError: Python, the client or the image is not available.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class NativePlaces:
-    """Environments of this machine, kept in the cache."""
+    """Installs contenders in environments of this machine, which are kept in the cache."""
 
     runtime: Runtime
     cache: Cache
@@ -246,7 +246,7 @@ class NativePlaces:
             client.write_text("".join(locked[name] for name in locked.keys() - CONTENDERS_OWN))
             environment = folder / "environment"
             make_environment(interpreter.executable, client, environment, self.log)
-            # What the caches of a function's image have, too: Python's files compiled.
+            # Compile the Python files: a function's image has bytecode, too.
             command: list[str | Path] = [
                 "pip",
                 "install",
@@ -273,7 +273,7 @@ class NativePlaces:
 
 @dataclass(frozen=True, kw_only=True)
 class DockerPlaces:
-    """Images in the engine's store; they stay, as those of the smoke test do."""
+    """Installs contenders in images of the engine's store; these stay, as the smoke test's do."""
 
     runtime: Runtime
     engine: Engine
@@ -325,14 +325,14 @@ class DockerPlaces:
 
 
 MOST_MB = 10_240
-"""The most that Lambda offers: where memory is not what is measured."""
+"""The most memory that Lambda offers, in MB; for measurements of anything but memory."""
 
 
 @contextmanager
 def docker_places(
     runtime: Runtime, engine: Engine, base: str, arch: str, files: Path, log: Path
 ) -> Iterator[DockerPlaces]:
-    """Images of a runtime; their containers end with the block."""
+    """Give the images of a runtime; their containers end with the block."""
     container.reap(engine)
     with container.tools() as tools:
         try:

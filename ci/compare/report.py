@@ -1,4 +1,4 @@
-"""What a comparison found: as data, which tables, page and document are made from."""
+"""The result of a comparison as data, from which tables, page and document are made."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ INT8_NOTE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What was found.
+    """The result of a comparison.
 
     Attributes:
         where: the base image, or this machine.
-        command: that was run.
-        arch: that functions run on.
-        contenders: all, also those that do not install.
-        image_bytes: what a contender's image has more than its base, by name.
-        models: the rows of each model, by its name.
+        command: the command that was run.
+        arch: the architecture that functions run on.
+        contenders: all contenders, also those that cannot be installed.
+        image_bytes: the size of each contender's image less its base image, by name.
+        models: the rows of each model, by the model's name.
     """
 
     machine: Machine
@@ -53,7 +53,7 @@ class Report:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data: times in milliseconds, sizes in bytes, costs in US dollars."""
+        """Return plain data: times in milliseconds, sizes in bytes, costs in US dollars."""
         now = datetime.datetime.now(tz=datetime.UTC)
         return {
             "date": f"{now:%Y-%m-%d}",
@@ -93,13 +93,13 @@ class Report:
 
 
 def title(row: Row) -> str:
-    """What a row is about: the runtime, and how its file came about."""
+    """Return the title of a row: the runtime, and how its model file was made."""
     label = f" ({row.variant.label})" if row.variant.label else ""
     return f"{row.place.name}{label}"
 
 
 def rows_of(rows: Sequence[Row], price: Price, settings: Settings) -> list[dict[str, Any]]:
-    """The rows of a model as data; ratios are by the first row that has times."""
+    """Return the rows of a model as data; ratios are to the first row that has times."""
     base = next((row for row in rows if not row.error and row.cpu_ms), None)
     return [_row(row, base, price, settings) for row in rows]
 

@@ -1,7 +1,7 @@
-"""What pip installs on a Lambda runtime: its own resolver, asked for that Linux and processor.
+"""Asks pip's resolver which packages it would install on a Lambda runtime's Linux and processor.
 
-pip answers for the Python that runs it, so the runtime's own one does. Nothing is installed: a
-machine of another architecture, and one with a newer glibc than Lambda's, get the same answer.
+pip answers for the Python that runs it, so an interpreter of the runtime's Python runs pip.
+Nothing is installed: machines of another architecture or with a newer glibc get the same answer.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from builders.matrix import Runtime
 from builders.wheelname import parse_name
 
 OLDEST_GLIBC = 5
-"""The 2.x of the oldest Linux that PEP 600 has wheels for."""
+"""The x of glibc 2.x on the oldest Linux that PEP 600 has wheels for."""
 LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
-"""PEP 600's names of before, by glibc 2.x."""
+"""The platform names from before PEP 600, by the x of glibc 2.x."""
 SECONDS = 300.0
 NONE_FOR = re.compile(r"No matching distribution found for (?P<what>.+)")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Package:
-    """One wheel of what is installed.
+    """A wheel that pip would install.
 
     Attributes:
         file: the name of the wheel.
-        local: where it is on this machine, if it came from there.
+        local: the wheel's path, if it is from this machine; otherwise None.
     """
 
     name: str
@@ -48,10 +48,10 @@ class Package:
 
 @dataclass(frozen=True, kw_only=True)
 class Resolution:
-    """What is installed for a requirement.
+    """The wheels that pip would install for a requirement.
 
     Attributes:
-        packages: the wheels, the requirement's own one first.
+        packages: the wheels, the requirement's own first.
         reason: why there are none.
     """
 
@@ -59,12 +59,12 @@ class Resolution:
     reason: str = ""
 
     def as_text(self) -> str:
-        """The same as JSON."""
+        """Return this resolution as JSON."""
         return json.dumps(asdict(self), default=str)
 
     @staticmethod
     def of_text(text: str) -> Resolution:
-        """What `as_text` gave."""
+        """Return the resolution of a text that `as_text` gave."""
         found = json.loads(text)
         for each in found["packages"]:
             each["local"] = Path(each["local"]) if each["local"] else None
@@ -73,10 +73,10 @@ class Resolution:
 
 
 def platform_tags(glibc: str, arch: str) -> list[str]:
-    """The platform tags of wheels that install on a Linux, newest first (PEP 600).
+    """Return the platform tags of wheels that install on a Linux, newest first (PEP 600).
 
     Args:
-        glibc: such as 2.34.
+        glibc: the Linux's glibc, such as 2.34.
         arch: our name of an architecture.
     """
     newest = int(glibc.partition(".")[2])
@@ -91,14 +91,14 @@ def platform_tags(glibc: str, arch: str) -> list[str]:
 def resolve(
     requirements: Sequence[str], runtime: Runtime, arch: str, python: Path, log: Path
 ) -> Resolution:
-    """What pip would install on a runtime.
+    """Return the wheels that pip would install on a Lambda runtime.
 
     Args:
-        requirements: of pip; the first is the runtime that it is about.
-        python: an interpreter of the runtime's Python, with pip.
+        requirements: pip's requirements; the first is the contender.
+        python: an interpreter of the Lambda runtime's Python, with pip.
 
     Raises:
-        FetchError: pip cannot say: no network, or no index.
+        FetchError: pip cannot answer: there is no network, or no index.
     """
     asked = requirements[0]
     is_file = asked.endswith(".whl")
@@ -129,10 +129,10 @@ def resolve(
 
 
 def reason_of(said: str, requirement: str, runtime: Runtime, log: Path) -> str:
-    """Why pip installs nothing, in a line.
+    """Return why pip installs nothing, in a line.
 
     Raises:
-        FetchError: that is not for want of a wheel.
+        FetchError: the reason is another than a missing wheel.
     """
     if not (found := NONE_FOR.search(said)):
         last = (said.strip().splitlines() or ["it said nothing"])[-1]
@@ -142,10 +142,10 @@ def reason_of(said: str, requirement: str, runtime: Runtime, log: Path) -> str:
 
 
 def packages_of(report: dict[str, Any], first: str) -> tuple[Package, ...]:
-    """The wheels of pip's report (https://pip.pypa.io/en/stable/reference/installation-report/).
+    """Read pip's report (https://pip.pypa.io/en/stable/reference/installation-report/).
 
     Args:
-        first: the name of the one that is to come first.
+        first: the name of the package that comes first in the result.
     """
     found = []
     for each in report["install"]:

@@ -1,4 +1,4 @@
-"""Which runtimes are compared, how a run measures, and what Lambda costs: runtimes.toml."""
+"""The settings of a comparison, from runtimes.toml: runtimes and measuring; Lambda's prices."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OWN_MODULE = "tflite_runtime.interpreter"
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """A runtime that is not ours; see runtimes.toml."""
+    """A runtime of another project; see runtimes.toml."""
 
     requirement: str
     module: str
@@ -29,17 +29,17 @@ class Runtime:
 
     @property
     def project(self) -> str:
-        """Its name on PyPI."""
+        """The runtime's name on PyPI."""
         return Requirement(self.requirement).name
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """See runtimes.toml.
+    """The settings of runtimes.toml.
 
     Attributes:
-        turn_seconds: of one runtime's turn.
-        starts: new processes of each.
+        turn_seconds: the length of one runtime's turn, in seconds.
+        starts: the number of new processes of each runtime.
         spread: the middle part of the turns' ratios that counts, 0 to 1.
     """
 
@@ -55,7 +55,7 @@ def load_settings(path: Path = DATA) -> Settings:
     """Read and validate runtimes.toml.
 
     Raises:
-        UsageError: it is malformed; the message names the place.
+        UsageError: the file is malformed; the message names the place.
     """
     row = Row(path.name, read_toml(path))
     settings = Settings(
@@ -81,11 +81,11 @@ def _runtime(row: Row) -> Runtime:
 
 @dataclass(frozen=True, kw_only=True)
 class Price:
-    """What AWS asks for functions of one architecture.
+    """AWS's prices for functions of one architecture.
 
     Attributes:
-        gb_second: US dollars.
-        million_requests: US dollars.
+        gb_second: the price of a GB-second, in US dollars.
+        million_requests: the price of a million requests, in US dollars.
     """
 
     gb_second: float
@@ -96,7 +96,7 @@ class Price:
 
 
 def load_price(arch: str) -> Price:
-    """The price of an architecture; see smoke_lambda/functions/prices.toml."""
+    """Return the price of an architecture, from smoke_lambda/functions/prices.toml."""
     prices = load_prices()
     return Price(
         gb_second=prices.gb_second[aws_name(arch)],

@@ -1,4 +1,4 @@
-"""A comparison's report as tables for people; page and document have the same cells."""
+"""Prints a comparison's report as tables; page and document use the same cells."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NONE = ""
 
 
 def runtime_cells(found: Mapping[str, Any]) -> list[str]:
-    """A runtime's row of RUNTIME_COLUMNS."""
+    """Return a runtime's cells, in the order of RUNTIME_COLUMNS."""
     if "numpy" not in found:
         return [found["name"], NONE, NONE, NONE, NONE, found["reason"]]
     image = found["image_bytes"]
@@ -45,7 +45,7 @@ def runtime_cells(found: Mapping[str, Any]) -> list[str]:
 
 
 def model_cells(found: Mapping[str, Any]) -> list[str]:
-    """A row of MODEL_COLUMNS; one with an error has that in its second cell, and no more."""
+    """Return a row's cells, in the order of MODEL_COLUMNS; after an error: only name and error."""
     if "error" in found:
         return [found["runtime"], found["error"]]
     taken, total = found["nodes"]
@@ -67,14 +67,14 @@ def model_cells(found: Mapping[str, Any]) -> list[str]:
 
 
 def milliseconds(value: float | None) -> str:
-    """A time with three digits."""
+    """Return a time in milliseconds with about three digits; an empty text for None."""
     if value is None:
         return NONE
     return f"{value:.3f}" if value < 1 else f"{value:.2f}" if value < 100 else f"{value:.0f}"
 
 
 def ratio_text(found: Mapping[str, Any] | None) -> str:
-    """A ratio with its spread; in words where the turns do not agree on which is faster."""
+    """Return a ratio with its spread; `same` if the turns do not agree on which is faster."""
     if found is None:
         return "1"
     if found["verdict"] == SAME:
@@ -84,12 +84,12 @@ def ratio_text(found: Mapping[str, Any] | None) -> str:
 
 
 def digits(ratio: float) -> str:
-    """A ratio with two digits after the point, or none where it is large."""
+    """Return a ratio with two digits after the point; without these if it is 10 or more."""
     return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
 
 
 def heading(data: Mapping[str, Any]) -> str:
-    """What was measured where, in a line."""
+    """Return a line about the measurement: Python, architecture, place, machine and date."""
     machine = data["machine"]
     return (
         f"Python {data['python']} for {data['arch']} in {data['where']}; {machine['processor']}, "

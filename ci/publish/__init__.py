@@ -1,1 +1,1 @@
-"""Publishing: what is in `wheels/`, how it gets there, and how it is verified."""
+"""Publishing: the content of `wheels/`, how files get there, and how they are verified."""

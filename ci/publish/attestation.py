@@ -1,8 +1,8 @@
 """Attestations: the statement of how a wheel was built, signed by the CI job that published it.
 
-`<wheel>.provenance` is PEP 740's provenance object. Sigstore signs by the identity of the job,
-without a key that could be stolen later, and keeps the signature in a public log. To verify needs
-no network: the package `sigstore`, which is pinned by its hash, brings the keys of that log.
+`<wheel>.provenance` is PEP 740's provenance object. Sigstore signs with the identity of the job,
+without a key that could be stolen later, and keeps the signature in a public log. Verifying needs
+no network: the package `sigstore`, which is pinned by its hash, contains the keys of that log.
 """
 
 from __future__ import annotations
@@ -31,37 +31,37 @@ from ci.publish.product import attestation_path, provenance_path
 from ci.publish.tree import Tree
 
 ISSUER = "https://token.actions.githubusercontent.com"
-"""Who vouches for the identity of a job of GitHub Actions."""
+"""The OIDC issuer that vouches for the identity of a GitHub Actions job."""
 WORKFLOW = "ci.yml"
 BRANCH = "main"
 PUBLISHES = f".github/workflows/{WORKFLOW}@refs/heads/{BRANCH}"
-"""What publishes, in a repository, as an identity names it."""
+"""The workflow and branch that publish, as the identity of a job names them."""
 STATEMENT_TYPE = "application/vnd.in-toto+json"
 INSTANCE = "https://tuf-repo-cdn.sigstore.dev"
 """The public instance of Sigstore."""
-# One has some 20 KB, most of it the statement.
+# The largest attestation file that is read. A usual one has some 20 KB, mostly the statement.
 MOST_BYTES = 1_000_000
 
 Sign = Callable[[bytes], Bundle]
-"""Signs a statement."""
+"""A function that signs a statement."""
 
 
 @dataclass(frozen=True)
 class Signer:
-    """The workflow that publishes, of a repository on GitHub.
+    """The publishing workflow of a repository on GitHub.
 
     Attributes:
-        repository: its owner and name, with a slash between.
+        repository: the repository's owner and name, with a slash between.
     """
 
     repository: str
 
     @classmethod
     def of(cls, address: str) -> Signer:
-        """From the repository's address.
+        """Return the signer of a repository's address.
 
         Raises:
-            UsageError: it is not on GitHub.
+            UsageError: the repository is not on GitHub.
         """
         parts = urlsplit(address)
         repository = parts.path.strip("/")
@@ -74,13 +74,16 @@ class Signer:
 
     @property
     def identity(self) -> str:
-        """What the certificate of a signature names."""
+        """The identity that the certificate of this signer's signatures names."""
         return f"https://{SIGNING_HOST}/{self.repository}/{PUBLISHES}"
 
 
 @cache
 def public_verifier() -> Verifier:
-    """Verifies by what the package brings of Sigstore's public instance; asks no network."""
+    """Return a verifier with the keys that the package has of Sigstore's public instance.
+
+    It uses no network.
+    """
     store = resources.files("sigstore._store") / quote(INSTANCE, safe="")
     with resources.as_file(store / "trusted_root.json") as path:
         return Verifier(trusted_root=TrustedRoot.from_file(str(path)))
@@ -88,10 +91,10 @@ def public_verifier() -> Verifier:
 
 @contextmanager
 def public_signing() -> Iterator[Sign]:
-    """A signer by the identity of the CI job that this is, until the block ends.
+    """Give a function that signs with the identity of this CI job, until the block ends.
 
     Raises:
-        UsageError: this is no such job, or it may not ask for its identity.
+        UsageError: this process is not a CI job, or the job may not ask for its identity.
         PublishError: Sigstore cannot be asked, or refuses.
     """
     try:
@@ -107,7 +110,7 @@ def public_signing() -> Iterator[Sign]:
         )
     try:
         config = ClientTrustConfig.production()
-        # What version 2 of the log gives has no place in PEP 740's form.
+        # PEP 740's format has no place for entries of the log's version 2.
         config.force_tlog_version = 1
         context = SigningContext.from_trust_config(config)
         with context.signer(IdentityToken(credential), cache=True) as signer:
@@ -119,7 +122,7 @@ def public_signing() -> Iterator[Sign]:
 
 
 def encode(bundle: Bundle, signer: Signer) -> bytes:
-    """A signature as the file of a wheel's attestation."""
+    """Return the bytes of a wheel's attestation file, made from a signature."""
     publisher = GitHubPublisher(repository=signer.repository, workflow=WORKFLOW)
     attestation = Attestation.from_bundle(bundle)
     found = AttestationBundle(publisher=publisher, attestations=[attestation])
@@ -129,20 +132,21 @@ def encode(bundle: Bundle, signer: Signer) -> bytes:
 def signer_of(
     data: bytes, statement: bytes, signers: Sequence[Signer], verifier: Verifier
 ) -> Signer:
-    """Which one signed that statement.
+    """Return the signer of a statement.
 
     Args:
-        data: the file of an attestation.
-        statement: that must have been signed, byte by byte.
-        signers: who may have.
+        data: the bytes of an attestation file.
+        statement: the statement that must have been signed, byte by byte.
+        signers: the signers that are accepted.
 
     Raises:
-        PublishError: none of them, or it cannot be verified; the message says why.
+        PublishError: none of the signers signed it, or the signature cannot be verified; the
+            message says why.
     """
     if len(data) > MOST_BYTES:
         raise PublishError(f"has {len(data):,} bytes, more than {MOST_BYTES:,}")
     wanted = _Wanted(signers)
-    # Damaged parts of certificates, keys and proofs make their readers raise nearly anything.
+    # The readers of certificates, keys and proofs raise nearly any exception for damaged ones.
     try:
         kind, payload = verifier.verify_dsse(_bundle(data), wanted)
     except PublishError:
@@ -155,7 +159,7 @@ def signer_of(
 
 
 class _Wanted:
-    """The policy that one of some signers signed, and which one did."""
+    """The policy that one of several signers must have signed; keeps which one did."""
 
     def __init__(self, signers: Sequence[Signer]) -> None:
         self.signers = signers
@@ -179,10 +183,10 @@ class _Wanted:
 def attested(
     tree: Tree, manifest: Manifest, signers: Sequence[Signer], verifier: Callable[[], Verifier]
 ) -> tuple[dict[str, Signer], list[str]]:
-    """Who signed which present wheel, and what is wrong with attestations, a line each.
+    """Return the signer of each present wheel, and a line for each faulty attestation.
 
-    What is signed is the file of a wheel's provenance. Whether that is about the wheel,
-    ci.publish.verify tells.
+    The signed statement is the file of a wheel's provenance. ci.publish.verify checks that this
+    file is about the wheel.
     """
     found, faults = {}, []
     for wheel in manifest.present:
@@ -218,5 +222,5 @@ def _bundle(data: bytes) -> Bundle:
 
 
 def _line(error: Exception) -> str:
-    """What an error says, in one line."""
+    """Return the message of an error in one line."""
     return printable(" ".join(str(error).split())[:300]) or type(error).__name__

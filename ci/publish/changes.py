@@ -1,4 +1,4 @@
-"""How what is published may change: pure functions from manifest to manifest."""
+"""The permitted changes of published wheels: pure functions from manifest to manifest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from builders.matrix import Matrix
 from ci.publish.intake import lambda_runtime
 from ci.publish.manifest import Manifest, State, Wheel
 
-# From where to where; nothing comes back, since others may have acted on what they saw.
+# The states that may follow each state. A wheel never goes back to an earlier state, because users
+# may have acted on the state that they saw.
 NEXT = {
     State.CURRENT: (State.RETIRED, State.YANKED, State.REMOVED),
     State.RETIRED: (State.YANKED, State.REMOVED),
@@ -19,10 +20,10 @@ NEXT = {
 
 
 def add(manifest: Manifest, new: Wheel) -> Manifest:
-    """The manifest with a wheel; the wheel that it replaces is retired.
+    """Return the manifest with a new wheel; the wheel that it replaces is retired.
 
     Raises:
-        PublishError: its name is taken, or a later build of its target is published.
+        PublishError: the name is taken, or the same or a later build of the target is published.
     """
     remedy = (
         f"raise `build` of tensorflow {new.tensorflow} in builders/matrix.toml, "
@@ -34,8 +35,8 @@ def add(manifest: Manifest, new: Wheel) -> Manifest:
             raise PublishError(f"{new.file} was removed: {old.reason}", remedy=remedy)
         if old.sha256 != new.sha256:
             raise PublishError(f"{new.file} is published already, with other bytes", remedy=remedy)
-        # The figures of its first smoke test stay, so that nothing changes; what was proven of
-        # it since then is added.
+        # The figures of the first smoke test stay, so that nothing changes. A comparison with
+        # TensorFlow that was made since then is added.
         if old.conform is None and new.conform is not None:
             return manifest.with_wheels([replace(old, conform=new.conform)])
         return manifest
@@ -55,14 +56,14 @@ def add(manifest: Manifest, new: Wheel) -> Manifest:
 
 
 def attest(manifest: Manifest, file: str, sha256: str) -> Manifest:
-    """The manifest with an attestation of a wheel.
+    """Return the manifest with the attestation of a wheel.
 
     Args:
-        sha256: of the attestation.
+        sha256: the SHA-256 of the attestation.
 
     Raises:
         UsageError: no such wheel is published.
-        PublishError: it has another attestation.
+        PublishError: the wheel has another attestation.
     """
     wheel = manifest.find(file)
     if wheel is None or not wheel.present:
@@ -73,11 +74,11 @@ def attest(manifest: Manifest, file: str, sha256: str) -> Manifest:
 
 
 def set_state(manifest: Manifest, file: str, state: State, reason: str) -> Manifest:
-    """The manifest with a wheel retired, yanked or removed.
+    """Return the manifest with a wheel retired, yanked or removed.
 
     Raises:
         UsageError: no such wheel is published, there is no reason, or it is not one line.
-        PublishError: the wheel is in a state that does not lead there.
+        PublishError: the new state may not follow the wheel's present state.
     """
     wheel = manifest.find(file)
     if wheel is None:
@@ -96,9 +97,9 @@ def set_state(manifest: Manifest, file: str, state: State, reason: str) -> Manif
 
 
 def refresh(manifest: Manifest, matrix: Matrix) -> Manifest:
-    """The manifest with what the matrix says today of runtimes and verified targets.
+    """Return the manifest with today's runtimes and verified targets of the matrix.
 
-    A target that the matrix no longer has keeps what it was published with.
+    A wheel keeps its values if the matrix no longer has its target.
     """
     targets = {target.identifier: target for target in matrix.targets()}
     return manifest.with_wheels(

@@ -1,4 +1,4 @@
-"""Which published wheel the README, WHEELS.md and the page show first, and commands take."""
+"""Chooses the wheel that README, WHEELS.md and the page show first, and that commands take."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from ci.publish.manifest import Manifest, Wheel
 
 
 def example(manifest: Manifest, matrix: Matrix) -> Wheel | None:
-    """The newest wheel of the recommended TensorFlow, for a runtime that AWS has.
+    """Return the newest wheel of the recommended TensorFlow, for a runtime that AWS offers.
 
-    Without that version the newest wheel that is verified and no pre-release. Of two
-    architectures x86_64; None where nothing is published.
+    If that version is not published, return the newest wheel that is verified and no pre-release.
+    x86_64 comes before aarch64. Return None if nothing is published.
     """
     return max(
         manifest.current,
@@ -27,7 +27,10 @@ def example(manifest: Manifest, matrix: Matrix) -> Wheel | None:
 
 
 def newest(manifest: Manifest, matrix: Matrix, python: str, arch: str) -> Wheel | None:
-    """The current wheel of the recommended TensorFlow for a Python and an architecture."""
+    """Return the current wheel of the recommended TensorFlow for a Python and an architecture.
+
+    Return None if there is none.
+    """
     wanted = (matrix.recommended.version, python, arch)
     return next(
         (w for w in manifest.current if (w.tensorflow, w.python, w.arch) == wanted),

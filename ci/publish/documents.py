@@ -1,4 +1,4 @@
-"""What names published wheels: all of WHEELS.md, a part of the README, a function's skeleton."""
+"""Texts that name published wheels: WHEELS.md, a part of the README, a function's skeleton."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ NONE = "No wheel is published yet: [build one](docs/building.md), and install it
 def documents(
     readme: Path, manifest: Manifest, matrix: Matrix, hosting: Hosting
 ) -> Mapping[Path, str]:
-    """The text of each document as it should be.
+    """Return the text that each document should have.
 
     Raises:
-        PublishError: the README has lost the marks between which its part stands.
+        PublishError: the README has lost the two marks around its generated part.
     """
     found = {
         readme: with_install(readme.read_text(), manifest, matrix, hosting),
@@ -47,10 +47,10 @@ def documents(
 
 
 def with_install(readme: str, manifest: Manifest, matrix: Matrix, hosting: Hosting) -> str:
-    """The README with the lines that install the example of a wheel.
+    """Return the README with the lines that install the example wheel.
 
     Raises:
-        PublishError: it has lost the marks between which they stand.
+        PublishError: the README has lost the two marks around these lines.
     """
     part = "\n".join(["", *_install(manifest, matrix, hosting), "", ""])
     try:
@@ -60,7 +60,7 @@ def with_install(readme: str, manifest: Manifest, matrix: Matrix, hosting: Hosti
 
 
 def wheels_page(manifest: Manifest, matrix: Matrix, hosting: Hosting) -> str:
-    """All of WHEELS.md."""
+    """Return the text of WHEELS.md."""
     return "\n".join([TITLE, *_wheels(manifest, matrix, hosting), ""])
 
 
@@ -76,7 +76,10 @@ def _install(manifest: Manifest, matrix: Matrix, hosting: Hosting) -> Iterator[s
 
 
 def dockerfile_lines(wheel: Wheel, hosting: Hosting) -> Iterator[str]:
-    """What installs NumPy and a wheel in an image; without a host, in the clone's root."""
+    """Give the Dockerfile lines that install NumPy and a wheel in an image.
+
+    If no host is known, the lines are for a build in the root of a clone.
+    """
     yield f'RUN pip install "{wheel.numpy.requirement}"'
     if hosting.raw:
         yield f"RUN pip install --no-deps {_pinned(wheel, hosting)}"
@@ -95,7 +98,7 @@ def _wheels(manifest: Manifest, matrix: Matrix, hosting: Hosting) -> Iterator[st
     shown = example(manifest, matrix) or manifest.current[-1]
     yield "```"
     yield f'pip install "{shown.numpy.requirement}"'
-    # Of a path, as in a clone, pip takes no checksum.
+    # pip takes no checksum after a path, as in a clone.
     url = _pinned(shown, hosting) if hosting.raw else hosting.raw_url(shown.file)
     yield f"pip install --no-deps {url}"
     yield "```"
@@ -135,7 +138,7 @@ def _wheels(manifest: Manifest, matrix: Matrix, hosting: Hosting) -> Iterator[st
 
 
 def _versions(manifest: Manifest, matrix: Matrix) -> Iterator[str]:
-    """A sentence for each TensorFlow version."""
+    """Give a line of a list for each TensorFlow version."""
     versions = published(manifest, matrix)
     for version in versions:
         name = f"**TensorFlow {version.version}**{' (recommended)' if version.recommended else ''}"
@@ -151,5 +154,5 @@ def _link(wheel: Wheel, hosting: Hosting) -> str:
 
 
 def _pinned(wheel: Wheel, hosting: Hosting) -> str:
-    """The address of a wheel with its checksum, which pip and uv then check."""
+    """Return the address of a wheel with its checksum, which pip and uv then check."""
     return f"{hosting.raw_url(wheel.file)}#sha256={wheel.sha256}"

@@ -1,4 +1,4 @@
-"""Finds out where this repository is hosted: from the CI service, else from its git remote."""
+"""Finds the host of this repository: from the CI service, otherwise from the git remote."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ci.publish.hosting import KINDS, NOWHERE, Hosting, check_address, spelled
 ROOT = Path(__file__).parent.parent.parent
 HOSTING_FILE = Path(__file__).parent.parent / "hosting.toml"
 BRANCH = "main"
-# A word in a host's name, and the kind of host that it tells.
+# Words in a host's name, each with the kind of host that it indicates.
 WORDS = {
     "github": "github",
     "gitlab": "gitlab",
@@ -29,11 +29,11 @@ WORDS = {
 # git@host:owner/name
 SCP = re.compile(r"(?:[^@/]+@)?(?P<host>[^:/@]+):(?P<path>[^:]+)")
 SIGNING_HOST = "github.com"
-"""Where CI jobs have an identity to sign with."""
+"""The host whose CI jobs have an identity to sign with."""
 GIT_SCHEMES = ("https", "http", "ssh", "git")
 
 Git = Callable[..., str | None]
-"""What git answers to some arguments; None where it has no answer."""
+"""A function that returns git's answer to arguments; None if git has no answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +41,9 @@ class Place:
     """A repository on a host.
 
     Attributes:
-        host: its name, with a port if it has one.
+        host: the host's name, with a port if it has one.
         owner: all of the path before the repository's name.
-        kind: one of `hosting.KINDS`, where it is known.
+        kind: one of `hosting.KINDS`; None if it is not known.
     """
 
     host: str
@@ -57,10 +57,10 @@ def find_hosting(
     git: Git | None = None,
     file: Path = HOSTING_FILE,
 ) -> Hosting:
-    """The addresses of this repository.
+    """Return the addresses of this repository.
 
-    A CI service that sets GITHUB_REPOSITORY decides, else the git remote `origin`.
-    `ci/hosting.toml` overrides single values.
+    They come from the CI service if it sets GITHUB_REPOSITORY, otherwise from the git remote
+    `origin`. `ci/hosting.toml` overrides single values.
 
     Raises:
         UsageError: the file is malformed; the message names the key.
@@ -93,10 +93,11 @@ def find_signers(
     git: Git | None = None,
     file: Path = HOSTING_FILE,
 ) -> list[str]:
-    """The addresses of the repositories whose CI may have signed what is published here.
+    """Return the addresses of the repositories whose CI may have signed the published wheels.
 
-    This one, where it is on GitHub, and those of `ci/hosting.toml`: of a fork, what it was forked
-    from. What `wheels/` says is not asked: who changes that changes it, too.
+    These are this repository, if it is on GitHub, and the signers of `ci/hosting.toml`: a fork
+    names the repository that it was forked from there. `wheels/` is not asked, because whoever
+    changes a wheel there can change the signers there, too.
 
     Raises:
         UsageError: the file is malformed; the message names the key.
@@ -108,7 +109,10 @@ def find_signers(
 
 
 def service_place(environment: Mapping[str, str]) -> Place | None:
-    """The repository that a CI service works on: GitHub's variables, which Gitea sets too."""
+    """Return the repository that a CI service works on; None if there is no such service.
+
+    It reads GitHub's variables, which Gitea sets, too.
+    """
     owner, _, name = environment.get("GITHUB_REPOSITORY", "").rpartition("/")
     server = urlsplit(environment.get("GITHUB_SERVER_URL") or "https://github.com")
     if not owner or not name or not server.hostname:
@@ -119,15 +123,15 @@ def service_place(environment: Mapping[str, str]) -> Place | None:
 
 
 def remote_place(url: str) -> Place | None:
-    """The repository that the address of a git remote names; None for a path of this machine.
+    """Return the repository that a git remote's address names; None for a path of this machine.
 
-    Never holds what an address may have besides: a user, a password or a token.
+    The result never contains a user, a password or a token, which an address may have.
     """
     if "://" in url:
         parts = urlsplit(url)
         if parts.scheme not in GIT_SCHEMES or not parts.hostname:
             return None
-        # The port of ssh is not that of the web.
+        # The port of ssh is not the port of the website.
         port = parts.port if parts.scheme in ("https", "http") else None
         host, path = _with_port(parts.hostname, port), parts.path
     elif match := SCP.fullmatch(url):

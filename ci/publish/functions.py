@@ -18,7 +18,7 @@ from smoke_lambda.functions.context import cookiecutter_json
 
 
 def installed(wheel: Wheel, hosting: Hosting) -> Installed:
-    """A published wheel, as a function's requirements name it."""
+    """Return a published wheel in the form for a function's requirements."""
     return Installed(
         file=wheel.file,
         sha256=wheel.sha256,
@@ -29,13 +29,13 @@ def installed(wheel: Wheel, hosting: Hosting) -> Installed:
 
 
 def published_wheel(manifest: Manifest, tensorflow: str, runtime: Runtime, arch: str) -> Wheel:
-    """The current wheel of a target.
+    """Return the current wheel of a target.
 
     Args:
         arch: any name of the architecture.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such wheel.
     """
     for wheel in manifest.current:
         found = (wheel.tensorflow, wheel.python, wheel.arch)
@@ -49,11 +49,11 @@ def published_wheel(manifest: Manifest, tensorflow: str, runtime: Runtime, arch:
 
 @dataclass(frozen=True)
 class Target:
-    """What the function is for.
+    """The runtime of a function and the wheel that it installs.
 
     Attributes:
-        wheel: as its requirements name it.
-        path: the wheel's file here.
+        wheel: the wheel in the form for the function's requirements.
+        path: the wheel's file on this machine.
     """
 
     runtime: Runtime
@@ -62,18 +62,18 @@ class Target:
 
     @property
     def tensorflow(self) -> str:
-        """The wheel's version."""
+        """The TensorFlow version of the wheel."""
         return str(parse_name(self.wheel.file).version)
 
 
 def published(tensorflow: str, runtime: Runtime, arch: str = "") -> Target:
-    """The published wheel of a Python.
+    """Return the published wheel of a TensorFlow version for a runtime.
 
     Args:
         arch: any name of the architecture; by default, this machine's.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such wheel.
     """
     arch = own_name(arch or platform.machine())
     found = published_wheel(read_manifest(WHEELS), tensorflow, runtime, arch)
@@ -81,7 +81,7 @@ def published(tensorflow: str, runtime: Runtime, arch: str = "") -> Target:
 
 
 def skeleton(manifest: Manifest, matrix: Matrix, hosting: Hosting) -> str:
-    """The text of the skeleton's cookiecutter.json."""
+    """Return the text of the skeleton's cookiecutter.json."""
     on_lambda = {runtime.python for runtime in matrix.runtimes if not runtime.upcoming}
     wheels = [
         installed(wheel, hosting)

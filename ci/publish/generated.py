@@ -1,4 +1,4 @@
-"""Every file of wheels/ that is made from the manifest; publishing writes, verifying compares."""
+"""The files of wheels/ that are made from the manifest: to publish writes, to verify compares."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ci.publish.product import stored_files
 from ci.publish.site import index_files
 
 Generator = Callable[[Manifest, Hosting], dict[str, bytes]]
-"""From the manifest to files, by path below wheels/; the same bytes each time."""
+"""Makes files from the manifest, by path below wheels/; each time with the same bytes."""
 
 GENERATORS: tuple[Generator, ...] = (
     lambda manifest, _hosting: {MANIFEST: manifest.encode()},
@@ -25,14 +25,14 @@ GENERATORS: tuple[Generator, ...] = (
 
 
 def stored(manifest: Manifest) -> dict[str, str]:
-    """The SHA-256 of the files that never change, by path."""
+    """Return the SHA-256 of the files that never change, by path."""
     return {
         path: sha256 for wheel in manifest.present for path, sha256 in stored_files(wheel).items()
     }
 
 
 def generate(manifest: Manifest, hosting: Hosting) -> dict[str, bytes]:
-    """All generated files, by path; the last one has the checksums of all others."""
+    """Return all generated files, by path; the last one has the checksums of all other files."""
     files: dict[str, bytes] = {}
     for generator in GENERATORS:
         files |= generator(manifest, hosting)
@@ -41,11 +41,11 @@ def generate(manifest: Manifest, hosting: Hosting) -> dict[str, bytes]:
 
 
 def encode_sums(sums: Mapping[str, str]) -> bytes:
-    """The lines that `sha256sum --check` reads."""
+    """Return checksums as the lines that `sha256sum --check` reads."""
     return "".join(f"{sha256}  {path}\n" for path, sha256 in sorted(sums.items())).encode()
 
 
 def decode_sums(data: bytes) -> dict[str, str]:
-    """The checksums, by path, of the lines that have both."""
+    """Return the checksums by path; ignore lines that lack one of the two."""
     lines = (line.split("  ", 1) for line in data.decode(errors="replace").splitlines())
     return {line[1]: line[0] for line in lines if len(line) == 2}

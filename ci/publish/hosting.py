@@ -14,22 +14,22 @@ from builders.errors import PublishError
 
 INDEX = "simple/"
 HOSTING = "hosting.json"
-"""The file of wheels/ that says with which addresses the generated files were written."""
+"""The file of wheels/ with the addresses that are in the generated files."""
 
 WHEELS = "wheels/"
-# Where `python3 -m http.server` serves by default.
+# The address at which `python3 -m http.server` serves by default.
 LOCAL = "http://localhost:8000/"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hosting:
-    """Base addresses, or None for those that are not known; all but the first end with a slash.
+    """Base addresses; None if an address is not known. All but the first end with a slash.
 
     Attributes:
         repository: the project's page.
-        source: before the path of a file that people read.
-        raw: before the path of a file as bytes.
-        pages: before a path below wheels/ on a host that serves this folder as a site.
+        source: the prefix for the path of a file that people read.
+        raw: the prefix for the path of a file as bytes.
+        pages: the prefix for a path below wheels/, on a host that serves this folder as a site.
     """
 
     repository: str | None = None
@@ -38,21 +38,21 @@ class Hosting:
     pages: str | None = None
 
     def raw_url(self, path: str) -> str:
-        """What pip installs a file of wheels/ from: an address, or its path in a clone."""
+        """Return where pip installs a file of wheels/ from: an address, or a path in a clone."""
         return self.raw_base + quote(path)
 
     def source_url(self, path: str) -> str | None:
-        """The address of a file of the repository for people, where there is one."""
+        """Return the address at which people read a file of the repository; None if unknown."""
         return None if self.source is None else self.source + quote(path)
 
     @property
     def raw_base(self) -> str:
-        """What stands before the path of a file of wheels/ in `raw_url`."""
+        """The part of `raw_url` before the path of a file of wheels/."""
         return (self.raw or "") + WHEELS
 
     @property
     def site(self) -> str:
-        """The address that serves wheels/ as a site; one of this machine if none is known."""
+        """The address that serves wheels/ as a site; an address of this machine if unknown."""
         return self.pages or LOCAL
 
     @property
@@ -70,10 +70,10 @@ NOWHERE = Hosting()
 
 
 def read_hosting(folder: Path) -> Hosting:
-    """The addresses with which the generated files of a folder were written.
+    """Return the addresses that are in the generated files of a folder.
 
     Raises:
-        PublishError: the file that says so is damaged.
+        PublishError: the file `HOSTING` is damaged.
     """
     path = folder / HOSTING
     if not path.is_file():
@@ -94,7 +94,7 @@ def check_address(name: str, url: str | None) -> None:
     """Check one value of `Hosting`.
 
     Raises:
-        ValueError: it is not what the class says; the message begins with its name.
+        ValueError: the value is not what the class says; the message begins with its name.
     """
     if url is None:
         return
@@ -122,7 +122,7 @@ def _gitea_pages(host: str, owner: str, name: str) -> str | None:
     return f"https://{owner.lower()}.codeberg.page/{name}/" if host == "codeberg.org" else None
 
 
-# By kind of host: a file for people, a file as bytes, and the site of a repository.
+# By kind of host: the address of a file for people, of a file as bytes, and of a repository's site.
 # Sources: docs.github.com, docs.gitlab.com, docs.gitea.com, docs.codeberg.org.
 KINDS: dict[str, tuple[str, str, Callable[[str, str, str], str | None]]] = {
     "github": ("{repository}/blob/{branch}/", "{repository}/raw/{branch}/", _github_pages),
@@ -136,11 +136,11 @@ KINDS: dict[str, tuple[str, str, Callable[[str, str, str], str | None]]] = {
 
 
 def spelled(kind: str | None, host: str, owner: str, name: str, branch: str) -> Hosting:
-    """The addresses of a repository on a host of that kind.
+    """Return the addresses of a repository on a host.
 
     Args:
-        kind: one of `KINDS`; of a host of no known kind, only the project's page is known.
-        host: its name, with a port if it has one.
+        kind: one of `KINDS`; None if unknown: then only the project's page is known.
+        host: the host's name, with a port if it has one.
         owner: a user or an organisation; on GitLab also `group/subgroup`.
     """
     repository = f"https://{host}/{quote(owner)}/{quote(name)}"

@@ -1,4 +1,4 @@
-"""Takes in a wheel with its record: only what was proven, as it was."""
+"""Takes in a wheel with its record, if the record proves the wheel; its bytes stay as they are."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from smoke_lambda.conform.settings import load_settings
 
 RECORDS = "records"
 WORDS = {"audit": "audit", "smoke": "smoke test", "conform": "comparison with TensorFlow"}
-"""What a record must have, and what it is called."""
-# A smoke test on the machine of the build. Do not publish the builder's interpreter path.
+"""The reports that a record must have, each with its name for people."""
+# The place of a test on the machine of the build. The path of its interpreter is not published.
 NATIVE = "native"
 REBUILD = "build it again with ./scripts/build, which proves it"
 
@@ -33,8 +33,8 @@ class Candidate:
     """A wheel that may be published.
 
     Attributes:
-        wheel: its entry of the manifest.
-        files: the bytes of its files, by path below wheels/.
+        wheel: the wheel's entry in the manifest.
+        files: the bytes of the wheel's files, by path below wheels/.
     """
 
     wheel: Wheel
@@ -46,7 +46,7 @@ def take_in(path: Path, matrix: Matrix, hosting: Hosting) -> Candidate:
 
     Raises:
         UsageError: there is no such wheel.
-        PublishError: it has no record, or one that does not allow it.
+        PublishError: the wheel has no record, or its record does not allow to publish it.
     """
     try:
         data = path.read_bytes()
@@ -100,7 +100,7 @@ def take_in(path: Path, matrix: Matrix, hosting: Hosting) -> Candidate:
 
 
 def lambda_runtime(runtime: Runtime) -> LambdaRuntime:
-    """The matrix's runtime as the manifest has it."""
+    """Return a runtime of the matrix in the manifest's form."""
     deprecated = runtime.deprecated.isoformat() if runtime.deprecated else None
     return LambdaRuntime(
         name=runtime.name, os=runtime.os, glibc=runtime.glibc, deprecated=deprecated
@@ -131,7 +131,11 @@ def _read_record(wheel: Path) -> Mapping[str, Any]:
 def _proven(
     record: Mapping[str, Any], file: str, target: Target, sha256: str
 ) -> tuple[int, tuple[Smoke, ...], Conform]:
-    """The number of the audit's checks, the smoke test's figures, and the comparison's."""
+    """Return the number of audit checks, the smoke test's figures and the comparison's figures.
+
+    Raises:
+        PublishError: a report is missing, is about other bytes, or did not pass.
+    """
     for what in ("audit", "smoke", "conform"):
         report = record.get(what)
         if not report:
@@ -148,7 +152,7 @@ def _proven(
     names = (audit["file"], smoke["wheel"], conform["wheel"])
     if audit["target"] != target.identifier or set(names) != {file}:
         raise PublishError(f"the record of {file} is of another wheel", remedy=REBUILD)
-    # The verdicts are not taken on their word.
+    # The verdicts are not trusted: each check is looked at.
     audited = _all_passed(file, "audit", audit["checks"])
     runs = smoke["runs"]
     if not runs:
@@ -183,7 +187,11 @@ def _figures(file: str, run: Mapping[str, Any], smoke: Mapping[str, Any]) -> Smo
 
 
 def _compared(file: str, target: Target, found: Mapping[str, Any]) -> Conform:
-    """The comparison with TensorFlow; raises PublishError unless it is all that it says."""
+    """Return the comparison with TensorFlow.
+
+    Raises:
+        PublishError: a model failed, or the comparison was incomplete or with an older corpus.
+    """
     if found["failures"]:
         first = found["failures"][0]
         raise PublishError(

@@ -1,4 +1,4 @@
-"""The manifest: what is published, as data that index, page and README are made from."""
+"""The manifest: the published wheels as data, from which index, page and README are made."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ PROJECT = canonicalize_name(PACKAGE)
 
 
 class State(StrEnum):
-    """What may be done with a published wheel."""
+    """The state of a published wheel."""
 
     CURRENT = "current"
     RETIRED = "retired"
     """Replaced: in the index, but no longer recommended."""
     YANKED = "yanked"
-    """In the index, for those who pin it (PEP 592)."""
+    """In the index, but only for users who pin it (PEP 592)."""
     REMOVED = "removed"
-    """Gone; its name is never used again."""
+    """Deleted; its name is never used again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +45,8 @@ class LambdaRuntime:
 
     Attributes:
         name: AWS's identifier.
-        deprecated: the day on which AWS deprecates it, in ISO 8601; None as long
-            as it is not released.
+        deprecated: the day on which AWS deprecates the runtime, in ISO 8601; None as long
+            as AWS has not released it.
     """
 
     name: str
@@ -64,21 +64,21 @@ class NumPy:
 
     @property
     def requirement(self) -> str:
-        """As pip takes it."""
+        """The requirement for pip."""
         return f"numpy>={self.floor},<{self.below}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Smoke:
-    """What the smoke test found with one NumPy.
+    """The result of the smoke test with one NumPy.
 
     Attributes:
-        place: where it ran: `native` is Lambda's emulator on the builder's own Linux,
-            `docker` with the name of an image in that.
-        checks: how many there were; all passed.
-        xnnpack: by model, the share of its operators that XNNPACK took, 0 to 1.
-        import_ms: importing the runtime, NumPy with it, in a fresh process.
-        first_inference_ms: from there to the first answer of the float32 model.
+        place: where the test ran: `native` is Lambda's emulator on the builder's own Linux,
+            `docker` with an image's name is that image.
+        checks: the number of checks; all passed.
+        xnnpack: the share of the operators that XNNPACK took, 0 to 1, by model.
+        import_ms: the time to import the runtime, and NumPy with it, in a fresh process.
+        first_inference_ms: the time from the import to the first answer of the float32 model.
     """
 
     numpy: str
@@ -91,15 +91,15 @@ class Smoke:
 
 @dataclass(frozen=True, kw_only=True)
 class Conform:
-    """What the comparison with TensorFlow found.
+    """The result of the comparison with TensorFlow.
 
     Attributes:
         place: as for Smoke.
-        part: which part of the corpus was run; see smoke_lambda/conform/settings.toml.
-        corpus: the digest of its models, answers and tolerances.
-        models: how many were run; all passed.
-        operators: how many builtin operators they have.
-        delegated: the share of their nodes that XNNPACK took, 0 to 1.
+        part: the part of the corpus that was run; see smoke_lambda/conform/settings.toml.
+        corpus: the digest of the corpus' models, answers and tolerances.
+        models: the number of models that were run; all passed.
+        operators: the number of builtin operators in the models.
+        delegated: the share of the models' nodes that XNNPACK took, 0 to 1.
     """
 
     place: str
@@ -115,23 +115,24 @@ class Wheel:
     """One published wheel.
 
     Attributes:
-        file: its name in wheels/.
-        sha256: of its bytes; never changes, nor does `file` get other bytes.
-        size: in bytes.
-        metadata_sha256: of `<file>.metadata` (PEP 658).
-        provenance_sha256: of `provenance/<file>.json`.
+        file: the wheel's name in wheels/.
+        sha256: the SHA-256 of the wheel; neither it nor the bytes of `file` ever change.
+        size: the wheel's size in bytes.
+        metadata_sha256: the SHA-256 of `<file>.metadata` (PEP 658).
+        provenance_sha256: the SHA-256 of `provenance/<file>.json`.
         target: such as tf2.14.1-cp312-x86_64.
         python: such as 3.12.
         build: PEP 427's build number.
-        glibc: the oldest that it loads with.
-        verified: built, audited and smoke-tested by this repository, by its matrix.
-        audit_checks: how many there were; all passed.
-        smoke: one per NumPy, the oldest first.
-        substituted: which of its components are not what TensorFlow pins, nor shipped
-            together with it, and for what; None of a wheel that does not say it.
+        glibc: the oldest glibc that the wheel loads with.
+        verified: True if the matrix says that this repository builds, audits and smoke-tests
+            the target.
+        audit_checks: the number of the audit's checks; all passed.
+        smoke: one result per NumPy, the oldest first.
+        substituted: the components that TensorFlow neither pins nor ships with this version,
+            each with what it stands in for; None if the wheel does not say it.
         conform: None for wheels that were published before there was a corpus.
-        attestation_sha256: of `<file>.provenance` (PEP 740); None where nobody signed.
-        reason: why it is not current; empty if it is.
+        attestation_sha256: the SHA-256 of `<file>.provenance` (PEP 740); None if nobody signed.
+        reason: why the wheel is not current; empty if it is.
     """
 
     file: str
@@ -159,7 +160,7 @@ class Wheel:
 
     @property
     def order(self) -> tuple[Version, str, Version, int]:
-        """By TensorFlow, architecture, Python, build."""
+        """The sort key of wheels: TensorFlow, architecture, Python, build."""
         return Version(self.tensorflow), self.arch, Version(self.python), self.build
 
     @property
@@ -175,32 +176,36 @@ class Wheel:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All wheels that were ever published, in their order."""
+    """All wheels that were ever published, sorted by `Wheel.order`."""
 
     wheels: tuple[Wheel, ...] = ()
 
     @property
     def present(self) -> tuple[Wheel, ...]:
-        """Those whose files are there."""
+        """The wheels whose files are in wheels/."""
         return tuple(wheel for wheel in self.wheels if wheel.present)
 
     @property
     def current(self) -> tuple[Wheel, ...]:
-        """Those that users are to take: one per target at most."""
+        """The wheels that users should take: at most one per target."""
         return tuple(wheel for wheel in self.wheels if wheel.state is State.CURRENT)
 
     def find(self, file: str) -> Wheel | None:
-        """The wheel of that name."""
+        """Return the wheel with a file name; None if there is none."""
         return next((wheel for wheel in self.wheels if wheel.file == file), None)
 
     def with_wheels(self, wheels: Iterable[Wheel]) -> Manifest:
-        """This with wheels put in the place of those of the same name, or added."""
+        """Return this manifest with wheels added; they replace wheels of the same name."""
         found = {wheel.file: wheel for wheel in self.wheels}
         found |= {wheel.file: wheel for wheel in wheels}
         return Manifest(tuple(sorted(found.values(), key=lambda wheel: wheel.order)))
 
     def encode(self) -> bytes:
-        """The file's bytes; raises PublishError where they would not be valid."""
+        """Return the file's bytes.
+
+        Raises:
+            PublishError: the file would not be valid.
+        """
         data = {
             "$schema": SCHEMA,
             "format": FORMAT,
@@ -214,10 +219,10 @@ class Manifest:
 
 
 def decode(data: bytes) -> Manifest:
-    """A manifest from its file's bytes.
+    """Return the manifest of a file's bytes.
 
     Raises:
-        PublishError: it is not JSON, does not fit the schema, or contradicts itself.
+        PublishError: the file is not JSON, does not fit the schema, or contradicts itself.
     """
     try:
         found = json.loads(data)
@@ -230,7 +235,7 @@ def decode(data: bytes) -> Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a folder of published wheels; an empty one where there is none."""
+    """Return the manifest of a folder of published wheels; an empty one if there is no file."""
     path = folder / MANIFEST
     return decode(path.read_bytes()) if path.exists() else Manifest()
 
@@ -249,7 +254,7 @@ def _validate(data: object) -> None:
 
 
 def _data(wheel: Wheel) -> dict[str, Any]:
-    """As the file has it: what there is not is left out."""
+    """Return a wheel in the form of the file: optional values that are None are left out."""
     data = dataclasses.asdict(wheel)
     for optional in ("substituted", "conform", "attestation_sha256"):
         if data[optional] is None:
@@ -269,7 +274,7 @@ def _wheel(data: Mapping[str, Any]) -> Wheel:
 
 
 def _check(manifest: Manifest) -> None:
-    """What a schema cannot say."""
+    """Check the rules that a schema cannot express."""
     files = [wheel.file for wheel in manifest.wheels]
     if len(set(files)) != len(files):
         raise PublishError(f"{MANIFEST} names a file twice")

@@ -1,7 +1,7 @@
-"""The page of published wheels, wheels/index.html: from the manifest, and the matrix's targets.
+"""The page of published wheels, wheels/index.html, from the manifest and the matrix's targets.
 
-One file without requests: style and script stand in it, and its Content Security Policy
-allows nothing but these two, by their digests.
+The page is one file that makes no requests. Style and script are inside it, and its Content
+Security Policy allows only these two, by their digests.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ PLACES = {NATIVE: "Lambda's emulator on the builder's own Linux"}
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """One Python of the page's choices.
+    """A Python that can be chosen on the page.
 
     Attributes:
         tag: such as cp312.
-        numpy: the requirement of wheels for it.
+        numpy: the NumPy requirement of wheels for this Python.
     """
 
     python: str
@@ -59,7 +59,7 @@ class Choice:
 
 
 def page(manifest: Manifest, matrix: Matrix, hosting: Hosting) -> bytes:
-    """The page: the same bytes for the same arguments."""
+    """Return the page; the same arguments give the same bytes."""
     style, script = _source("page.css"), _source("page.js")
     current = manifest.current
     published = {
@@ -94,7 +94,7 @@ def page(manifest: Manifest, matrix: Matrix, hosting: Hosting) -> bytes:
 
 
 def identifier(tensorflow: str, tag: str, arch: str) -> str:
-    """A target's, as the matrix spells it; the script in the page does the same."""
+    """Return the identifier of a target as the matrix and the script of the page spell it."""
     return f"tf{tensorflow}-{tag}-{arch}"
 
 
@@ -107,7 +107,7 @@ def _versions(*found: Iterable[str]) -> list[str]:
 
 
 def _pythons(manifest: Manifest, matrix: Matrix) -> list[Choice]:
-    """The Pythons of the matrix, and those that only wheels of before have."""
+    """Return the Pythons of the matrix, and older Pythons that only current wheels have."""
     found = {
         wheel.python: Choice(
             python=wheel.python,
@@ -134,10 +134,10 @@ def _tag(python: str) -> str:
 
 
 def _first(manifest: Manifest, matrix: Matrix) -> tuple[str, str, str]:
-    """What is chosen at first, as TensorFlow, Python tag, architecture.
+    """Return the choice that the page shows at first: TensorFlow, Python tag, architecture.
 
-    The wheel that examples install; without any, the recommended TensorFlow and the first row
-    of each.
+    It is the wheel that examples install. If nothing is published, it is the recommended
+    TensorFlow, the last released runtime and the first architecture of the matrix.
     """
     wheel = example(manifest, matrix)
     if wheel is not None:
@@ -175,5 +175,5 @@ def _source(name: str) -> str:
 
 
 def _csp_digest(source: str) -> str:
-    """As a Content Security Policy names what it allows, from a digest of exactly that text."""
+    """Return the name by which a Content Security Policy allows a text: the text's digest."""
     return "sha256-" + base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()

@@ -1,4 +1,4 @@
-"""Where this repository has what is published, and the page that names it first."""
+"""The paths of the published wheels and of the README, which names them first."""
 
 from __future__ import annotations
 

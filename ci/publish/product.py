@@ -1,4 +1,4 @@
-"""What a published wheel consists of: the wheel, and the files made from what is in it."""
+"""The files of a published wheel: the wheel, and the files made from its content."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from builders.sbom import PROPERTIES, Part
 from builders.sources import Relation
 from ci.publish.manifest import NumPy, Wheel
 
-# Of components that come as wheels; all others of a build share one origin.
+# The origin of components that come as wheels. All other components of a build share one origin.
 PYPI = "pypi"
 
 
 def metadata_path(file: str) -> str:
-    """Where clients look for a wheel's metadata (PEP 658)."""
+    """Return the path at which clients look for a wheel's metadata (PEP 658)."""
     return f"{file}.metadata"
 
 
 def provenance_path(file: str) -> str:
-    """Where the statement of how a wheel was built is."""
+    """Return the path of the statement of how a wheel was built."""
     return f"provenance/{file}.json"
 
 
 def attestation_path(file: str) -> str:
-    """Where that statement is with a signature (PEP 740)."""
+    """Return the path of the signed statement of how a wheel was built (PEP 740)."""
     return f"{file}.provenance"
 
 
 def stored_files(wheel: Wheel) -> dict[str, str]:
-    """The SHA-256 of each of its files, by path below wheels/; once there, they stay."""
+    """Return the SHA-256 of each file of a wheel, by path below wheels/; these never change."""
     files = {
         wheel.file: wheel.sha256,
         metadata_path(wheel.file): wheel.metadata_sha256,
@@ -55,10 +55,10 @@ def stored_files(wheel: Wheel) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """What a wheel says of itself.
+    """The facts that a wheel states about itself.
 
     Attributes:
-        metadata: its METADATA.
+        metadata: the bytes of its METADATA file.
         parts: the components of its SBOM.
     """
 
@@ -69,7 +69,11 @@ class Contents:
 
     @property
     def origin(self) -> str:
-        """Where its sources came from: an origin of the locks."""
+        """The origin of the locks from which the wheel's sources came.
+
+        Raises:
+            PublishError: the SBOM does not name exactly one such origin.
+        """
         origins = {part.origin for part in self.parts} - {PYPI}
         if len(origins) != 1:
             raise PublishError(f"its SBOM names the origins {sorted(origins)}, expected one")
@@ -77,9 +81,9 @@ class Contents:
 
     @property
     def substituted(self) -> dict[str, str] | None:
-        """Its components that are substitutes, each with what it stands in for.
+        """The components that are substitutes, each with what it stands in for.
 
-        None where no component says how it belongs, as of wheels from before it was recorded.
+        None if no component states its relation to TensorFlow: old wheels do not record it.
         """
         if not any(part.relation for part in self.parts):
             return None
@@ -94,7 +98,7 @@ def read_contents(path: Path) -> Contents:
     """Read a wheel.
 
     Raises:
-        PublishError: it is damaged, or says not what wheels of this repository do.
+        PublishError: the wheel is damaged, or is not made as wheels of this repository are.
     """
     try:
         archive = read_archive(path)
@@ -108,13 +112,13 @@ def read_contents(path: Path) -> Contents:
             numpy=_numpy(numpy),
             parts=tuple(_part(component) for component in sbom["components"]),
         )
-    # An ExceptionGroup of InvalidMetadata is what a wrong METADATA gives.
+    # A wrong METADATA gives an ExceptionGroup of InvalidMetadata.
     except (DamagedWheelError, ExceptionGroup, ValueError, LookupError, TypeError) as error:
         raise PublishError(f"{path.name} is no wheel of this repository: {error}") from error
 
 
 def _python(archive: Archive) -> str:
-    """The Python, such as 3.12, by the tag of the WHEEL file."""
+    """Return the Python, such as 3.12, of the tag in the WHEEL file."""
     wheel = message_from_bytes(archive.metadata("WHEEL") or b"")
     tags = [tag for line in wheel.get_all("Tag", []) for tag in parse_tag(str(line))]
     [interpreter] = {tag.interpreter for tag in tags}
@@ -139,6 +143,6 @@ def _part(component: dict[str, Any]) -> Part:
         licence=licence["expression"],
         location=source["url"],
         sha256=hashed["content"],
-        # What was published before how it belongs was recorded does not say it.
+        # Wheels that were published early do not record a component's relation to TensorFlow.
         **{name: value for name, value in properties.items() if name in PROPERTIES},
     )

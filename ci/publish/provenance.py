@@ -1,8 +1,8 @@
-"""How a wheel was built: an in-toto Statement with SLSA's provenance predicate.
+"""The statement of how a wheel was built: in-toto's Statement with SLSA's provenance predicate.
 
 Sources: https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md,
-https://slsa.dev/spec/v1.0/provenance. It has no times, so that the same record gives
-the same bytes, and no signature: that is for the service that runs a build.
+https://slsa.dev/spec/v1.0/provenance. The statement has no times, so that the same record gives
+the same bytes. It has no signature: signing is the task of the service that runs a build.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ci.publish.product import Contents
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://slsa.dev/provenance/v1"
-# SLSA wants an address of both; a repository without a host can only name them.
+# SLSA wants an address for build type and builder. Without a host, they only get a name.
 HOSTLESS = "urn:tflite-lambda-wheels:"
 BUILD_TYPE = "docs/architecture.md"
 BUILDER = "scripts/build"
@@ -30,11 +30,11 @@ def make_statement(
     source: Mapping[str, Any],
     hosting: Hosting,
 ) -> bytes:
-    """The statement about one wheel.
+    """Return the statement about one wheel.
 
     Args:
         subject: the wheel's SHA-256, by its file name.
-        source: `ci.proof.source_state.source_state()` of the build; empty where its record
+        source: `ci.proof.source_state.source_state()` of the build; empty if the build's record
             has none.
     """
     predicate = {
@@ -62,12 +62,12 @@ def make_statement(
 
 
 def build_command(target: str, origin: str) -> str:
-    """What one types to build it."""
+    """Return the command that builds a target from an origin."""
     return f"./scripts/build --only {target} --origin {origin}"
 
 
 def statement_faults(data: bytes, subject: Mapping[str, str], contents: Contents) -> Iterator[str]:
-    """Where a statement is not about that wheel, or misses a part of it."""
+    """Give a line for each fault: the statement is about another wheel, or lacks a part of it."""
     try:
         statement = json.loads(data)
         if (statement["_type"], statement["predicateType"]) != (STATEMENT, PREDICATE):

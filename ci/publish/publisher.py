@@ -23,7 +23,7 @@ from ci.publish.tree import Tree
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """A published wheel is to be retired, yanked or removed."""
+    """The decision to retire, yank or remove a published wheel."""
 
     file: str
     state: State
@@ -32,14 +32,14 @@ class Decision:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What publishing would change.
+    """The changes that publishing would make.
 
     Attributes:
-        manifest: as it will be.
-        news: a line for each wheel that comes, or whose state changes.
+        manifest: the manifest after publishing.
+        news: a line for each new wheel, and for each wheel whose state changes.
         files: the bytes to write, by path below the folder.
         gone: the paths to delete.
-        documents: the text of those beside the folder that change.
+        documents: the new text of each document beside the folder that changes.
     """
 
     manifest: Manifest
@@ -55,7 +55,7 @@ class Plan:
 
 
 class Publisher:
-    """Publishes into one folder, and says so in the documents beside a README."""
+    """Publishes into one folder, and updates the README and the documents beside it."""
 
     def __init__(self, folder: Path, readme: Path, matrix: Matrix, hosting: Hosting) -> None:
         self.tree = Tree(folder)
@@ -69,14 +69,14 @@ class Publisher:
         decisions: Sequence[Decision],
         attestations: Mapping[str, bytes] | None = None,
     ) -> Plan:
-        """What would change; nothing is written.
+        """Return the changes that publishing would make; write nothing.
 
         Args:
-            attestations: of published wheels, by the wheel's name.
+            attestations: attestation files of published wheels, by the wheel's name.
 
         Raises:
             UsageError: a wheel is not there, or a decision has no reason.
-            PublishError: a wheel may not be published, or what is there is damaged.
+            PublishError: a wheel may not be published, or published files are damaged.
         """
         before = read_manifest(self.tree.folder)
         after = before
@@ -96,14 +96,14 @@ class Publisher:
         return self._plan(before, after, fresh)
 
     def publish(self, plan: Plan) -> None:
-        """Carry out a plan; the caller holds the lock since before it was made."""
+        """Carry out a plan; the caller took the lock before the plan was made."""
         if plan.files or plan.gone:
             self.tree.change(plan.files, plan.gone)
         for path, text in plan.documents.items():
             write_atomically(path, text.encode())
 
     def lock(self, cache: Cache) -> AbstractContextManager[None]:
-        """A context in which no other publishes into the folder."""
+        """Return a context in which no other process publishes into the folder."""
         return cache.lock(f"publish-{key_of(str(self.tree.folder.resolve()))}")
 
     def _plan(self, before: Manifest, after: Manifest, fresh: Mapping[str, bytes]) -> Plan:
@@ -118,7 +118,7 @@ class Publisher:
                 )
         generated = generate(after, self.hosting)
         wanted |= generated
-        # Besides removed wheels, what a generator made once and no longer does.
+        # Files to delete are those of removed wheels, and those that no generator makes any more.
         ours = {*stored(before), *decode_sums(self.tree.read(SUMS) or b"")}
         return Plan(
             manifest=after,
@@ -137,7 +137,11 @@ class Publisher:
         )
 
     def _check_stored(self, sums: Mapping[str, str]) -> None:
-        """What is there must be what was published: else the index would vouch for it."""
+        """Check that published files have their published bytes; the index vouches for them.
+
+        Raises:
+            PublishError: a file is missing or has other bytes.
+        """
         for path, sha256 in sums.items():
             data = self.tree.read(path)
             if data is None or hashlib.sha256(data).hexdigest() != sha256:

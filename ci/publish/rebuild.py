@@ -1,4 +1,4 @@
-"""Rebuilds published wheels from source, and compares them byte by byte."""
+"""Rebuilds published wheels from source, and compares the results byte by byte."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from builders.wheel import wheel_name
 from ci.publish.manifest import Wheel
 from ci.publish.product import read_contents
 
-# What a zip says of a member besides its bytes, as far as an installer or a person can see.
+# The attributes of a zip member, besides its bytes, that an installer or a person can see.
 TRAITS = ("filename", "date_time", "external_attr", "create_system", "extra", "comment")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rebuilt:
-    """How a rebuilt wheel compares to the published one.
+    """The comparison of a rebuilt wheel with the published one.
 
     Attributes:
-        ok: whether they are the same.
+        ok: True if both have the same bytes.
         detail: one line for people.
     """
 
@@ -33,11 +33,11 @@ class Rebuilt:
 def rebuild(
     wheel: Wheel, folder: Path, matrix: Matrix, build: Callable[[Target, str], Path]
 ) -> Rebuilt:
-    """Build a published wheel again, and compare.
+    """Build a published wheel again, and compare the two.
 
     Args:
-        folder: where the published wheel is.
-        build: gives the wheel of a target, from an origin of the locks.
+        folder: the folder of the published wheel.
+        build: builds the wheel of a target from an origin of the locks, and returns its path.
     """
     target = next((t for t in matrix.targets() if t.identifier == wheel.target), None)
     if target is None or wheel_name(target) != wheel.file:
@@ -48,13 +48,13 @@ def rebuild(
             "provenance names, and build there",
         )
     published = folder / wheel.file
-    # Another origin has the same code under other checksums, which the SBOM tells.
+    # Take the same origin: another has the same code with other checksums, and the SBOM has these.
     rebuilt = build(target, read_contents(published).origin)
     return compare(published, rebuilt)
 
 
 def compare(published: Path, rebuilt: Path) -> Rebuilt:
-    """Compare two wheels' bytes; where they differ, their members tell in what."""
+    """Compare the bytes of two wheels; if they differ, name the members that differ."""
     if published.read_bytes() == rebuilt.read_bytes():
         return Rebuilt(file=published.name, ok=True, detail="same bytes")
     with zipfile.ZipFile(published) as old, zipfile.ZipFile(rebuilt) as new:

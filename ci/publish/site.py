@@ -1,8 +1,8 @@
 """The package index: PEP 503's HTML and PEP 691's JSON, as files that any host can serve.
 
-Written here and not by dumb-pypi, which has no PEP 691 and writes the time into its
-pages. All links are relative, so that a folder, a bucket or a site below any path will do; but
-of an attestation PEP 740 wants the whole address, and so it is named where that is known.
+dumb-pypi is not used, because it lacks PEP 691 and writes the time into its pages. All links
+are relative, so that a folder, a bucket or a site below any path can serve the files. PEP 740
+wants the whole address of an attestation, so attestations are named only if that is known.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from ci.publish.hosting import INDEX, Hosting
 from ci.publish.manifest import PROJECT, Manifest, State, Wheel
 from ci.publish.product import attestation_path
 
-# From simple/<project>/ to the wheels.
+# The relative path from simple/<project>/ to the wheels.
 UP = "../../"
-# Of PEP 740, which brought attestations.
+# The version of the index's API since PEP 740, which introduced attestations.
 API_VERSION = "1.3"
 PAGE = """\
 <!DOCTYPE html>
@@ -37,7 +37,7 @@ PAGE = """\
 
 
 def index_files(manifest: Manifest, hosting: Hosting) -> dict[str, bytes]:
-    """The index's files, by path below wheels/."""
+    """Return the index's files, by path below wheels/."""
     project = f"{INDEX}{PROJECT}/"
     return {
         f"{INDEX}index.html": _page("Simple index", [_link(f"{PROJECT}/", PROJECT, {})]),
@@ -60,7 +60,7 @@ def _file_link(wheel: Wheel, hosting: Hosting) -> str:
     attributes = {
         "data-requires-python": wheel.requires_python,
         "data-core-metadata": core_metadata,
-        # The same for clients of before PEP 714, which allows both here, not in JSON.
+        # The same for clients older than PEP 714, which allows both in HTML, but not in JSON.
         "data-dist-info-metadata": core_metadata,
     }
     if wheel.state is State.YANKED:
@@ -84,7 +84,7 @@ def _file(wheel: Wheel, hosting: Hosting) -> dict[str, Any]:
 
 
 def _attestation(wheel: Wheel, hosting: Hosting) -> str | None:
-    """The address of a wheel's attestation, where it has one and the address is known."""
+    """Return the address of a wheel's attestation; None if it has none or the site is unknown."""
     if wheel.attestation_sha256 is None or hosting.pages is None:
         return None
     return hosting.pages + quote(attestation_path(wheel.file))

@@ -1,7 +1,7 @@
-"""The folder of published files: changed as a whole, or not at all.
+"""The folder of published files: a change is made as a whole, or not at all.
 
-What changes is prepared in a folder beside it, which one rename declares to be ready;
-from then on, whoever comes next finishes the move if it was interrupted.
+A change is prepared in a folder beside it. One rename declares the change ready. From then on, if
+the change is interrupted, the next run finishes it.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ class Tree:
 
     @property
     def interrupted(self) -> bool:
-        """True if a change is ready that was not finished."""
+        """True if a change is ready but not finished."""
         return self._ready.is_dir()
 
     def paths(self) -> Iterator[str]:
-        """Every file and link that is there."""
+        """Give the path of every file and link in the folder."""
         for parent, folders, files in os.walk(self.folder):
             links = [name for name in folders if (Path(parent) / name).is_symlink()]
             for name in [*files, *links]:
                 yield (Path(parent) / name).relative_to(self.folder).as_posix()
 
     def read(self, path: str) -> bytes | None:
-        """A file's bytes; None if it is not there, or is no file of its own."""
+        """Return a file's bytes; None if it does not exist, or is a link or a folder."""
         full = self.folder / path
         if full.is_symlink() or not full.is_file():
             return None
         return full.read_bytes()
 
     def change(self, files: Mapping[str, bytes], gone: Collection[str]) -> None:
-        """Write and delete files, so that a kill leaves all to be done, or all that is ready."""
+        """Write and delete files; a kill leaves either no change, or a ready one to finish."""
         self.finish()
-        # Without its rename, whatever has this name was left by a killed run.
+        # A folder of this name was not renamed yet: a killed run left it.
         shutil.rmtree(self._new, ignore_errors=True)
         for path, data in files.items():
             temporary = self._new / FILES / path
@@ -57,18 +57,18 @@ class Tree:
         self.finish()
 
     def finish(self) -> bool:
-        """Carry out what is ready; whether there was something."""
+        """Carry out a change that is ready; return True if there was one."""
         if not self.interrupted:
             return False
         prepared = self._ready / FILES
-        # Wheels before the index that names them, and only then what it names no more.
+        # Write wheels before the index that names them; delete files after the index is written.
         for path in sorted(_below(prepared), key=_rank):
             final = self.folder / path
             final.parent.mkdir(parents=True, exist_ok=True)
             (prepared / path).replace(final)
         for path in (self._ready / GONE).read_text().splitlines():
             (self.folder / path).unlink(missing_ok=True)
-        # By a rename, so that a kill has the next run do all of this again, or nothing.
+        # Rename, so that after a kill the next run does all of this again, or nothing.
         shutil.rmtree(self._new, ignore_errors=True)
         self._ready.rename(self._new)
         shutil.rmtree(self._new)

@@ -21,7 +21,7 @@ REFRESH = "`./scripts/publish --refresh` writes it anew"
 
 
 def faults(folder: Path, hosting: Hosting) -> list[str]:
-    """What is wrong with a folder of published wheels, a line each, beginning with the file."""
+    """Return the faults of a folder of published wheels: lines that begin with the file."""
     tree = Tree(folder)
     found = []
     if tree.interrupted:
@@ -36,7 +36,7 @@ def faults(folder: Path, hosting: Hosting) -> list[str]:
     generated = {path: _sha256(made) for path, made in generate(manifest, hosting).items()}
     sums = decode_sums(tree.read(SUMS) or b"")
     if sums.get(MANIFEST, "") not in ("", _sha256(data)):
-        # Either may be the changed one, and nothing that follows from it is to be relied on.
+        # Either file may be the changed one, so nothing that is made from the manifest is checked.
         found.append(f"{MANIFEST}: its SHA-256 is not the one in {SUMS}; {RESTORE}")
         del sums[MANIFEST]
         found += _differences(tree, sums, {}, allowed=(MANIFEST, SUMS))
@@ -50,7 +50,7 @@ def faults(folder: Path, hosting: Hosting) -> list[str]:
 
 
 def document_faults(readme: Path, manifest: Manifest, hosting: Hosting) -> list[str]:
-    """Documents beside wheels/ that say something else than the manifest."""
+    """Return a line for each document beside wheels/ that does not agree with the manifest."""
     return [
         f"{path.name}: is not what {MANIFEST} gives; {REFRESH}"
         for path, text in documents(readme, manifest, load_matrix(), hosting).items()
@@ -64,7 +64,7 @@ def _differences(
     generated_sums: Mapping[str, str],
     allowed: tuple[str, ...],
 ) -> Iterator[str]:
-    """Files that are missing, have other bytes, or should not be there."""
+    """Give a line for each file that is missing, has other bytes, or should not be there."""
     there = set(tree.paths())
     for path, sha256 in sorted({**stored_sums, **generated_sums}.items()):
         remedy = REFRESH if path in generated_sums else RESTORE
@@ -81,7 +81,7 @@ def _differences(
 
 
 def _contradictions(tree: Tree, wheel: Wheel) -> Iterator[str]:
-    """Where the manifest or a file beside a wheel says what the wheel does not."""
+    """Give a line for each contradiction between a wheel and the manifest, or a file beside it."""
     try:
         contents = read_contents(tree.folder / wheel.file)
         if tree.read(metadata_path(wheel.file)) != contents.metadata:

@@ -1,4 +1,4 @@
-"""The published TensorFlow versions, in a sentence each; page and WHEELS.md say the same."""
+"""Sentences about each published TensorFlow version; page and WHEELS.md use the same ones."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ OLDER = "Older versions are there for those who need them."
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """One TensorFlow version of which there are current wheels.
+    """A TensorFlow version that has current wheels.
 
     Attributes:
-        about: what it is, a sentence.
-        components: how its components belong to it, a sentence; empty where no wheel says it.
+        about: a sentence that describes the version.
+        components: a sentence about substituted components; empty if no wheel records them.
     """
 
     version: str
@@ -26,7 +26,7 @@ class Published:
 
 
 def published(manifest: Manifest, matrix: Matrix) -> list[Published]:
-    """Every version of the current wheels: the recommended first, then the newest."""
+    """Return every version of the current wheels: the recommended first, then the newest."""
     wheels: dict[str, list[Wheel]] = {}
     for wheel in sorted(manifest.current, key=lambda wheel: wheel.order, reverse=True):
         wheels.setdefault(wheel.tensorflow, []).append(wheel)
@@ -35,7 +35,7 @@ def published(manifest: Manifest, matrix: Matrix) -> list[Published]:
         Published(
             version=version,
             recommended=version == matrix.recommended.version,
-            # A row that the matrix lost.
+            # The default is for a version that the matrix no longer has.
             about=f"{abouts.get(version, f'TensorFlow {version}')}.",
             components=components(of),
         )
@@ -45,11 +45,14 @@ def published(manifest: Manifest, matrix: Matrix) -> list[Published]:
 
 
 def components(wheels: list[Wheel]) -> str:
-    """How the components of wheels of one version belong to it, by what the wheels say."""
+    """Return a sentence about the substituted components of one version's wheels.
+
+    It is empty if no wheel records them.
+    """
     told = [wheel.substituted for wheel in wheels if wheel.substituted is not None]
     if not told:
         return ""
-    # They differ where wheels were built from different origins.
+    # Substitutes differ if wheels were built from different origins.
     substitutes = {f"{name} ({version})" for found in told for name, version in found.items()}
     if not substitutes:
         return "Each component is the one that it pins, or is shipped together with it."
@@ -57,9 +60,9 @@ def components(wheels: list[Wheel]) -> str:
 
 
 def requirement(manifest: Manifest, matrix: Matrix) -> str:
-    """What to ask pip for to get the recommended version from the index.
+    """Return the requirement with which pip takes the recommended version from the index.
 
-    By the project's name alone pip takes no pre-release where there is a release.
+    Given only the project's name, pip takes no pre-release if there is a release.
     """
     version = matrix.recommended.version
     wheels = [wheel for wheel in manifest.current if wheel.tensorflow == version]

@@ -42,7 +42,7 @@ class Trial:
         cold_ms: the time of the first request, with the start.
         warm_ms: the median time of later requests.
         resident_bytes: the peak memory of the function's processes.
-        least_mb: the least memory with which it answers; None if memory is not limited.
+        least_mb: the least memory with which it answers; None if it was not measured.
         memory_mb: the memory to choose.
         timeout: the timeout to choose, in seconds.
     """
@@ -60,7 +60,7 @@ class Trial:
     timeout: int
 
     def as_json(self, prices: Prices) -> dict[str, Any]:
-        """Return the results in JSON's types, with the cost of a million requests by architecture."""
+        """Return the results in JSON's types, with the cost of a million requests."""
         return dataclasses.asdict(self) | {
             "million_dollars": self.costs(prices),
             "prices": {"region": prices.region, "read": str(prices.read), "source": prices.source},

@@ -1,10 +1,10 @@
-"""The handler (smoke_lambda/app.py) for another runtime: the same text, but for what it imports.
+"""Makes the handler for another runtime: the text of smoke_lambda/app.py with other imports.
 
     python -m smoke_lambda.onnx.handler
 
-writes smoke_lambda/onnx/app.py, the one for ONNX Runtime, which is a file of its own to copy: it
-has smoke_lambda/inside/onnx_interpreter.py in it. There is one handler, so a request means the
-same to every runtime.
+writes smoke_lambda/onnx/app.py, the handler for ONNX Runtime. Users can copy this file alone,
+because it contains smoke_lambda/inside/onnx_interpreter.py. All handlers come from one text, so a
+request means the same to every runtime.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GENERATED = "# Written by ./scripts/update from smoke_lambda/app.py; not to be e
 IMPORT = "from tflite_runtime.interpreter import Interpreter  # type: ignore[import-not-found]\n"
 NUMPY = "import numpy as np\n"
 DEFAULT_MODEL = '"digits-float32.tflite"'
-# Words of the handler about its own runtime, and what they are here.
+# Text of the handler about its runtime, and the replacement for ONNX Runtime.
 WORDS = {
     "classifies one image with TensorFlow Lite.": "classifies one image with ONNX Runtime.",
     "it needs numpy, Pillow and tflite_runtime.": "it needs numpy, Pillow and onnxruntime.",
@@ -38,17 +38,17 @@ SECTION = (
 
 
 def handler_of(module: str) -> str:
-    """The handler with another runtime of TensorFlow Lite's interface.
+    """Return the handler for another runtime that has TensorFlow Lite's interface.
 
     Args:
-        module: has `Interpreter`.
+        module: the module with the class `Interpreter`.
     """
     text = HANDLER.read_text()
     return replaced(text, IMPORT, f"from {module} import Interpreter\n")
 
 
 def onnx_handler() -> str:
-    """The handler with ONNX Runtime."""
+    """Return the handler for ONNX Runtime."""
     text = HANDLER.read_text()
     for old, new in WORDS.items():
         text = replaced(text, old, new)
@@ -62,7 +62,7 @@ def onnx_handler() -> str:
 
 
 def parts(module: str) -> tuple[list[str], str]:
-    """The imports of a module, but for those of the future; and what follows them."""
+    """Return a module's imports, except those from `__future__`, and the text that follows them."""
     tree = ast.parse(module)
     lines = module.splitlines()
     found = [
@@ -76,10 +76,10 @@ def parts(module: str) -> tuple[list[str], str]:
 
 
 def replaced(text: str, old: str, new: str) -> str:
-    """A text with the one place of some words changed.
+    """Return a text with `old`, which must be there exactly once, replaced by `new`.
 
     Raises:
-        UsageError: there is none, or more than one: the handler has changed.
+        UsageError: `old` is missing or there several times, because the handler has changed.
     """
     if text.count(old) != 1:
         raise UsageError(

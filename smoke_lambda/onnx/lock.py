@@ -1,9 +1,9 @@
-"""Locks what the function for ONNX Runtime is installed from.
+"""Locks the packages of the function for ONNX Runtime.
 
     python -m smoke_lambda.onnx.lock
 
-One file per Python, with the hashes of every platform's files: the newest ONNX Runtime that
-installs on the Linux of that Lambda runtime.
+Each Python has one lock file, with the hashes of every platform's files. It has the newest ONNX
+Runtime that installs on the Linux of that Lambda runtime.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from smoke_lambda.lock import HEADER as SMOKE_HEADER
 FOLDER = Path(__file__).with_name("requirements")
 PACKAGES = Path(__file__).with_name("packages.in")
 HEADER = "# Written by `python -m smoke_lambda.onnx.lock`; do not edit.\n"
-# uv's names of platforms, by the glibc that they have: none of them has Amazon Linux 2's 2.26.
+# uv's names of platforms, by their glibc. Amazon Linux 2 has 2.26; uv has no platform with it.
 PLATFORMS = {
     (2, 34): "x86_64-manylinux_2_34",
     (2, 28): "x86_64-manylinux_2_28",
@@ -29,23 +29,23 @@ PLATFORMS = {
 
 
 def onnx_lock(runtime: Runtime) -> Path:
-    """The lock of a Python."""
+    """Return the path of the lock for a Python."""
     return FOLDER / f"{runtime.python}.txt"
 
 
 def runtimes(matrix: Matrix) -> Iterator[Runtime]:
-    """The released Pythons: ONNX Runtime has no wheels for others."""
+    """Yield the released Pythons; ONNX Runtime has no wheels for others."""
     yield from (runtime for runtime in matrix.runtimes if not runtime.upcoming)
 
 
 def platform_of(runtime: Runtime) -> str:
-    """The newest platform of uv's that is no newer than a runtime's Linux."""
+    """Return uv's newest platform whose glibc is not newer than the runtime's."""
     glibc = tuple(int(part) for part in runtime.glibc.split("."))
     return PLATFORMS[max(each for each in PLATFORMS if each <= glibc)]
 
 
 def locks(matrix: Matrix) -> Iterator[tuple[Lock, str]]:
-    """Every lock that there must be, with uv's platform, ordered as in the matrix."""
+    """Yield every lock that must exist, with uv's platform, in the order of the matrix."""
     pillow = read_toml(DATA)["pillow"]
     for runtime in runtimes(matrix):
         requirements = f"{PACKAGES.read_text()}pillow=={pillow[runtime.python]}\n"

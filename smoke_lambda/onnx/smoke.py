@@ -1,4 +1,4 @@
-"""The smoke test of the function for ONNX Runtime: the events and answers of the other one."""
+"""Smoke-tests the function for ONNX Runtime, with the usual events and answers."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ SUBJECT = "onnxruntime"
 
 
 def version_of(runtime: Runtime) -> str:
-    """The version of ONNX Runtime that a Python's lock has."""
+    """Return the version of ONNX Runtime in a Python's lock."""
     return packages_of(onnx_lock(runtime))[SUBJECT].split()[0].partition("==")[2]
 
 
 def smoke(
     place: FunctionPlace, runtime: Runtime, where: str, log: Path, on_step: Step = silent
 ) -> SmokeReport:
-    """Send every event to the function with each model that there is in ONNX's format."""
+    """Send every event to the function, with each model in ONNX's format."""
     known, checks = events.known_answers(), list[Check]()
 
     def check(name: str, fault: str) -> None:
@@ -64,7 +64,7 @@ def smoke(
 def environment(
     runtime: Runtime, *, python: Path, work: Path, log: Path, rie: Callable[[], Path]
 ) -> Iterator[native.Environment]:
-    """An environment of this machine with the function's packages and Lambda's client."""
+    """Make an environment with the function's packages and Lambda's client; remove it at last."""
     folder = work.absolute()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -111,10 +111,10 @@ class OnnxImage:
 def image(
     runtime: Runtime, *, engine: Engine, base: str, arch: str, log: Path
 ) -> Iterator[OnnxImage]:
-    """The function's image, made now; it stays.
+    """Make the function's image, which stays after the block.
 
     Raises:
-        EngineError: it cannot be made.
+        EngineError: the image cannot be made.
     """
     reap(engine)
     name = f"{IMAGE}:{version_of(runtime)}-{runtime.tag}-{arch}"

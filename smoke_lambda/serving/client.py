@@ -1,4 +1,4 @@
-"""A client of model servers: all that a name stands for, in turn, and again where one is gone."""
+"""A client of model servers: asks all addresses of a name in turn, and retries after failures."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from smoke_lambda.serving.protos import serving_pb2 as pb
 from smoke_lambda.serving.protos.tensor_pb2 import SignatureDef, TensorInfo
 from smoke_lambda.serving.signature import DEFAULT, Tensor
 
-# By which a name with several addresses is used as all of them: a headless Service's.
+# With this, a client uses all addresses of a name, such as those of a headless Service.
 # https://github.com/grpc/grpc/blob/master/doc/service_config.md
 BALANCED = json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})
 OPTIONS = (
     ("grpc.service_config", BALANCED),
-    # A server that was replaced is found within seconds, not minutes.
+    # The client finds the successor of a replaced server within seconds; by default, it takes
+    # minutes.
     ("grpc.dns_min_time_between_resolutions_ms", 1000),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1000),
@@ -34,19 +35,20 @@ OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
 )
-# We cancel nothing: it is what a call gets that arrives in the moment in which a server of gRPC's
-# is shut down (its core drops what it has not yet handed to the program).
+# CANCELLED is here because this client cancels nothing itself. A call ends with it if it arrives at
+# the moment when a gRPC server shuts down: gRPC's core drops a call that it has not yet handed to
+# the program.
 AGAIN = (Code.UNAVAILABLE, Code.CANCELLED)
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
-MAX_BYTES = 1 << 30  # of an answer, whose server we chose
+MAX_BYTES = 1 << 30  # of an answer; we chose its server, and trust it
 
 
 @dataclass(frozen=True)
 class Described:
-    """A model's signature, as its server tells it; of one input and one output.
+    """A model's signature with one input and one output, as its server describes it.
 
     Attributes:
-        version: that is served.
+        version: the version that is served.
     """
 
     version: int
@@ -57,11 +59,11 @@ class Described:
 
 
 class Client:
-    """Asks for one model; for any number of threads.
+    """Sends requests for one model; any number of threads can share a client.
 
     Args:
         server: host and port; the addresses of the name take turns.
-        retry_seconds: for which it tries again where no server answers.
+        retry_seconds: the time for which a call is retried while no server answers.
     """
 
     def __init__(self, server: str, model: str, retry_seconds: float) -> None:
@@ -84,10 +86,10 @@ class Client:
         seconds: float,
         metadata: tuple[tuple[str, str], ...] = (),
     ) -> Any:  # noqa: ANN401 - the method's response
-        """Call a method; tried again while there is time, where no server answers.
+        """Call a method, and retry while there is time if no server answers.
 
         Raises:
-            grpc.RpcError: the answer is an error, or there is none.
+            grpc.RpcError: the answer is an error, or no server answers.
         """
         end = time.monotonic() + seconds
         give_up = min(end, time.monotonic() + self._retry_seconds)
@@ -97,14 +99,14 @@ class Client:
                 left = max(end - time.monotonic(), 0.001)
                 return self._calls[method](request, timeout=left, metadata=metadata)
             except grpc.RpcError as error:
-                # Nothing depends on a request having been answered once: to infer again is safe.
+                # To retry is safe: an inference may run twice.
                 if error.code() not in AGAIN or time.monotonic() + pause > give_up:
                     raise
             time.sleep(pause * random.uniform(0.5, 1))
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def predict(self, inputs: Mapping[str, Array], seconds: float) -> tuple[int, dict[str, Array]]:
-        """Ask the model; gives the version that answered, and the outputs.
+        """Ask the model; return the version that answered, and the outputs.
 
         Raises:
             grpc.RpcError: as for `call`.
@@ -119,11 +121,11 @@ class Client:
         return answer.model_spec.version.value, outputs
 
     def describe(self, seconds: float) -> Described:
-        """Ask what the model takes and gives.
+        """Ask for the model's inputs and outputs.
 
         Raises:
             grpc.RpcError: as for `call`.
-            ValueError: it has several inputs or outputs.
+            ValueError: the model does not have exactly one input and one output.
         """
         request = pb.GetModelMetadataRequest(
             model_spec=pb.ModelSpec(name=self.model), metadata_field=(SIGNATURE_DEF, QUANTIZATION)

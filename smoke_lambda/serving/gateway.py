@@ -1,11 +1,11 @@
-"""The gateway: pictures by HTTP in, classes and scores out; the model is on servers behind it.
+"""The gateway takes pictures over HTTP, asks model servers, and answers with classes and scores.
 
-    POST /predict    {"url": …} or {"image": …} as JSON, a picture, or a form with one: what the
-                     handler of the Lambda function takes over HTTP, and its answers
+    POST /predict    {"url": …} or {"image": …} as JSON, a picture, or a form with one. Requests
+                     and answers are those of the Lambda function's handler over HTTP.
     GET /live, /ready
 
-Its own errors: 502 where a server refuses what the gateway made, 503 where none answers or all
-are full, 504 where the time was over.
+Its own errors are 502 if a server refuses the gateway's request or gives an unreadable answer, 503
+if no server answers or all are full, and 504 if the time is over.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ STATUS = {Code.UNAVAILABLE: 503, Code.RESOURCE_EXHAUSTED: 503, Code.DEADLINE_EXC
 
 @dataclass(frozen=True)
 class Remaining:
-    """What Lambda gives a handler: how long it has."""
+    """Stands in for Lambda's context object: the time that a handler has left."""
 
     end: float
 
     def get_remaining_time_in_millis(self) -> int:
-        """See Lambda's context object."""
+        """Return the time left, in milliseconds, as Lambda's context object does."""
         return max(int(1000 * (self.end - time.monotonic())), 0)
 
 
@@ -70,7 +70,7 @@ class Gateway:
         self.server = HttpServer(app, settings.port, settings.drain_seconds)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Answer until told to stop; then answer what is there, and end."""
+        """Answer until `stop` is set; then answer the requests that have arrived, and end."""
         await self.server.start()
         say(f"gateway on port {self.server.port}, for {self.settings.server}")
         readiness = asyncio.create_task(self._become_ready())

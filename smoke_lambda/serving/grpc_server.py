@@ -1,4 +1,4 @@
-"""TensorFlow Serving's interface over gRPC."""
+"""Serves TensorFlow Serving's interface over gRPC."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from smoke_lambda.serving.settings import Settings
 from smoke_lambda.serving.signature import Signature
 
 SERVICES: tuple[ServiceDescriptor, ...] = tuple(pb.DESCRIPTOR.services_by_name.values())
-CALLS_BESIDE = 16  # of health, reflection, status
-GRACE_OF_CONNECTIONS = 2  # times `request_seconds`
+CALLS_BESIDE = 16  # calls at once of health, reflection and status, besides predictions
+GRACE_OF_CONNECTIONS = 2  # in multiples of `request_seconds`
 
 
 class PredictionServer:
-    """The calls of PredictionService and ModelService."""
+    """Answers the calls of PredictionService and ModelService."""
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
@@ -60,10 +60,10 @@ class PredictionServer:
     async def GetModelMetadata(  # noqa: N802 - the interface's name
         self, request: pb.GetModelMetadataRequest, _context: object
     ) -> pb.GetModelMetadataResponse:
-        """Tell what the model takes and gives.
+        """Return the model's inputs and outputs.
 
-        Beside TensorFlow Serving's field `signature_def`, `quantization` tells scale and zero
-        point of int8 tensors, as JSON has them.
+        Besides TensorFlow Serving's field `signature_def`, the field `quantization` has scale and
+        zero point of int8 tensors, in JSON's types.
         """
         if not request.metadata_field:
             raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
@@ -85,11 +85,11 @@ class PredictionServer:
     async def GetModelStatus(  # noqa: N802 - the interface's name
         self, request: pb.GetModelStatusRequest, _context: object
     ) -> pb.GetModelStatusResponse:
-        """Tell how the model's versions are."""
+        """Return the states of the model's versions."""
         return self._predictor.status(request.model_spec)
 
     def handlers(self) -> list[Any]:
-        """What gRPC calls, for every method of SERVICES."""
+        """Return gRPC's handlers for every method of SERVICES."""
         return [
             grpc.method_handlers_generic_handler(
                 service.full_name,
@@ -120,20 +120,20 @@ class PredictionServer:
 
 
 def spec(name: str, version: int, signature: str = "") -> pb.ModelSpec:
-    """A model's name and number in an answer."""
+    """Return the model's name, version and signature for an answer."""
     found = pb.ModelSpec(name=name, signature_name=signature)
     found.version.value = version
     return found
 
 
 class GrpcServer:
-    """The server of this protocol, with health and reflection."""
+    """A gRPC server, with the services for health and reflection."""
 
     def __init__(self, predictor: Predictor, settings: Settings) -> None:
         options = [
             ("grpc.max_receive_message_length", settings.max_request_bytes),
             ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", 0),  # a port that another has is an error, and not shared
+            ("grpc.so_reuseport", 0),  # a port in use is an error; it is never shared
         ]
         if settings.connection_seconds:
             grace = GRACE_OF_CONNECTIONS * settings.request_seconds
@@ -156,16 +156,16 @@ class GrpcServer:
         self.port = self._server.add_insecure_port(f"[::]:{settings.grpc_port}")
 
     async def start(self) -> None:
-        """Answer from now on; healthy only after `ready`."""
+        """Start to answer; the server is healthy only after `ready(True)`."""
         await self.ready(False)
         await self._server.start()
 
     async def ready(self, is_ready: bool) -> None:
-        """Tell the health service's watchers whether requests are welcome."""
+        """Tell the watchers of the health service if requests are welcome."""
         status = health_pb2.HealthCheckResponse
         for name in self._services:
             await self._health.set(name, status.SERVING if is_ready else status.NOT_SERVING)
 
     async def stop(self, seconds: float) -> None:
-        """Take no request any more, and answer those that are there within that time."""
+        """Accept no more requests, and answer those that have arrived, within `seconds`."""
         await asyncio.wait_for(self._server.stop(seconds), seconds + 5)

@@ -1,11 +1,14 @@
-"""Names that server and client share, beside those of the protos."""
+"""Names that server and client share, in addition to those in the protos."""
 
 from __future__ import annotations
 
 AS_CONTENT = ("response-tensor-content", "1")
-"""Metadata of a request: the answer's tensors are to come as `tensor_content`; our own."""
+"""Metadata of a request that asks for the answer's tensors as `tensor_content`.
+
+TensorFlow Serving does not have this metadata.
+"""
 
 SIGNATURE_DEF = "signature_def"
-"""The field of GetModelMetadata that TensorFlow Serving has."""
+"""The metadata field that TensorFlow Serving's GetModelMetadata has."""
 QUANTIZATION = "quantization"
-"""One of our own: scale and zero point of each tensor that has them, as JSON has them."""
+"""A metadata field of our own: scale and zero point of each quantized tensor, in JSON's types."""

@@ -1,7 +1,8 @@
-"""Requests and answers of TensorFlow Serving's REST interface, as arrays.
+"""Converts JSON of TensorFlow Serving's REST interface to arrays, and back.
 
-https://www.tensorflow.org/tfx/serving/api_rest: `instances` are rows, each with every input;
-`inputs` are columns, each an input with all rows. A string that is no text is {"b64": …}.
+In a request (https://www.tensorflow.org/tfx/serving/api_rest), `instances` are rows, each with a
+value for every input, and `inputs` are columns, each with all rows of one input. A string that is
+not text is written as {"b64": …}.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from smoke_lambda.serving.signature import Signature, Tensor, names
 ROW, COLUMN = "instances", "inputs"
 BASE64 = "b64"
 BYTES = "_bytes"
-"""What the name of an output ends with whose strings are no text."""
+"""The ending of an output's name if its strings are not text."""
 
-# What Python takes for a list and a number of JSON, which can be one byte each there.
+# The bytes that Python needs for a list and for a number; in JSON, each can be one byte long.
 COST_OF_LIST, COST_OF_VALUE = 88, 32
 COST = 16
-"""Bytes that a request may take as Python's values, for each byte that it may have."""
+"""The bytes that a request's values may need in Python, per byte of the limit for a body."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,10 @@ class Request:
     value: Any
 
     def inputs(self, signature: Signature) -> Mapping[str, Array]:
-        """The arrays that it has for a signature's inputs.
+        """Return the request's arrays for the inputs of a signature.
 
         Raises:
-            ServingError: INVALID_ARGUMENT.
+            ServingError: INVALID_ARGUMENT, if the request does not fit the signature.
         """
         columns = self._columns(signature)
         signature.check_names(columns)
@@ -74,10 +75,10 @@ def parse(body: bytes, max_bytes: int) -> Request:
     """Read the body of a request.
 
     Args:
-        max_bytes: of a body; it bounds what Python makes of this one, too.
+        max_bytes: the limit for a body; it also limits the memory for this body's values.
 
     Raises:
-        ServingError: INVALID_ARGUMENT.
+        ServingError: INVALID_ARGUMENT, if the body is malformed or has too many values.
     """
     lists = body.count(b"[") + body.count(b"{")
     if COST_OF_LIST * lists + COST_OF_VALUE * body.count(b",") > COST * max_bytes:
@@ -96,10 +97,10 @@ def parse(body: bytes, max_bytes: int) -> Request:
 
 
 def array_of(value: Any, name: str, tensor: Tensor) -> Array:  # noqa: ANN401 - any JSON
-    """The array that nested lists stand for.
+    """Return the array for nested lists.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, for lists of several lengths, or values of another kind.
+        ServingError: INVALID_ARGUMENT, if lists differ in length, or values do not fit the type.
     """
     wrong = invalid(
         f'input "{name}" must be {type_name(tensor.dtype)} values in lists of equal length'
@@ -152,10 +153,11 @@ def _bytes(value: object, wrong: ServingError) -> bytes:
 
 
 def answer(outputs: Mapping[str, Array], *, is_row: bool) -> bytes:
-    """The body of an answer, in the form of its request.
+    """Return the body of an answer, in rows or columns as its request.
 
     Raises:
-        ServingError: INVALID_ARGUMENT for rows, where outputs have none or not as many.
+        ServingError: INVALID_ARGUMENT, if the request has rows, and the outputs have none or
+            different numbers of rows.
     """
     listed = {name: _listed(name, array) for name, array in outputs.items()}
     single = next(iter(listed.values())) if len(listed) == 1 else None

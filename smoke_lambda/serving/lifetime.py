@@ -1,4 +1,4 @@
-"""What server and gateway share of their lives: their log, and how they are told to end."""
+"""The log and the stop signal, which the model server and the gateway share."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import signal
 
 
 def say(line: str) -> None:
-    """One line of the log, at once."""
+    """Write a line to the log without delay."""
     print(line, flush=True)
 
 
 def stopped() -> asyncio.Event:
-    """Set by SIGTERM, as Kubernetes sends it, or SIGINT; in a running event loop."""
+    """Return an event that SIGTERM, which Kubernetes sends, or SIGINT sets.
+
+    The caller must run in an event loop.
+    """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -1,9 +1,9 @@
-"""Measures a model server on this machine, against the interpreter called directly.
+"""Compares the speed of a model server on this machine with direct calls of the interpreter.
 
     python -m smoke_lambda.serving.load HOST:PORT NAME MODEL.tflite SECONDS [CLIENTS...]
 
-Prints JSON. Direct calls take turns with the rounds of the server, so that what else the machine
-does slows both: the ratio says more than the times.
+Prints JSON. Direct calls take turns with requests to the server, so that other work of the machine
+slows both. The ratio is therefore more reliable than the times.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CALL_SECONDS = 30.0
 
 
 def direct(model: str, inputs: Mapping[str, Array], seconds: float) -> list[float]:
-    """What one interpreter of one thread takes for the same input, in seconds."""
+    """Call an interpreter with one thread repeatedly; return the time of each call, in seconds."""
     interpreter = Interpreter(model_path=model, num_threads=1)
     interpreter.allocate_tensors()
     index = interpreter.get_input_details()[0]["index"]
@@ -45,7 +45,7 @@ def direct(model: str, inputs: Mapping[str, Array], seconds: float) -> list[floa
 
 
 def timed(call: Callable[[], object], end: float) -> list[float]:
-    """What calls take, in seconds, until that time (time.monotonic)."""
+    """Call repeatedly until `end` (time.monotonic); return the time of each call, in seconds."""
     found = []
     while time.monotonic() < end:
         begun = time.perf_counter()
@@ -57,7 +57,7 @@ def timed(call: Callable[[], object], end: float) -> list[float]:
 def served(
     client: Client, inputs: Mapping[str, Array], clients: int, seconds: float
 ) -> list[float]:
-    """What requests take, in seconds, from that many threads."""
+    """Send requests from `clients` threads; return the time of each request, in seconds."""
     found: list[float] = []
     end = time.monotonic() + seconds
 
@@ -75,7 +75,7 @@ def served(
 def row(
     clients: int, times: Sequence[float], alone: Sequence[float], seconds: float
 ) -> dict[str, Any]:
-    """One line of the report; times in milliseconds."""
+    """Return one row of the report, with times in milliseconds."""
     cuts = statistics.quantiles(times, n=100) if len(times) > 1 else [*times] * 99
     p50 = statistics.median(alone)
     return {
@@ -89,7 +89,7 @@ def row(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure, and print what was found."""
+    """Measure, and print the report."""
     server, name, model, text, *numbers = arguments
     counts = [int(number) for number in numbers] or CLIENTS
     seconds = float(text) / len(counts)

@@ -1,4 +1,4 @@
-"""What a server tells Prometheus."""
+"""The metrics that a server reports to Prometheus."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 
 
 class Metrics:
-    """Counters of one server."""
+    """The metrics of one server."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -48,7 +48,7 @@ class Metrics:
         return Gauge(name, about, registry=self.registry)
 
     def text(self, models: Models) -> bytes:
-        """All of them, in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         if (version := models.current) is not None:
             self._waiting.set(version.pool.waiting)
             self._busy.set(version.pool.busy)

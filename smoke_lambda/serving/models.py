@@ -1,8 +1,8 @@
-"""The model that is served: the highest version of its folder, and how the next takes over.
+"""Serves the highest version in a model's folder, and lets a new version take over.
 
-As TensorFlow Serving does: a folder of versions, each a folder whose name is its number. A new
-version is loaded beside the one that is served, takes its place, and the old one goes when its
-last request is answered.
+The layout is TensorFlow Serving's: the folder has a folder per version, and its name is the
+version's number. A new version is loaded while the old one is served, and then takes its place. The
+old version is unloaded when its last request is answered.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ Log = Callable[[str], None]
 
 
 class Runnable(Protocol):
-    """What a pool has of a model."""
+    """A copy of a model in a pool."""
 
     @property
     def signatures(self) -> Mapping[str, Signature]:
-        """What it takes and gives."""
+        """The signatures of the model, by key."""
 
     def run(
         self, key: str, inputs: Mapping[str, Array], wanted: tuple[str, ...]
@@ -42,7 +42,7 @@ class Runnable(Protocol):
 
 @dataclass
 class Status:
-    """How a version is: as GetModelStatus tells."""
+    """The state of a version, as GetModelStatus reports it."""
 
     state: State
     code: Code = Code.OK
@@ -51,10 +51,10 @@ class Status:
 
 @dataclass
 class Version:
-    """A version that is loaded.
+    """A loaded version.
 
     Attributes:
-        leases: requests that use it.
+        leases: the number of requests that use the version.
     """
 
     number: int
@@ -66,7 +66,7 @@ class Version:
 
     @contextmanager
     def leased(self) -> Iterator[Version]:
-        """Use it: until the block ends, it does not go."""
+        """Use the version; it stays loaded until the block ends."""
         self.leases += 1
         try:
             yield self
@@ -76,12 +76,12 @@ class Version:
                 self._free.set()
 
     def signature(self, key: str) -> Signature:
-        """A signature by its name; without one, the default.
+        """Return a signature by its name; for an empty name, the default signature.
 
-        A model with one signature alone needs no name for it.
+        If the model has only one signature, the empty name stands for it.
 
         Raises:
-            ServingError: INVALID_ARGUMENT, if there is none of that name.
+            ServingError: INVALID_ARGUMENT, if the model has no such signature.
         """
         if not key and DEFAULT not in self.signatures and len(self.signatures) == 1:
             return next(iter(self.signatures.values()))
@@ -91,7 +91,7 @@ class Version:
         return found
 
     async def close(self) -> None:
-        """Wait for its last request, and let go of it."""
+        """Wait for the last request, and close the pool."""
         while self.leases:
             self._free.clear()
             await self._free.wait()
@@ -102,11 +102,11 @@ Load = Callable[[Path, Settings], Sequence[Runnable]]
 
 
 class Models:
-    """The versions of one model; for one event loop.
+    """The versions of one model. They belong to one event loop.
 
     Args:
-        load: makes the copies of a file, in a thread (model_copy.load).
-        log: is told what happens to versions.
+        load: loads a file into copies; it runs in a thread (model_copy.load).
+        log: gets a line for each event of a version.
     """
 
     def __init__(self, settings: Settings, load: Load, log: Log = print) -> None:
@@ -118,16 +118,17 @@ class Models:
         self._closing: set[asyncio.Task[None]] = set()
 
     async def watch(self) -> None:
-        """Look for new versions until it is cancelled."""
+        """Look for new versions until the task is cancelled."""
         while True:
             await self.refresh()
             await asyncio.sleep(self.settings.poll_seconds)
 
     async def refresh(self) -> None:
-        """Take over the highest version there is, if it is not the one that is served.
+        """Load and serve the highest version in the folder, unless it is served already.
 
-        One that cannot be loaded leaves the one that is served, and is tried again when its file
-        changes: it may have been looked at while it was copied.
+        If a version cannot be loaded, the next lower one is tried, down to the version that is
+        served. The failed one is tried again when its file changes: the file may have been read
+        while it was being copied.
         """
         for number, path in self._found():
             if self.current is not None and self.current.number == number:
@@ -136,7 +137,7 @@ class Models:
                 return
 
     def _found(self) -> list[tuple[int, Path]]:
-        """Versions and their files, the highest first; an empty folder changes nothing."""
+        """Return versions and their files, the highest first; none if the folder cannot be read."""
         found = []
         with suppress(OSError):
             for folder in self.settings.folder.iterdir():
@@ -187,7 +188,7 @@ class Models:
         self._log(f"version {old.number} is unloaded")
 
     def version(self, spec: ModelSpec) -> Version:
-        """The version that a request names, if it is the one that is served.
+        """Return the version that a request names, if it is the version that is served.
 
         Raises:
             ServingError: NOT_FOUND for another model or version, INVALID_ARGUMENT for a request
@@ -203,7 +204,7 @@ class Models:
         return found
 
     def status(self, spec: ModelSpec) -> dict[int, Status]:
-        """How the versions are: all, or the one that is named.
+        """Return the status of all versions, or of the version that the request names.
 
         Raises:
             ServingError: NOT_FOUND, INVALID_ARGUMENT: as for `version`.

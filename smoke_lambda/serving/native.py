@@ -1,4 +1,4 @@
-"""A model server or a gateway as a process of this machine."""
+"""Runs a model server or a gateway as a process on this machine."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ GATEWAY_PORT = re.compile(r"gateway on port (\d+)")
 def serving_python(
     interpreter: Interpreter, runtime: Runtime, wheel: Path, cache: Cache, log: Path
 ) -> Path:
-    """The Python of an environment with a wheel, made now if the cache has none.
+    """Return the Python of an environment with a wheel; make it if the cache has none.
 
     Raises:
-        SmokeError: it cannot be made here.
+        SmokeError: the environment cannot be made here.
     """
     requirements = serving_lock(runtime)
     if not requirements.is_file():
@@ -56,16 +56,16 @@ def serving_python(
 
 
 def pythons() -> list[str]:
-    """The Pythons that there are locks for."""
+    """Return the Python versions that have a lock."""
     return [runtime.python for runtime in runtimes(load_matrix())]
 
 
 @dataclass(frozen=True)
 class Program:
-    """A server or a gateway that runs.
+    """A running server or gateway.
 
     Attributes:
-        ports: those that it listens on: of a server gRPC's and REST's.
+        ports: the ports on which it listens; for a server, gRPC's and REST's.
     """
 
     process: subprocess.Popen[bytes]
@@ -73,7 +73,7 @@ class Program:
     log: Path = field(repr=False)
 
     def output(self) -> str:
-        """What it has said so far."""
+        """Return the output so far."""
         return self.log.read_text(errors="replace")
 
 
@@ -81,15 +81,15 @@ class Program:
 def running(
     kind: str, *, python: Path, variables: Mapping[str, str], log: Path
 ) -> Iterator[Program]:
-    """Run a program until the block ends, on ports that are free.
+    """Run a program on free ports until the block ends.
 
     Args:
         kind: `server` or `gateway`.
-        variables: its settings.
-        log: file that its output is appended to.
+        variables: the settings of the program, as environment variables.
+        log: the file to append the output to.
 
     Raises:
-        SmokeError: it does not start.
+        SmokeError: the program does not start.
     """
     free = dict.fromkeys(("GRPC_PORT", "REST_PORT", "PORT"), "0")
     env = {**free, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **variables}
@@ -107,7 +107,7 @@ def running(
 
 
 def lay_out(model: Path, name: str, folder: Path, version: int = 1) -> None:
-    """Put a model into a folder of models as a server expects it; the file is not copied."""
+    """Link a model into a folder of models, at the path where a server expects it."""
     place = folder / name / str(version)
     place.mkdir(parents=True)
     (place / "model.tflite").symlink_to(model.absolute())

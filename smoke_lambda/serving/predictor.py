@@ -1,4 +1,4 @@
-"""Answers requests, whichever protocol they came by."""
+"""Answers requests of either protocol, with deadlines and metrics."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from smoke_lambda.serving.protos.tensor_pb2 import SignatureDef, TensorInfo
 from smoke_lambda.serving.signature import Signature, Tensor
 
 METHOD = "tensorflow/serving/predict"
-"""What TensorFlow calls a signature that PredictionService.Predict answers."""
+"""TensorFlow's name for signatures that PredictionService.Predict answers."""
 
 Decode = Callable[[Signature], Mapping[str, Array]]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model gave.
+    """A model's answer.
 
     Attributes:
-        outputs: by the names that clients use.
+        outputs: the outputs, by the names that clients use.
     """
 
     version: int
@@ -54,9 +54,9 @@ class Predictor:
         """Answer one request.
 
         Args:
-            decode: gives the inputs, as arrays, that the request has for a signature.
-            wanted: names of outputs; all if there are none.
-            seconds: that the client still waits.
+            decode: returns the request's inputs for a signature, as arrays.
+            wanted: the names of the outputs to return; all if it is empty.
+            seconds: the time that the client still waits; None if it sets no limit.
 
         Raises:
             ServingError: the request cannot be answered.
@@ -94,7 +94,7 @@ class Predictor:
 
     @contextmanager
     def counted(self, protocol: str, method: str) -> Iterator[None]:
-        """Measure a request: its time, and the code that it ends with."""
+        """Count the request of the block: its time, and the code with which it ends."""
         begun = time.perf_counter()
         code = Code.OK
         try:
@@ -114,7 +114,7 @@ class Predictor:
             self.metrics.seconds.labels(protocol, method).observe(seconds)
 
     def signatures(self, spec: ModelSpec) -> tuple[int, SignatureDefMap]:
-        """The version that is served, and what it takes and gives.
+        """Return the number of the served version, and its signatures.
 
         Raises:
             ServingError: there is no such model or version.
@@ -124,7 +124,7 @@ class Predictor:
         return version.number, SignatureDefMap(signature_def=described)
 
     def status(self, spec: ModelSpec) -> GetModelStatusResponse:
-        """How the model's versions are.
+        """Return the states of the model's versions.
 
         Raises:
             ServingError: there is no such model or version.
@@ -157,7 +157,7 @@ def _infos(tensors: Mapping[str, Tensor]) -> dict[str, TensorInfo]:
 
 
 def quantization(version: Version) -> dict[str, dict[str, dict[str, list[float]]]]:
-    """Scale and zero point of each tensor that has them, by signature, kind and name."""
+    """Return scale and zero point of each quantized tensor, by signature, kind and name."""
     return {
         key: {
             kind: {

@@ -1,7 +1,7 @@
-"""The handler of the Lambda function, with its model on a server.
+"""Loads the handler of the Lambda function with its model on a server.
 
-The handler (smoke_lambda/app.py) downloads, decodes, preprocesses and labels as it does in Lambda:
-it is loaded with an interpreter that asks a server instead of one that computes.
+The handler (smoke_lambda/app.py) downloads, decodes, preprocesses and labels as it does in Lambda.
+Its interpreter does not compute, but asks a server.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _numbers = itertools.count()
 
 
 class ChangedError(Exception):
-    """The server has another model than the one that the request was made for."""
+    """The request was made for one model, and the server now has another."""
 
 
 class Remote:
-    """What the handler uses of an Interpreter; each thread has its own tensors.
+    """Has the methods of an Interpreter that the handler uses; each thread has its own tensors.
 
     Args:
-        described: the model that the handler makes requests for.
+        described: the model for which the handler makes requests.
     """
 
     def __init__(self, client: Client, described: Described) -> None:
@@ -46,14 +46,14 @@ class Remote:
         self._local = threading.local()
 
     def until(self, end: float) -> None:
-        """Give this thread's next inference until then (time.monotonic)."""
+        """Set the deadline of this thread's next inference (time.monotonic)."""
         self._local.end = end
 
     def allocate_tensors(self) -> None:
-        """See Interpreter; there is nothing to allocate."""
+        """See Interpreter; does nothing here."""
 
     def get_input_details(self) -> list[dict[str, Any]]:
-        """See Interpreter: of one row."""
+        """See Interpreter; the shape has one row."""
         tensor = self.described.input
         shape = np.array([1, *tensor.shape[1:]], np.int32)
         if len(shape) != 4 or shape.min() < 1 or shape[3] not in (1, 3):
@@ -73,8 +73,8 @@ class Remote:
         """Ask the server.
 
         Raises:
-            grpc.RpcError: it does not answer, or with an error.
-            ChangedError: it has a model of other inputs, outputs or scales by now.
+            grpc.RpcError: the server does not answer, or answers with an error.
+            ChangedError: the model now has other inputs, outputs or scales.
         """
         inputs = {self.described.input_name: self._local.input}
         try:
@@ -88,7 +88,11 @@ class Remote:
         self._local.output = outputs[self.described.output_name]
 
     def _check(self) -> None:
-        """Ask whether the model is still the same, but for its version."""
+        """Ask the server for its model, and accept it if only the version has changed.
+
+        Raises:
+            ChangedError: more than the version has changed.
+        """
         now = self._client.describe(self._left())
         if replace(now, version=0) != replace(self.described, version=0):
             raise ChangedError
@@ -111,11 +115,11 @@ def _kind(dtype: np.dtype[Any], quantization: tuple[float, int]) -> dict[str, An
 def load_handler(
     remote: Remote, model: str, decodes: threading.Semaphore, app: Path = APP
 ) -> ModuleType:
-    """The handler's module, loaded anew with that interpreter.
+    """Load the handler's module anew, with `remote` as its interpreter.
 
     Args:
-        model: the name that its answers have.
-        decodes: bounds how many pictures are decoded at once.
+        model: the name of the model in the answers.
+        decodes: limits how many pictures are decoded at once.
         app: the handler's file.
 
     Raises:

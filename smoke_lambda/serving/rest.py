@@ -1,4 +1,4 @@
-"""TensorFlow Serving's interface over HTTP and JSON."""
+"""Serves TensorFlow Serving's interface over HTTP and JSON."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ STATUS = re.compile(MODEL + "(?P<metadata>/metadata)?")
 
 
 class RestServer:
-    """The server of this protocol.
+    """A server of the REST interface.
 
     Attributes:
-        is_ready: whether requests are welcome.
+        is_ready: True if requests are welcome.
     """
 
     def __init__(self, predictor: Predictor, settings: Settings) -> None:
         self.is_ready = False
         self._predictor, self._settings = predictor, settings
         self._gate = Gate(settings.copies + settings.queue)
-        # JSON is parsed apart from the event loop, which answers probes; one at a time, since
-        # Python's threads share one processor, and so that memory is bounded.
+        # A thread parses JSON, so that the event loop can answer probes. There is only one such
+        # thread: Python's threads share one processor, and one at a time bounds the memory.
         self._parser = ThreadPoolExecutor(1, thread_name_prefix="json")
         app = web.Application(middlewares=[errors], client_max_size=settings.max_request_bytes)
         app.add_routes(probes(lambda: self.is_ready and predictor.models.current is not None))
@@ -51,7 +51,7 @@ class RestServer:
         self.server = HttpServer(app, settings.rest_port, settings.drain_seconds)
 
     async def _send_away(self, _request: web.Request, response: web.StreamResponse) -> None:
-        """Have clients connect anew, to a server that stays, while this one is about to go."""
+        """Close the connection if this server will stop, so that clients connect to another."""
         if not self.is_ready:
             response.force_close()
 
@@ -68,7 +68,7 @@ class RestServer:
             return await self._answer(_spec(found), body)
 
     async def _answer(self, wanted: ModelSpec, body: bytes) -> web.Response:
-        self._predictor.models.version(wanted)  # refused before it is parsed
+        self._predictor.models.version(wanted)  # refuse a wrong model before parsing
         parsed = await self._in_thread(json_codec.parse, body, self._settings.max_request_bytes)
         wanted.signature_name = parsed.signature_name
         with self._predictor.models.version(wanted).leased() as version:

@@ -1,4 +1,4 @@
-"""The model server: both protocols around one model, from its start to its end."""
+"""Runs the model server, which serves one model over both protocols."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Server:
         self.rest = RestServer(predictor, settings)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve until told to stop; then answer what is there, and end."""
+        """Serve until `stop` is set; then answer the requests that have arrived, and end."""
         await self.rest.server.start()
         await self.grpc.start()
         self._log(
@@ -37,7 +37,7 @@ class Server:
             f"{self.settings.threads} threads each"
         )
         watching = asyncio.create_task(self.models.watch())
-        watching.add_done_callback(lambda _: stop.set())  # what ends it is an error
+        watching.add_done_callback(lambda _: stop.set())  # only an error ends it
         readiness = asyncio.create_task(self._become_ready())
         await stop.wait()
         self._log(f"stopping in {self.settings.lame_seconds:g} s")

@@ -1,4 +1,4 @@
-"""The settings of a server, from environment variables."""
+"""Reads the settings of a server or a gateway from environment variables."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ NAME = re.compile(r"[\w.-]+")
 
 
 class SettingsError(Exception):
-    """A variable has a value that cannot be meant; one line for who starts the server."""
+    """A variable has an invalid value; the message is one line for whoever starts the server."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a server is told; each field's variable has its name in capitals.
+    """The settings of a server. Each field's variable is the field's name in capitals.
 
     Attributes:
         model_name, model_base_path: the model is the highest version of
-            <model_base_path>/<model_name>/<version>/model.tflite, as TensorFlow Serving lays
-            models out, and its variables are named.
-        grpc_port, rest_port: where it listens; 0 for one that is free.
-        copies: interpreters, each of which answers one request at a time; 0 for one per CPU that
-            the container may use.
-        threads: of each interpreter.
-        queue: requests that wait for an interpreter; one more is refused.
-        max_request_bytes: of a request, and of each tensor that it stands for.
-        max_batch: rows of a request.
-        request_seconds: for a request, whatever more its client would give.
-        poll_seconds: between two looks for a new version.
-        lame_seconds: between SIGTERM and the moment from which on no request is taken: in it,
-            Kubernetes and load balancers learn that the server goes, and clients connect anew,
-            to others.
-        drain_seconds: for the requests that are being answered then.
-        connection_seconds: after which clients are asked to connect anew, which loses no request:
-            they find new servers behind the name, and have left one that goes before it is gone;
-            0 for never.
+            <model_base_path>/<model_name>/<version>/model.tflite. This layout, and the names of
+            these two variables, are TensorFlow Serving's.
+        grpc_port, rest_port: the ports; 0 for a free one.
+        copies: the number of interpreters, each of which answers one request at a time. With 0,
+            there are enough that their threads occupy every CPU that the container may use.
+        threads: the number of threads of each interpreter.
+        queue: the number of requests that may wait for an interpreter; further ones are refused.
+        max_request_bytes: the limit for a request, and for each tensor in it.
+        max_batch: the most rows of a request.
+        request_seconds: the time limit of a request, even if its client would wait longer.
+        poll_seconds: the time between two looks for a new version.
+        lame_seconds: the time between SIGTERM and the end of accepting requests. Meanwhile,
+            Kubernetes and load balancers learn that the server stops, and clients connect to
+            other servers.
+        drain_seconds: the time after that to answer the requests that have arrived.
+        connection_seconds: the age at which clients are asked to connect anew; 0 for never. No
+            request is lost. Clients find new servers behind the name, and they leave a server
+            that stops before it has gone.
     """
 
     model_name: str = "model"
@@ -61,28 +61,29 @@ class Settings:
 
     @property
     def folder(self) -> Path:
-        """The folder of the model's versions."""
+        """The folder with the model's versions."""
         return Path(self.model_base_path, self.model_name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class GatewaySettings:
-    """What a gateway is told; each field's variable has its name in capitals.
+    """The settings of a gateway. Each field's variable is the field's name in capitals.
 
     The handler has variables of its own (smoke_lambda/app.py), such as MAX_PIXELS.
 
     Attributes:
-        model_name: the model that is asked.
+        model_name: the model to ask.
         server: host and port of the model servers; all addresses of the name take turns.
-        handler: the file of a function's handler (./scripts/function), instead of
+        handler: the file of a function's handler (./scripts/function); empty for
             smoke_lambda/app.py.
-        port: where it listens; 0 for one that is free.
-        request_threads: requests at once.
-        queue: requests that wait for a thread; one more is refused.
-        decodes: pictures that are decoded at once, which is what takes memory.
-        max_request_bytes: of a request's body.
-        request_seconds: for a request, with its download.
-        retry_seconds: for which a server that does not answer is asked again, or the next one.
+        port: the port; 0 for a free one.
+        request_threads: the number of requests that are answered at once.
+        queue: the number of requests that may wait for a thread; further ones are refused.
+        decodes: the number of pictures that are decoded at once; decoding is what needs memory.
+        max_request_bytes: the limit for a request's body.
+        request_seconds: the time limit of a request, with its download.
+        retry_seconds: the time for which a request is retried, at the same server or at the next,
+            while no server answers.
         lame_seconds, drain_seconds: see Settings.
     """
 
@@ -107,10 +108,10 @@ MOST = dict.fromkeys(("grpc_port", "rest_port", "port"), 65535.0)
 
 
 def read(environ: Mapping[str, str] = os.environ, cgroup: Path = CGROUP) -> Settings:
-    """The settings that variables give a server; what none gives has its default.
+    """Return a server's settings; a setting without a variable has its default.
 
     Raises:
-        SettingsError: a value is of another kind, or out of bounds.
+        SettingsError: a value has the wrong type, or is out of bounds.
     """
     found = Settings(**_values(Settings, environ))
     if found.copies:
@@ -119,7 +120,7 @@ def read(environ: Mapping[str, str] = os.environ, cgroup: Path = CGROUP) -> Sett
 
 
 def read_gateway(environ: Mapping[str, str] = os.environ) -> GatewaySettings:
-    """The settings that variables give a gateway; see `read`."""
+    """Return a gateway's settings; see `read`."""
     return GatewaySettings(**_values(GatewaySettings, environ))
 
 
@@ -149,9 +150,10 @@ def _value(name: str, kind: str, text: str) -> str | int | float:
 
 
 def cpus(cgroup: Path = CGROUP) -> float:
-    """How many CPUs the container may use: its quota, else the processors that it has.
+    """Return the number of CPUs that the container may use: its processors or its quota, if lower.
 
-    Linux's cgroups, version 2 (cpu.max) and 1 (cpu.cfs_quota_us): Kubernetes' `limits.cpu`.
+    The quota is that of Linux's cgroups, version 2 (cpu.max) or 1 (cpu.cfs_quota_us). Kubernetes
+    sets it from `limits.cpu`.
     """
     quota = _quota(cgroup)
     available = float(len(os.sched_getaffinity(0)))
@@ -166,5 +168,5 @@ def _quota(cgroup: Path) -> float | None:
             used = (cgroup / "cpu/cpu.cfs_quota_us").read_text()
             period = (cgroup / "cpu/cpu.cfs_period_us").read_text()
         return max(int(used), 0) / int(period) or None
-    except (OSError, ValueError):  # not in a cgroup of its own, or "max"
+    except (OSError, ValueError):  # there is no cgroup, or the quota is "max"
         return None

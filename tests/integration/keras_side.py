@@ -1,6 +1,6 @@
-"""What test_functions.py asks of TensorFlow; runs in its environment.
+"""Does the work of test_functions.py that needs TensorFlow, in TensorFlow's environment.
 
-python keras_side.py models FOLDER      writes models and what they answer
+python keras_side.py models FOLDER      writes models and their answers
 python keras_side.py preprocessing FOLDER HELPER
                                         compares handlers with Keras and keras-image-helper
 """
@@ -22,12 +22,12 @@ from PIL import Image
 
 SIDE = 32
 PICTURES = 10
-# The helper's names of networks.
+# The helper's names for networks.
 HELPED = ("xception", "resnet50", "vgg16", "inception_v3")
 
 
 def pictures(folder: Path) -> list[Path]:
-    """Ten pictures of several sizes, modes and formats."""
+    """Write ten pictures of several sizes, modes and formats."""
     random = np.random.default_rng(7)
     found = []
     for number in range(PICTURES):
@@ -42,13 +42,13 @@ def pictures(folder: Path) -> list[Path]:
 
 
 def loaded(path: Path) -> Any:
-    """A picture as Keras loads it: [1, SIDE, SIDE, 3], float32."""
+    """Return a picture as Keras loads it: [1, SIDE, SIDE, 3], float32."""
     image = tf.keras.utils.load_img(path, target_size=(SIDE, SIDE))
     return tf.keras.utils.img_to_array(image)[np.newaxis]
 
 
 def models(folder: Path) -> None:
-    """A classifier of pictures without a softmax, and a model of numbers."""
+    """Write a classifier of pictures without a softmax, and a model of numbers."""
     tf.keras.utils.set_random_seed(3)
     paths = pictures(folder)
     image = tf.keras.Input((SIDE, SIDE, 3), name="picture")
@@ -72,7 +72,7 @@ def models(folder: Path) -> None:
 
 
 class Interpreter:
-    """A model of pictures, for a handler that only prepares them."""
+    """A model of pictures, for a handler that only preprocesses them."""
 
     def __init__(self, model_path: str) -> None:
         """As the runtime's."""
@@ -91,7 +91,7 @@ class Interpreter:
 
 
 def handler(path: Path) -> Any:
-    """A handler's module."""
+    """Import a handler's module."""
     runtime: Any = ModuleType("tflite_runtime.interpreter")
     runtime.Interpreter = Interpreter
     sys.modules["tflite_runtime"] = ModuleType("tflite_runtime")
@@ -105,7 +105,7 @@ def handler(path: Path) -> Any:
 
 
 def preprocessing(folder: Path, helper: str) -> None:
-    """Print the largest difference of each handler in a folder, <network>.py, from the others."""
+    """Print how far each handler, <network>.py, differs at most from Keras and the helper."""
     sys.path.append(helper)
     helpers: Any = importlib.import_module("keras_image_helper")
     paths = pictures(folder)

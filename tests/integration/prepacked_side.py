@@ -1,4 +1,4 @@
-"""Uses packed weights beside a wheel, as test_prepack.py asks: HOW MODEL.
+"""Uses packed weights in a wheel's environment, as test_prepack.py asks: HOW MODEL.
 
 Prints JSON: the digests of the answers, and whether a file of packed weights is mapped.
 """

@@ -1,9 +1,9 @@
-"""Asks copies of all models of the corpus, as the server would; runs beside a wheel.
+"""Asks copies of all models of the corpus, as the server would, in a wheel's environment.
 
     python serving_corpus.py CORPUS
 
-Prints the names of those that answer otherwise than TensorFlow, with what was found, as JSON; and
-how their batches are answered.
+Prints JSON: the models whose answers differ from TensorFlow's, with the fault, and how batches are
+answered.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_BATCH = 64
 
 
 def fault(copy: Copy, case: Case, tolerance: Mapping[str, float]) -> str:
-    """What is wrong with the answers to a case of a model that has one signature."""
+    """Return the fault in the answers to a case of a model with one signature."""
     ((key, signature),) = copy.signatures.items()
     by_tensor = {tensor.name: name for name, tensor in signature.inputs.items()}
     order = [by_tensor[each["name"]] for each in copy._interpreter.get_input_details()]
@@ -35,7 +35,7 @@ def fault(copy: Copy, case: Case, tolerance: Mapping[str, float]) -> str:
         found = copy.run(key, inputs, tuple(signature.outputs))
     except ServingError as error:
         return error.reason
-    # Their order is the signature's, not the corpus's: of several, one must fit each.
+    # The outputs are in the signature's order, not in the corpus's: each expected one must fit one.
     left = list(found.values())
     for expected in case.outputs:
         fits = (each for each in left if not difference(each, expected, tolerance))
@@ -47,7 +47,7 @@ def fault(copy: Copy, case: Case, tolerance: Mapping[str, float]) -> str:
 
 
 def main(corpus: str) -> None:
-    """Ask them all."""
+    """Ask a copy of every model."""
     folder = Path(corpus)
     tolerances = tomllib.loads((folder.parent / "tolerance.toml").read_text())
     faults: dict[str, str] = {}

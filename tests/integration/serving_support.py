@@ -1,4 +1,4 @@
-"""What the tests of the model server share: a wheel, an environment, servers, and load."""
+"""Helpers for tests of the model server: a wheel, an environment, servers, and load."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PICTURES = tuple(f"{digit}.png" for digit in range(10))
 
 
 def wheel() -> Path:
-    """The recommended wheel: that of the main job, or the published one."""
+    """Return the recommended wheel of the main job, or else the published one."""
     folders = [Path(os.environ["TFLITE_WHEELS"])] if os.environ.get("TFLITE_WHEELS") else []
     for folder in (*folders, ROOT / "wheels"):
         pattern = f"*-{RECOMMENDED.version}-*-{RUNTIME.tag}-*_{platform.machine()}.whl"
@@ -45,7 +45,7 @@ def wheel() -> Path:
 
 @functools.cache
 def python() -> Path:
-    """An environment with the wheel; skips where this machine lacks its Python."""
+    """Return the Python of an environment with the wheel; skip if this machine lacks it."""
     interpreter = find_interpreter(RUNTIME.python)
     if interpreter is None:
         pytest.skip(f"no Python {RUNTIME.python} here: pyenv install {RUNTIME.python}")
@@ -56,7 +56,7 @@ def python() -> Path:
 
 
 def put(models: Path, name: str, model: str, version: int = 1) -> None:
-    """Put a model's version into place at once, as one should."""
+    """Put a version of a model into place in one step, as users should."""
     folder = models / name
     folder.mkdir(parents=True, exist_ok=True)
     new = models / f".{name}-{version}"
@@ -67,7 +67,7 @@ def put(models: Path, name: str, model: str, version: int = 1) -> None:
 
 @contextmanager
 def server(models: Path, name: str, **variables: str) -> Iterator[Program]:
-    """A server, which is ready."""
+    """Run a server, and yield it when it is ready."""
     settings = {"MODEL_NAME": name, "MODEL_BASE_PATH": str(models), "LAME_SECONDS": "0"}
     with running(
         "server", python=python(), variables=settings | variables, log=models / f"{name}.log"
@@ -78,7 +78,7 @@ def server(models: Path, name: str, **variables: str) -> Iterator[Program]:
 
 @contextmanager
 def gateway(folder: Path, name: str, port: int, **variables: str) -> Iterator[Program]:
-    """A gateway for the server at a port, which is ready."""
+    """Run a gateway for the server at a port, and yield it when it is ready."""
     settings = {"MODEL_NAME": name, "SERVER": f"localhost:{port}", "LAME_SECONDS": "0"}
     with running(
         "gateway", python=python(), variables=settings | variables, log=folder / "gateway.log"
@@ -87,7 +87,7 @@ def gateway(folder: Path, name: str, port: int, **variables: str) -> Iterator[Pr
 
 
 def until(is_so: Callable[[], bool], seconds: float = SECONDS) -> None:
-    """Wait until something is so."""
+    """Wait until a condition is true."""
     end = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < end, "it does not come to be so"
@@ -95,7 +95,7 @@ def until(is_so: Callable[[], bool], seconds: float = SECONDS) -> None:
 
 
 def pixels(picture: str, described: Described) -> Array:
-    """A picture as the model wants it."""
+    """Return a picture as the model's input."""
     image = Image.open(events.IMAGES / picture).convert("L")
     values = np.asarray(image, np.float32).reshape(1, 8, 8, 1) / np.float32(255)
     scale, zero_point = described.input.quantization
@@ -105,7 +105,7 @@ def pixels(picture: str, described: Described) -> Array:
 
 
 def scores(output: Array, described: Described) -> list[float]:
-    """What the model's output means."""
+    """Return the scores in the model's output."""
     scale, zero_point = described.output.quantization
     values = output.astype(np.float32)
     found: list[float] = ((values - zero_point) * scale if scale else values).tolist()
@@ -114,11 +114,11 @@ def scores(output: Array, described: Described) -> list[float]:
 
 @dataclass
 class Load:
-    """Requests in a circle, from several threads, each tried again where no server answers.
+    """Requests in a loop, from several threads, each retried while no server answers.
 
     Attributes:
-        versions: that answered, in order.
-        lost: what went wrong with those that were not answered.
+        versions: the versions that answered, in order.
+        lost: the errors of the requests that were not answered.
     """
 
     port: int
@@ -139,7 +139,7 @@ class Load:
 
     @contextmanager
     def running(self) -> Iterator[Load]:
-        """Ask until the block ends."""
+        """Send requests until the block ends."""
         client = Client(f"localhost:{self.port}", self.name, self.retry_seconds)
         described = client.describe(SECONDS)
         inputs = {described.input_name: pixels("7.png", described)}
@@ -155,12 +155,12 @@ class Load:
             self.stop()
 
     def stop(self) -> None:
-        """Ask no more; wait for what was asked."""
+        """Send no more requests, and wait for the answers."""
         self._stop.set()
         for worker in self._workers:
             worker.join()
 
     def answered(self, more: int) -> None:
-        """Wait for so many more answers."""
+        """Wait for `more` further answers."""
         wanted = len(self.versions) + more
         until(lambda: len(self.versions) >= wanted or bool(self.lost), 3 * SECONDS)

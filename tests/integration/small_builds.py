@@ -1,4 +1,4 @@
-"""A small project of all that a core's build files have, configured as a core is."""
+"""A small project with everything that a core's build files have, configured like a core."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from builders.toolchain import FLAGS, Toolchain
 PROJECT = Path(__file__).with_name("small_project")
 TOOLCHAIN = Toolchain(Cache(default_root()))
 LANGUAGES = ("ASM", "C", "CXX")
-# The compiler itself runs this: for as many steps as the project's flags let it.
+# The compiler itself evaluates this, for as many steps as the project's flags allow.
 ENDLESS = """
 constexpr int Endless() {
   int value = 0;
@@ -33,7 +33,7 @@ static_assert(Endless() == 0);
 
 @dataclass
 class Build:
-    """A copy of the project in a folder of its own, configured."""
+    """A configured copy of the project in its own folder."""
 
     folder: Path
     said: list[str] = field(default_factory=list)
@@ -78,7 +78,7 @@ class Build:
         )
 
     def make(self, engine: Engine) -> dict[str, str]:
-        """Have all made anew; gives the digests of the objects and archives, by their places."""
+        """Build everything anew; return the digests of objects and archives, by path."""
         engine.forget(self.build)
         (self.folder / "log").unlink(missing_ok=True)
         for made in self.digests():
@@ -97,6 +97,6 @@ class Build:
 
 
 def processes(log: str) -> str:
-    """What Bazel says in its log of the actions that it ran."""
+    """Return the statement in Bazel's log about the actions that it ran."""
     found: list[str] = re.findall(r"INFO: (\d+ process(?:es)?: .*)", log)
     return found[-1]

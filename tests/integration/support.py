@@ -1,4 +1,4 @@
-"""What the integration tests share."""
+"""Helpers for the integration tests."""
 
 from __future__ import annotations
 
@@ -38,10 +38,7 @@ OTHER = max(
 
 
 def tree_of(tensorflow: TensorFlow, logs: Path) -> Path:
-    """TensorFlow's tree; skips where it cannot be had.
-
-    Our patches are applied.
-    """
+    """Return TensorFlow's tree, with our patches; skip if it cannot be fetched."""
     if tensorflow is RECOMMENDED:
         tree = os.environ.get("TFLITE_TREE")
         if not tree:
@@ -55,7 +52,7 @@ def tree_of(tensorflow: TensorFlow, logs: Path) -> Path:
 
 
 def wheels_folder() -> Path:
-    """The wheels that the main job made; skips where there are none."""
+    """Return the folder of the main job's wheels; skip if there is none."""
     folder = os.environ.get("TFLITE_WHEELS")
     if not folder:
         pytest.skip("no wheels: run ./scripts/test, or ./scripts/build and set TFLITE_WHEELS=dist")
@@ -63,14 +60,14 @@ def wheels_folder() -> Path:
 
 
 def records() -> dict[str, dict[str, Any]]:
-    """The main job's records, by target."""
+    """Return the main job's records, by target."""
     found = [json.loads(path.read_text()) for path in wheels_folder().glob("records/*.json")]
     assert found, "the main job left no records"
     return {record["target"]: record for record in found}
 
 
 def engine() -> Engine:
-    """The Docker engine of this machine; skips where there is none."""
+    """Return the Docker engine of this machine; skip if there is none."""
     try:
         return find_engine()
     except EngineError as error:
@@ -80,7 +77,7 @@ def engine() -> Engine:
 def script(
     name: str, *arguments: str | Path, root: Path = ROOT, **env: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run one of ./scripts to its end."""
+    """Run one of the commands in ./scripts to its end."""
     return subprocess.run(
         [sys.executable, root / "scripts" / name, *arguments],
         capture_output=True,
@@ -91,7 +88,7 @@ def script(
 
 
 def without_patches(tree: Path, folder: Path, tensorflow: str) -> Path:
-    """A copy, in a folder, of a tree of a TensorFlow's components as upstream has it."""
+    """Copy a component's tree to a folder, and revert our patches in the copy."""
     plain = folder / tree.name
     shutil.copytree(tree, plain)
     for patch in reversed(patches_of(tensorflow, tree.name)):
@@ -101,7 +98,7 @@ def without_patches(tree: Path, folder: Path, tensorflow: str) -> Path:
 
 
 def copy_tracked_files(destination: Path) -> None:
-    """The repository as it stands, with what is not committed yet, without what is ignored."""
+    """Copy the repository's current files: also uncommitted ones, but no ignored ones."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -117,11 +114,11 @@ def copy_tracked_files(destination: Path) -> None:
 
 @functools.cache
 def fetcher() -> Fetcher:
-    """Downloads into the cache of this user."""
+    """Return a fetcher that downloads into this user's cache."""
     return Fetcher(cache=Cache(default_root()))
 
 
 @functools.cache
 def rie() -> Path:
-    """The emulator for this machine."""
+    """Return the emulator for this machine."""
     return emulator(platform.machine(), default_root() / "rie", fetcher())

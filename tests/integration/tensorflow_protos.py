@@ -1,4 +1,4 @@
-"""Prints the fields of TensorFlow's own messages; runs where TensorFlow is installed.
+"""Prints the fields of TensorFlow's own messages; needs TensorFlow.
 
 python tensorflow_protos.py NAME...
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 from google.protobuf import descriptor_pool
 
-# Not those of the services, which protobuf of this age cannot load: only their stubs.
+# The services' modules are not here: this old protobuf cannot load them, only their stubs.
 MODULES = (
     "tensorflow.core.protobuf.meta_graph_pb2",
     "tensorflow_serving.apis.predict_pb2",
@@ -22,7 +22,7 @@ MODULES = (
 
 
 def fields(name: str) -> dict[str, Any]:
-    """Fields of a message or values of an enum, by name."""
+    """Return the fields of a message, or the values of an enum, by name."""
     pool = descriptor_pool.Default()
     try:
         found: Any = pool.FindMessageTypeByName(name)
@@ -37,7 +37,7 @@ def _kind(field: Any) -> str:  # noqa: ANN401 - protobuf's, of any version
 
 
 def main(names: list[str]) -> None:
-    """Print them, as JSON."""
+    """Print the fields of the named messages and enums, as JSON."""
     for module in MODULES:
         importlib.import_module(module)
     print(json.dumps({name: fields(name) for name in names}))

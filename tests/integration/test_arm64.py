@@ -1,9 +1,9 @@
 """An arm64 wheel, from sources to answers: cross-compiled, and run in an emulator.
 
-It is of another TensorFlow than the main job's, so that CI compiles that, too. Its build is
-killed again and again, and gives the published bytes all the same. It runs without the files
-that Lambda's arm64 sandbox lacks, with and without the patch that makes up for them. The
-emulator shows that code is right; it is no Graviton.
+The wheel has another TensorFlow version than the main job's, so that CI also compiles that version.
+Its build is killed again and again, and still makes the published bytes. It runs without the files
+that Lambda's arm64 sandbox lacks, with and without the patch that replaces them. The emulator shows
+that the code is right; it is no Graviton.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ LONGEST_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Killed:
-    """What a build left that was killed and went on."""
+    """The result of a build that was killed and continued."""
 
     wheel: Path
     cache: Cache
@@ -62,7 +62,7 @@ class Killed:
 
 @dataclass(frozen=True)
 class Place:
-    """Where arm64 wheels run."""
+    """A place where arm64 wheels run."""
 
     engine: Engine
     base: str
@@ -84,7 +84,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the cache has the trees."""
+    """Return the folder of the trees in the cache."""
     runner = native(Cache(default_root()), tmp_path_factory.mktemp("logs"))
     try:
         return runner.trees(TARGET.tensorflow)
@@ -94,7 +94,7 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def killed(trees: Path, tmp_path_factory: pytest.TempPathFactory) -> Killed:
-    """The wheel of a build in another folder that was killed ten times."""
+    """Build the wheel in another folder, and kill the build ten times."""
     folder = tmp_path_factory.mktemp("killed")
     checkout, cache = folder / "another folder's checkout", folder / "its cache"
     out = folder / "out"
@@ -112,7 +112,7 @@ def killed(trees: Path, tmp_path_factory: pytest.TempPathFactory) -> Killed:
     assert prepared.returncode == 0, prepared.stderr
     for number in range(KILLS):
         if number == KILLS_WITHOUT_TREES:
-            # As if the unpacking had come through: it takes longer than any of our kills.
+            # Stands for a finished unpacking, which takes longer than any build is left to run.
             shutil.rmtree(cache / "trees", ignore_errors=True)
             shutil.copytree(trees, cache / "trees" / trees.name, copy_function=os.link)
         build = subprocess.Popen(
@@ -142,7 +142,7 @@ def native(cache: Cache, logs: Path) -> NativeRunner:
 
 @pytest.fixture(scope="module")
 def unpatched(runner: NativeRunner, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same wheel with the one object of cpuinfo as upstream has it."""
+    """Make the same wheel with cpuinfo's one object compiled without our patch."""
     folder = tmp_path_factory.mktemp("unpatched")
     toolchain, core = runner.toolchain, runner.core(TARGET.tensorflow, TARGET.arch)
     tree = runner.trees(TARGET.tensorflow) / "cpuinfo"
@@ -158,7 +158,7 @@ def unpatched(runner: NativeRunner, tmp_path_factory: pytest.TempPathFactory) ->
         [str(toolchain.zig), "ar", "rD", str(other.archive), str(compiled)],
     ):
         subprocess.run(step, check=True, env=environment)
-    # Nothing of it may get into the cache that wheels are made from.
+    # Nothing of it may reach the cache from which wheels are made.
     cache = Cache(folder / "cache")
     cache.root.mkdir()
     for name in ("downloads", "headers", "python-headers", "zig"):
@@ -167,7 +167,7 @@ def unpatched(runner: NativeRunner, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def image(wheel: Path, place: Place, folder: Path) -> AbstractContextManager[docker.Image]:
-    """The function's image, for a block; its log is in the folder."""
+    """Make the function's image for a block; its log is in the folder."""
     return docker.image(
         wheel,
         TARGET.runtime,
@@ -203,7 +203,7 @@ def test_without_the_patch_xnnpack_is_off(unpatched: Path, place: Place, tmp_pat
     with image(unpatched, place, tmp_path) as function:
         assert function.install(unpatched) == ""
         fault, found = function.probe([FLOAT32, INT8])
-    # Where the processors are listed, even this one has XNNPACK: the probe tells the difference.
+    # If the processors are listed, even this wheel has XNNPACK: the probe sees the difference.
     assert "expected XNNPACK as without /sys/devices/system/cpu" in fault
     assert len(found["operators"]) == 2
     for operators in found["operators"].values():

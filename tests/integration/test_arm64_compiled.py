@@ -1,4 +1,4 @@
-"""What only arm64 needs of the build, with the real compiler and the real sources."""
+"""The parts of the build for arm64 alone, with the real compiler and the real sources."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ MACROS = {
 
 
 def translated(flags: str, folder: Path) -> str:
-    """Flags as CMake hands them to zig."""
+    """Return flags as CMake passes them to zig."""
     script = folder / "script.cmake"
     script.write_text(
         f'include("{CMAKE / "march.cmake"}")\nzig_march_flags(found "{flags}")\n'
@@ -77,12 +77,12 @@ def test_zig_compiles_for_the_instructions_that_were_asked_for(march: str, tmp_p
     source.write_text("".join(f"#ifndef {macro}\n#error {macro}\n#endif\n" for macro in asked))
     compile_c("aarch64", translated(march, tmp_path).split(), source, tmp_path / "x.o")
     with pytest.raises(subprocess.CalledProcessError):
-        # The baseline has none of them.
+        # The baseline has none of these extensions.
         compile_c("aarch64", [], source, tmp_path / "x.o")
 
 
 def compile_c(arch: str, flags: list[str], source: Path, output: Path) -> None:
-    """Compile one file; raises CalledProcessError if that fails."""
+    """Compile one file; raise CalledProcessError if that fails."""
     command: list[str | Path] = [*TOOLCHAIN.compiler("c", arch), *flags]
     subprocess.run(
         [*command, "-O2", "-g0", "-c", source, "-o", output],
@@ -92,8 +92,8 @@ def compile_c(arch: str, flags: list[str], source: Path, output: Path) -> None:
     )
 
 
-# Stands for Linux without /sys/devices/system/cpu, and prints what cpuinfo makes of it.
-# What is only for Arm is compiled for this machine's processor, so that it runs here.
+# Stands for Linux without /sys/devices/system/cpu, and prints what cpuinfo finds there.
+# Code that is only for Arm is compiled for this machine's processor, so that it runs here.
 MAIN = r"""
 #include <cpuinfo.h>
 #undef CPUINFO_ARCH_ARM64
@@ -129,7 +129,7 @@ int main(void) {
 
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory: pytest.TempPathFactory) -> Mapping[bool, Path]:
-    """cpuinfo's sources, with our patches (True) and without (False)."""
+    """Return cpuinfo's sources, with our patches (True) and without (False)."""
     place = os.environ.get("TFLITE_TREE")
     if not place:
         pytest.skip("no sources: run ./scripts/test, or set TFLITE_TREE to TensorFlow's tree")
@@ -141,13 +141,13 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Mapping[bool, Path]:
 
 
 def includes(tree: Path) -> list[str]:
-    """Options for one of cpuinfo's sources."""
+    """Return the compiler's options for one of cpuinfo's sources."""
     folders = (tree / "include", tree / "src")
     return ["-D_GNU_SOURCE", "-DCPUINFO_LOG_LEVEL=0", *(f"-I{folder}" for folder in folders)]
 
 
 def counted(tree: Path, folder: Path) -> dict[str, int]:
-    """What cpuinfo finds on this machine where no file lists the processors."""
+    """Return what cpuinfo finds on this machine if no file lists the processors."""
     main, program = folder / "main.c", folder / "count"
     main.write_text(MAIN)
     zig: list[str | Path] = [TOOLCHAIN.zig, "cc", *includes(tree), "-w", main, "-o", program]
@@ -186,7 +186,7 @@ PYTHONS = [runtime.python for runtime in load_matrix().runtimes]
 
 @pytest.fixture(params=PYTHONS)
 def include(request: pytest.FixtureRequest) -> Path:
-    """The headers of one of this machine's Pythons."""
+    """Return the headers of one of this machine's Pythons."""
     found = find_interpreter(request.param)
     if found is None or not found.has_headers:
         pytest.skip(f"no Python {request.param}: install it with its headers (pyenv install)")

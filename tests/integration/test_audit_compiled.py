@@ -36,7 +36,7 @@ __attribute__((visibility("default"))) void *{ENTRY_POINT}(void) {{
 }}
 """
 
-# What depends on how the extension was compiled and linked.
+# The checks that depend on how the extension was compiled and linked.
 COMPILED = (
     "elf",
     "python",
@@ -75,7 +75,7 @@ class Compiler:
         compiled_for: str = PYTHON,
         strip: bool = True,
     ) -> AuditReport:
-        """Compile an extension, put it into a wheel, and audit that."""
+        """Compile an extension, put it into a wheel, and audit the wheel."""
         file, output = self.folder / "extension.c", self.folder / "extension.so"
         file.write_text(source.replace("@PYTHON@", compiled_for))
         command = [
@@ -87,7 +87,7 @@ class Compiler:
         return self.pack(output, arch)
 
     def pack(self, extension: Path, arch: str) -> AuditReport:
-        """Put an extension into a wheel, and audit that."""
+        """Put an extension into a wheel, and audit the wheel."""
         runtime = load_matrix().runtime(PYTHON)
         tag = f"{runtime.tag}-{runtime.tag}-manylinux_2_17_{arch}"
         wheel = self.folder / f"tflite_runtime-2.14.1-1-{tag}.whl"
@@ -209,8 +209,8 @@ def test_the_wheel_on_pypi(tmp_path: Path) -> None:
     verdict = next(v for v in report.runtimes if v.runtime == "python3.11")
     assert not verdict.ok
     assert verdict.reason.startswith("needs GLIBC_2.29 > 2.26")
-    # It binds lazily, so that the table of what it calls stays writable.
+    # It binds lazily, so its table of called functions stays writable.
     assert report.check("elf").detail == "read-only relocations (RELRO) leave out DT_PLTGOT"
-    # What is right in it must not be called wrong.
+    # The audit must not report its correct parts.
     for name in ("archive", "record", "python", "stack", "baseline", "xnnpack"):
         assert report.check(name).ok, report.check(name)

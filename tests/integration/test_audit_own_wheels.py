@@ -61,7 +61,7 @@ def test_every_wheel_passes() -> None:
 
 
 def test_a_rewritten_wheel_passes(tmp_path: Path) -> None:
-    # Else the mutations below could fail for the rewriting alone.
+    # Otherwise, the mutations below could fail because of the rewriting alone.
     wheel = wheels()[0]
     assert audit(rewrite(wheel, tmp_path / wheel.name, lambda m: m), load_matrix()).ok
 
@@ -99,7 +99,7 @@ def test_a_flipped_byte_that_the_archive_agrees_with(tmp_path: Path) -> None:
         return {**members, name: bytes(data)}
 
     bad = rewrite(wheel, tmp_path / wheel.name, flip)
-    # Put the RECORD of the unharmed wheel back.
+    # Restore the RECORD of the unchanged wheel.
     with zipfile.ZipFile(bad) as file:
         members = [(info, file.read(info)) for info in file.infolist()]
     with zipfile.ZipFile(bad, "w") as file:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.integration
 
 
 def comparable() -> dict[str, Path]:
-    """By TensorFlow's version, a wheel that runs here and has a published one of its target."""
+    """Return, by TensorFlow version, a wheel that runs here and whose target is published."""
     matrix, found = load_matrix(), {}
     for wheel in sorted(wheels_folder().glob("*.whl")):
         target = parse_own_name(wheel.name, matrix).target
@@ -47,6 +47,6 @@ def test_no_wheel_has_lost_its_speed() -> None:
         names = [each["network"] for each in found["networks"]]
         assert sorted(names) == sorted(load_settings().gate.networks)
         groups = Counter(each["group"] for each in found["networks"])
-        # How many are in each, XNNPACK's share of them decides, and that the TensorFlow version.
+        # The size of a group depends on XNNPACK's share, which depends on the TensorFlow version.
         assert groups.keys() == set(GROUPS)
         assert found["ok"]

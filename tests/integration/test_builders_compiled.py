@@ -17,7 +17,7 @@ from builders.errors import CompileError
 
 pytestmark = pytest.mark.integration
 
-# The optimizer cannot see through it, so that the inline function stays a function.
+# The optimizer cannot see through it, so the inline function stays a function.
 SHARED = "__attribute__((noinline)) int sum(const int *v) { return v[0] + v[1] + v[2]; }"
 CALLER = "int {name}(const int *v) {{ return sum(v); }}"
 
@@ -33,7 +33,7 @@ def zig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def compile_two(zig: str, build: Path, target: str, flags: list[str], linkage: str) -> None:
-    """One object for some CPUs and one for any, which share a function of that linkage."""
+    """Compile an object for some CPUs and one for any, which share a function of a linkage."""
     commands = []
     for name, extra in (("special", flags), ("baseline", [])):
         source = build / f"{name}.cc"

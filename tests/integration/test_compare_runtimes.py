@@ -22,7 +22,7 @@ EVENTS = 30
 
 
 def answered(done: subprocess.CompletedProcess[str]) -> Any:  # noqa: ANN401 - JSON
-    """What a command printed; skips where the network has not what it needs."""
+    """Return a command's JSON; skip if the network lacks what the command needs."""
     if done.returncode == CANNOT_BE_HAD:
         pytest.skip(done.stderr.strip().splitlines()[-1])
     assert done.returncode == 0, done.stderr[-2000:]

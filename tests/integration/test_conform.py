@@ -47,7 +47,7 @@ def reports(*arguments: str | Path, status: int = 0) -> list[dict[str, Any]]:
 
 
 def committed(name: str, sha256: str, folder: Path) -> Path:
-    """A wheel that is or was in wheels/."""
+    """Return a wheel that is or was in wheels/."""
     path = WHEELS / name
     if not path.exists():
         git = ["git", "-C", str(ROOT)]
@@ -64,7 +64,7 @@ def committed(name: str, sha256: str, folder: Path) -> Path:
 
 
 def published() -> list[Path]:
-    """The newest build of each version, for this Python and machine."""
+    """Return the newest build of each version, for Python 3.11 on x86-64."""
     return [
         WHEELS / wheel.file
         for wheel in read_manifest(WHEELS).current
@@ -82,7 +82,7 @@ def test_each_published_core_computes_what_tensorflow_does() -> None:
 
 
 def grown(wheel: Path, status: int) -> dict[str, Any]:
-    """The report of the model whose batch grows, with the whole corpus's options."""
+    """Return the report of the model whose batch grows, with the whole corpus's options."""
     name = load_settings().growing.model
     (found,) = reports("--runner", "native", "--models", name, wheel, status=status)
     assert found["models"] == 1
@@ -114,7 +114,7 @@ def test_the_wheel_that_corrupts_memory_fails_with_the_name_of_the_pattern(
     assert any(
         what.startswith(("crash", "does not run", "wrong answer")) for what in failures.values()
     )
-    # None hides the others.
+    # No fault hides the others.
     assert found["models"] == found["asked"]
 
 

@@ -39,7 +39,7 @@ CONTEXT_BYTES = 1_000_000
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """Every verified wheel of the recommended TensorFlow, built and smoke-tested in images.
+    """Build and smoke-test every verified wheel of the recommended TensorFlow in images.
 
     Returns:
         The records by target.
@@ -54,7 +54,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
 
 
 def build_again(out: Path, *arguments: str, root: Path = ROOT) -> list[str]:
-    """The steps of a plan that would run, of a checkout."""
+    """Return the steps of a checkout's plan that would run."""
     plan = script("build", "--runner", "docker", "--plan", "--out", out, *arguments, root=root)
     assert plan.returncode == 0, plan.stderr
     return [line.split()[1] for line in plan.stdout.splitlines() if line.startswith("run ")]
@@ -106,7 +106,7 @@ def test_an_edit_repeats_only_what_depends_on_it(tmp_path: Path) -> None:
 
 
 def plain_build(target: Target, out: Path, root: Path = ROOT, **arguments: object) -> str:
-    """The README's command, with what this machine needs to reach its registries; its output."""
+    """Run the README's command, with this machine's settings for registries; return its output."""
     dockerfile = root / DOCKERFILE.relative_to(ROOT)
     with pip_secrets() as secrets:
         command: list[str | Path] = [engine().client, "build", "-f", dockerfile, "--network=host"]

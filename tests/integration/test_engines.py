@@ -1,6 +1,7 @@
 """Both engines make the same bytes, and what one machine compiled serves another.
 
-With a small project of all that a core's build files have, and a real web server as the cache.
+The tests use a small project with everything that a core's build files have, and a real web server
+as the cache.
 """
 
 from __future__ import annotations
@@ -33,20 +34,20 @@ CONFIGURATION = Path(__file__).parents[2] / "ci/remote/nginx.conf"
 
 @dataclass
 class WebServer:
-    """A cache that runs."""
+    """A running web server that serves as the cache."""
 
     url: str
     folder: Path
 
     def blob(self, digest: str) -> Path:
-        """The file of a digest."""
+        """Return the file of a digest."""
         (found,) = self.folder.glob(f"cache/**/cas/{digest}")
         return found
 
 
 @pytest.fixture(scope="module")
 def builds(tmp_path_factory: pytest.TempPathFactory) -> list[Build]:
-    """Two folders, whose paths have different lengths."""
+    """Make two builds, in folders whose paths have different lengths."""
     try:
         find_bazel()
     except ToolchainError as error:
@@ -93,7 +94,7 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture(scope="module")
 def filled(builds: list[Build], server: WebServer) -> dict[str, str]:
-    """What Bazel makes, which then is in the cache."""
+    """Build with Bazel, so that the cache has the results; return their digests."""
     return builds[1].make(builds[1].bazel(server.url))
 
 
@@ -168,7 +169,7 @@ def test_all_that_a_compiler_reads_is_known_before(
         files -= {str(job.build / "CMakeFiles/small.dir/cmake_pch.hxx.pch")}
         assert files <= known[output], output
         outputs += bool(files)
-    # Of assembly, Ninja is not told what was read.
+    # For assembly, Ninja does not learn which files were read.
     assert outputs == 5
 
 
@@ -194,7 +195,7 @@ def test_a_compiler_that_does_not_end_is_ended(builds: list[Build]) -> None:
     with pytest.raises(CompileError, match="a compiler did not end"):
         builds[0].make(builds[0].bazel(most_seconds=10))
     source.write_text(text)
-    # Nothing of it is left: neither Bazel, nor the compiler in its sandbox.
+    # No process is left: neither Bazel nor the compiler in its sandbox.
     left = "?"
     for _ in range(100):
         command = ["pgrep", "-f", str(builds[0].folder)]

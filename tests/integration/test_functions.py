@@ -40,19 +40,19 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def keras(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment with TensorFlow and Keras 2; skips where there is none."""
+    """Return the Python of an environment with TensorFlow and Keras 2; skip if there is none."""
     return environment(REQUIREMENTS, tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def models(keras: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with models of Keras 2, pictures and what Keras answers to them."""
+    """Make a folder with models of Keras 2, pictures and Keras' answers to them."""
     return models_of(keras, tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def newer_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same of Keras 3, whose files are read by another TensorFlow."""
+    """Make the same folder with Keras 3, whose files another TensorFlow reads."""
     keras = environment(CONVERT.with_suffix(".txt"), tmp_path_factory)
     folder = models_of(keras, tmp_path_factory)
     with zipfile.ZipFile(folder / "clothes.keras") as archive:
@@ -62,7 +62,7 @@ def newer_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def environment(requirements: Path, temporary: pytest.TempPathFactory) -> Path:
-    """The Python of an environment with TensorFlow; skips where there is none."""
+    """Return the Python of an environment with TensorFlow; skip if there is none."""
     interpreter = find_interpreter(TRAIN_PYTHON)
     if interpreter is None:
         pytest.skip(f"TensorFlow needs Python {TRAIN_PYTHON}: pyenv install {TRAIN_PYTHON}")
@@ -74,7 +74,7 @@ def environment(requirements: Path, temporary: pytest.TempPathFactory) -> Path:
 
 
 def models_of(keras: Path, temporary: pytest.TempPathFactory) -> Path:
-    """A folder with models, labels, pictures and answers, of that environment."""
+    """Make a folder with models, labels, pictures and answers, in the given environment."""
     folder = temporary.mktemp("models")
     side(keras, "models", folder)
     (folder / "labels.txt").write_text("\n".join(LABELS) + "\n")
@@ -82,7 +82,7 @@ def models_of(keras: Path, temporary: pytest.TempPathFactory) -> Path:
 
 
 def side(python: Path, *arguments: str | Path) -> str:
-    """What keras_side.py prints."""
+    """Run keras_side.py; return its output."""
     done = subprocess.run(
         [python, "-B", HERE / "keras_side.py", *arguments],
         capture_output=True,
@@ -95,7 +95,7 @@ def side(python: Path, *arguments: str | Path) -> str:
 
 
 def made(out: Path, *arguments: str | Path) -> dict[str, Any]:
-    """What ./scripts/function found of the function that it made."""
+    """Make a function with ./scripts/function; return the command's JSON."""
     options = ("--runner", "native", "--python", TRAIN_PYTHON, "--json")
     done = script("function", *arguments, *options, "--out", out)
     assert done.returncode == 0, done.stderr
@@ -106,7 +106,7 @@ def made(out: Path, *arguments: str | Path) -> dict[str, Any]:
 
 
 def classes(models: Path) -> dict[str, float]:
-    """What Keras answers to the first picture."""
+    """Return Keras' answer to the first picture."""
     scores = json.loads((models / "answers.json").read_text())["clothes"]
     return dict(zip(LABELS, scores, strict=True))
 
@@ -209,7 +209,7 @@ def test_what_does_not_fit_the_model_leaves_nothing(
 
 @pytest.mark.integration
 def test_an_operator_that_nobody_has_is_named(tmp_path: Path) -> None:
-    # A file leaves out a version of 1; this model's convolution has a later one.
+    # A model's file omits version 1 of an operator; this model's convolution has a later version.
     data = bytearray((MODELS / f"{INT8}.tflite").read_bytes())
     code = next(code for code in operator_codes(data) if code.version > 1)
     data[field_position(data, code.position, CODE_VERSION)] = 99
@@ -223,7 +223,7 @@ def test_an_operator_that_nobody_has_is_named(tmp_path: Path) -> None:
 
 
 def app_of(network: str) -> str:
-    """The handler of a network of pictures."""
+    """Return the handler for a network that takes pictures."""
     kind: dict[str, Any] = {"dtype": "float32", "scale": 0.0, "zero_point": 0, "position": 0}
     picture: dict[str, Any] = {"name": "x", "shape": (1, 32, 32, 3), "open_shape": (1, 32, 32, 3)}
     scores: dict[str, Any] = {"name": "y", "shape": (1, 9), "open_shape": (1, 9)}

@@ -1,4 +1,4 @@
-"""What users do to an interpreter by habit or by mistake: an answer or an error, never the end.
+"""Habits and mistakes of users get an answer or an error; they never end the process.
 
 A process that dies of a signal, or never answers, has no message that could say why.
 """
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.integration
 
 MACHINE = os.uname().machine
 RUNTIME = load_matrix().runtime("3.11")
-# Far longer than any of them takes.
+# Far longer than any of these processes takes.
 SECONDS = 60
 # Waking a thread for each operator of a model that takes 10 microseconds.
 MOST_TIMES = 20
@@ -54,7 +54,7 @@ def error(act):
 
 @pytest.fixture(scope="module", params=[RECOMMENDED, OTHER], ids=lambda row: row.version)
 def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Python that has the wheel: of the main job, or else the one that is published."""
+    """Return a Python with the wheel: the main job's, or else the published one."""
     wheel = _wheel(request.param)
     interpreter = find_interpreter(RUNTIME.python)
     if interpreter is None:
@@ -80,7 +80,7 @@ def _wheel(tensorflow: TensorFlow) -> Path:
 
 
 def answer(python: Path, code: str) -> str:
-    """What a process prints; it must end by itself, in time."""
+    """Run code in a process, which must end by itself and in time; return its output."""
     done = subprocess.run(
         [python, "-c", PRELUDE + textwrap.dedent(code)],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Layers as a maintainer makes them, under the emulator where Lambda has them on the path."""
+"""Layers as a maintainer makes them, under the emulator, at Lambda's places on the path."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.integration
 TEMPLATE = sam.FOLDER / "template.yaml"
 MODEL = "digits-float32"
 
-# NumPy's tools, which a layer does without.
+# NumPy's tools, which layers omit.
 TOOLS = (
     "numpy.distutils",
     "numpy.f2py",
@@ -44,7 +44,7 @@ TOOLS = (
 )
 TOOL_FILES = re.compile(r"\.(_simd|_(?!multiarray)\w+_tests|setup)$")
 
-# Imports all of a package, as far as it can be, and says what cannot.
+# Imports all importable modules of a package, and prints the others.
 IMPORT_ALL = """
 import importlib, json, pkgutil, sys, warnings
 warnings.simplefilter("ignore")
@@ -69,7 +69,7 @@ print(json.dumps([numpy.__version__, found]))
 
 
 def is_tool(module: str) -> bool:
-    """True if a layer is without that module of NumPy."""
+    """Return True if layers omit this module of NumPy."""
     return (
         any(module == tool or module.startswith(f"{tool}.") for tool in TOOLS)
         or TOOL_FILES.search(module) is not None
@@ -84,14 +84,14 @@ def python_of(runtime: Runtime) -> Path:
 
 
 def targets() -> list[Target]:
-    """Those of the main job's wheels that run here, the oldest Python first."""
+    """Return the targets of the main job's wheels that run here, the oldest Python first."""
     matrix = load_matrix()
     found = {parse_own_name(path.name, matrix).target for path in wheels_folder().glob("*.whl")}
     return [t for t in matrix.targets() if t in found and t.arch == platform.machine()]
 
 
 def make(out: Path, *arguments: str) -> list[dict[str, Any]]:
-    """Have ./scripts/layer make layers; gives its JSON."""
+    """Make layers with ./scripts/layer; return its JSON."""
     done = script("layer", *arguments, "--json", "--wheels", wheels_folder(), "--out", out)
     assert done.returncode == 0, done.stderr
     made: list[dict[str, Any]] = json.loads(done.stdout)
@@ -99,7 +99,7 @@ def make(out: Path, *arguments: str) -> list[dict[str, Any]]:
 
 
 def unpack(zips: Iterable[Path], opt: Path) -> None:
-    """Put layers where Lambda has them: all over one folder, here not writable."""
+    """Unpack layers as Lambda does: all into one folder, which is then read-only."""
     for path in zips:
         with zipfile.ZipFile(path) as file:
             file.extractall(opt)
@@ -108,7 +108,7 @@ def unpack(zips: Iterable[Path], opt: Path) -> None:
 
 
 def bare_environment(folder: Path, runtime: Runtime) -> Path:
-    """What Lambda itself brings: Python and the runtime interface client, no NumPy."""
+    """Make an environment with what Lambda has: Python and its client, but no NumPy."""
     lock = lock_path(runtime, runtime.numpy.on_lambda)
     text = lock.read_text()
     for project in ("numpy", "pillow"):
@@ -131,7 +131,7 @@ def bare_environment(folder: Path, runtime: Runtime) -> Path:
 def answers(
     runtime: Runtime, zips: Sequence[Path], folder: Path, *, task: Path, handler: str
 ) -> list[str]:
-    """Invoke a function with these layers with every event; gives what was wrong."""
+    """Send every event to a function with these layers; return the faults."""
     opt, home = folder / "opt", folder / "tmp"
     home.mkdir(parents=True)
     unpack(zips, opt)
@@ -168,7 +168,7 @@ def answers(
 
 @pytest.fixture(scope="module")
 def layers(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """Those of the template's own command."""
+    """Make the layers of the template's own command."""
     arguments = sam.layer_command(TEMPLATE)
     if arguments[0] not in {target.identifier for target in targets()}:
         pytest.skip(f"no wheel of {arguments[0]}: ./scripts/build --only {arguments[0]}")
@@ -280,7 +280,7 @@ def test_a_stripped_numpy_imports_what_the_whole_one_does(tmp_path: Path) -> Non
 
 
 def test_arm64_is_made_on_this_machine(tmp_path: Path) -> None:
-    """Of a stand-in for the wheel: the real one comes from a cross-compiled build."""
+    """The layer has a stand-in for the wheel: the real one comes from a cross-compiled build."""
     made_here = next(wheels_folder().glob("*.whl"))
     wheel = tmp_path / made_here.name.replace("x86_64", "aarch64")
     shutil.copy2(made_here, wheel)

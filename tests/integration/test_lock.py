@@ -20,7 +20,7 @@ from builders.matrix import load_matrix
 
 pytestmark = pytest.mark.integration
 
-# Of each lock, the commit that the tree pins.
+# For each lock, the commit that the tree pins.
 XNNPACK = {
     "2.14.1": "b9d4073a6913891ce9cbd8965c8d506075d2a45a",
     "2.22.0.dev20260518": "bccfe73347861f07a0257c0c546c0babcf3257b8",
@@ -42,7 +42,7 @@ def test_the_fetched_tree_calls_for_the_committed_lock() -> None:
 
 
 def test_excerpts_are_of_xzs_own_blocks(tmp_path: Path) -> None:
-    """Of an archive that xz packed, as its index has the blocks."""
+    """The archive was packed by xz, whose index lists the blocks."""
     if shutil.which("xz") is None:
         pytest.skip("no xz: install xz-utils")
     for name in ("before", "wanted", "after"):

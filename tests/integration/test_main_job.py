@@ -1,4 +1,4 @@
-"""The main job as a maintainer types it, and what it promises of itself."""
+"""The main job as a maintainer types it, and the properties that it promises."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_without_a_network_it_says_so(tmp_path: Path) -> None:
 
 
 def test_two_builds_at_once_share_the_work(tmp_path: Path) -> None:
-    """Both want an extension and a smoke test that nobody has made yet."""
+    """Both builds need an extension and a smoke test that nobody has made yet."""
     python = sorted(records())[0].split("-")[1]
     shutil.rmtree(tmp_path / "cache", ignore_errors=True)
     cache = tmp_path / "cache"
@@ -160,7 +160,7 @@ def test_two_builds_at_once_share_the_work(tmp_path: Path) -> None:
 def test_it_infers_on_a_processor_of_its_level_and_refuses_an_older_one(
     tmp_path: Path, cpu: str, runs: bool
 ) -> None:
-    """No AVX: what the audit reads in the code, seen running."""
+    """The processor has no AVX: this runs what the audit only reads in the code."""
     qemu = shutil.which("qemu-x86_64-static")
     if qemu is None or MACHINE != "x86_64":
         pytest.skip("no emulator of a CPU: apt install qemu-user-static, on x86_64")
@@ -184,7 +184,7 @@ def test_it_infers_on_a_processor_of_its_level_and_refuses_an_older_one(
         f"interpreter = Interpreter({str(model)!r})\n"
         "interpreter.allocate_tensors()\n"
         "detail = interpreter.get_input_details()[0]\n"
-        # What memory holds by chance may be no number.
+        # Uninitialized memory may hold NaN.
         "interpreter.set_tensor(detail['index'], numpy.ones(detail['shape'], detail['dtype']))\n"
         "interpreter.invoke()\n"
         "print(interpreter.get_tensor(interpreter.get_output_details()[0]['index']).sum())\n"
@@ -202,5 +202,5 @@ def test_it_infers_on_a_processor_of_its_level_and_refuses_an_older_one(
         assert done.returncode == 0, done.stderr
         assert float(done.stdout) == pytest.approx(1.0, abs=1e-5)
     else:
-        # A Python that ends by SIGILL has no traceback.
+        # If SIGILL ends Python, there is no traceback.
         assert "ImportError: this processor lacks SS" in done.stderr

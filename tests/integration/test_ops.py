@@ -27,7 +27,7 @@ pytestmark = pytest.mark.integration
 
 
 def wheels() -> dict[str, Path]:
-    """For each TensorFlow version that has a table, a published wheel that runs here."""
+    """Return, by TensorFlow version with a table, a published wheel that runs here."""
     found: dict[str, Path] = {}
     for wheel in sorted((ROOT / "wheels").glob("*.whl")):
         runs = find_interpreter(wheel_runtime(wheel).python) is not None
@@ -74,7 +74,7 @@ def test_a_model_that_is_too_new(tmp_path: Path) -> None:
 
 
 def test_an_operator_of_a_newer_schema_is_named(tmp_path: Path) -> None:
-    # One that the last table knows by number, and the first wheel not.
+    # An operator that the last table knows by number, and the first wheel does not.
     table, published = load_ops(), wheels()
     old, new = next(iter(table.tensorflows)), list(table.tensorflows)[-1]
     if old == new or old not in published:

@@ -1,8 +1,8 @@
 """Our wheels as packaging tools read them: metadata checkers, lockers and installers.
 
-The wheels that are locked are made here, one per Python, with an empty core; an index
-on loopback has them and an empty NumPy. What tools check, they check in the main job's
-wheels, too. The tools are in an environment of their own (tests/clients/requirements.txt).
+The tests make the wheels that they lock, one per Python, with an empty core. An index on loopback
+has them and an empty NumPy. Metadata checkers also check the main job's wheels. The tools are in an
+environment of their own (tests/clients/requirements.txt).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ OTHER = "aarch64" if platform.machine() == "x86_64" else "x86_64"
 
 @pytest.fixture(scope="module")
 def tools() -> Path:
-    """The Python of the tools' environment."""
+    """Return the Python of the tools' environment."""
     interpreter = find_interpreter(DRIVER)
     assert interpreter is not None
     key = key_of([sha256_of(REQUIREMENTS), str(interpreter.executable), interpreter.version])
@@ -60,14 +60,14 @@ def tools() -> Path:
 
 @dataclass(frozen=True)
 class Index:
-    """A folder of wheels, and where a server has its index."""
+    """A folder of wheels, and the address of its index on a server."""
 
     folder: Path
     address: str
 
     @property
     def url(self) -> str:
-        """For --index-url."""
+        """The value of --index-url."""
         return f"{self.address}simple/"
 
 
@@ -83,7 +83,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
 
 
 def add_numpy(folder: Path) -> None:
-    """Put wheels of the matrix's NumPys into an index, with the Pythons that they are for."""
+    """Put wheels of the matrix's NumPy versions, with Requires-Python, into an index."""
     links = ""
     for version in {r.numpy.floor for r in MATRIX.runtimes} | {
         r.numpy.newest for r in MATRIX.runtimes
@@ -114,7 +114,7 @@ def add_numpy(folder: Path) -> None:
 
 
 def run(*command: str | Path, cwd: Path, **env: str) -> str:
-    """Run a tool as a user without settings does; gives all that it said."""
+    """Run a tool as a user without settings does; return its output."""
     foreign = ("PIP_", "UV_", "POETRY_", "PDM_", "PIPENV_", "PEX_", "PYTHON", "VIRTUAL_ENV")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     kept |= {"HOME": str(cwd), "XDG_CACHE_HOME": str(cwd / "cache"), "NO_PROXY": "127.0.0.1"}
@@ -154,14 +154,14 @@ def test_the_checkers_of_wheels_pass_them(wheels: list[Path], tools: Path, tmp_p
 
 
 def numpys(lock: Path) -> set[str]:
-    """The NumPys of a lock file in TOML."""
+    """Return the NumPy versions in a lock file in TOML."""
     packages = tomllib.loads(lock.read_text())["package"]
     assert [p["version"] for p in packages if p["name"] == PROJECT] == [TENSORFLOW]
     return {package["version"] for package in packages if package["name"] == "numpy"}
 
 
 def newest_of(pythons: str) -> set[str]:
-    """The newest NumPy of each Python that a range of them has."""
+    """Return the newest NumPy version for each Python in a range."""
     first, _, last = pythons.removeprefix(">=").partition(",<")
     return {
         r.numpy.newest
@@ -214,7 +214,7 @@ def write_project(folder: Path, index: Index, pythons: str, tool: str) -> None:
     (folder / "pyproject.toml").write_text(text)
 
 
-# From the oldest on, from the driver's on, and between; each without an end, or with one.
+# Ranges from the oldest Python, from the driver's Python, and between; with and without an end.
 @pytest.mark.parametrize("pythons", [">=3.8", f">={DRIVER}", ">=3.9,<3.15"])
 def test_uv_locks_a_range_of_pythons_and_installs(
     index: Index, tmp_path: Path, pythons: str
@@ -267,7 +267,7 @@ def test_pip_installs_what_pip_check_finds_whole(index: Index, tmp_path: Path) -
 
 
 def test_sam_installs_for_the_other_architecture(index: Index, tools: Path, tmp_path: Path) -> None:
-    """The part of `sam build` that installs, as docs/lambda.md says to call it."""
+    """This runs the part of `sam build` that installs, as docs/lambda.md describes."""
     for name in ("source", "artifacts", "scratch"):
         (tmp_path / name).mkdir()
     (tmp_path / "source/requirements.txt").write_text(WANTED + "\n")
@@ -289,7 +289,7 @@ def test_sam_installs_for_the_other_architecture(index: Index, tools: Path, tmp_
 
 
 def native(found: Mapping[str, Mapping[str, object]]) -> list[str]:
-    """The targets of the main job whose wheels run here."""
+    """Return the main job's targets whose wheels run here."""
     return [name for name in found if name.endswith(platform.machine())]
 
 

@@ -34,7 +34,7 @@ from ci.publish.publisher import Decision, Publisher
 
 pytestmark = pytest.mark.integration
 
-# No display, no sandbox (which needs privileges that CI lacks), and no talk of its own.
+# No display, no sandbox (which needs privileges that CI lacks), and no requests of its own.
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -51,7 +51,7 @@ SECONDS = 10
 
 
 class Page:
-    """The page in a browser."""
+    """The page in a browser, with actions on it."""
 
     def __init__(self, driver: webdriver.Chrome, address: str, manifest: Manifest) -> None:
         self.driver = driver
@@ -60,41 +60,41 @@ class Page:
 
     @property
     def newest(self) -> Wheel:
-        """What is shown at first: of the newest runtime that AWS has released."""
+        """The wheel that is shown first: that of the newest runtime that AWS has released."""
         return [wheel for wheel in self.manifest.current if wheel.runtime.deprecated][-1]
 
     def open(self, fragment: str = "") -> None:
-        """Load it anew, whatever was shown before."""
+        """Load the page anew, without the browser's cache."""
         self.driver.get("about:blank")
         self.command("Network.clearBrowserCache")
         self.driver.get(self.address + fragment)
 
     def command(self, name: str, **parameters: object) -> None:
-        """A command of the browser's own protocol."""
+        """Send a command of the browser's own protocol."""
         self.driver.execute_cdp_cmd(name, parameters)
 
     def script(self, code: str) -> Any:  # noqa: ANN401 (whatever that is)
-        """The value of an expression in the page."""
+        """Return the value of an expression in the page."""
         return self.driver.execute_script(f"return {code}")
 
     def shown(self) -> list[str]:
-        """What is shown of wheels, by target; `declared` for one that is not published."""
+        """Return the ids of the shown wheels: the target, or `declared` if it is not published."""
         found = self.driver.find_elements(By.CSS_SELECTOR, "article")
         return [str(article.get_attribute("id")) for article in found if article.is_displayed()]
 
     def choose(self, name: str, value: str) -> None:
-        """Click a choice."""
+        """Click a radio button."""
         selector = f"input[name={name}][value='{value}']"
         self.driver.find_element(By.CSS_SELECTOR, selector).click()
 
     def status(self) -> str:
-        """What a screen reader is told, once it is told something."""
+        """Wait for a message to screen readers, and return it."""
         status = self.driver.find_element(By.ID, "status")
         WebDriverWait(self.driver, SECONDS).until(lambda _: text(status))
         return text(status)
 
     def pasted(self) -> str:
-        """What is in the clipboard, as a paste into a text area gives it."""
+        """Return the content of the clipboard, by pasting it into a text area."""
         self.script("document.body.append(document.createElement('textarea'))")
         area = self.driver.find_element(By.TAG_NAME, "textarea")
         area.send_keys(Keys.CONTROL, "v")
@@ -103,13 +103,13 @@ class Page:
         return found
 
     def press(self, *keys: str) -> WebElement:
-        """Press keys where the focus is; gives the element that has it then."""
+        """Press keys at the focused element; return the element that then has the focus."""
         for key in keys:
             self.driver.switch_to.active_element.send_keys(key)
         return self.driver.switch_to.active_element
 
     def violations(self) -> list[str]:
-        """What axe finds wrong in what is shown."""
+        """Return the violations that axe finds in the shown page."""
         found = Axe().run(self.driver)
         assert found["passes"], "axe checked nothing"
         return [
@@ -119,7 +119,7 @@ class Page:
         ]
 
     def requests(self) -> list[str]:
-        """The addresses that the browser asked for since this was called last."""
+        """Return the addresses that the browser requested since the last call."""
         messages = [json.loads(entry["message"])["message"] for entry in self._log("performance")]
         return [
             message["params"]["request"]["url"]
@@ -128,7 +128,7 @@ class Page:
         ]
 
     def complaints(self) -> list[str]:
-        """What the browser's console says: errors of the script, breaches of the policy."""
+        """Return the messages of the browser's console: script errors and policy violations."""
         return [str(entry["message"]) for entry in self._log("browser")]
 
     def _log(self, kind: str) -> list[dict[str, Any]]:
@@ -137,13 +137,13 @@ class Page:
 
 
 def text(element: WebElement) -> str:
-    """All of an element's text, shown or not."""
+    """Return all of an element's text, visible or not."""
     return str(element.get_property("textContent"))
 
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the main job's wheels published, one of them yanked if there are several."""
+    """Publish the main job's wheels into a folder; yank one of them if there are several."""
     root = tmp_path_factory.mktemp("page")
     readme, folder = root / "README.md", root / "wheels"
     readme.write_text(f"{BEGIN}\n{END}\n")
@@ -373,14 +373,14 @@ def test_a_file_of_a_clone_has_raw_addresses(page: Page, published: Path) -> Non
 
 
 def shows(page: Page, target: str, line: str) -> bool:
-    """Whether that is the line for pip, and what is said of it is not the opposite."""
+    """Return True if `line` is the line for pip; check that the page's hint agrees."""
     same = page.driver.find_element(By.ID, f"{target}-pip").text == line
     assert page.driver.find_element(By.ID, "elsewhere").is_displayed() is not same
     return same
 
 
 def test_a_changed_page_runs_no_foreign_script(page: Page, published: Path) -> None:
-    # What an editor of the file, or a proxy, may put in: the policy names what may run.
+    # An editor of the file, or a proxy, may insert this; the policy lists what may run.
     original = (published / "index.html").read_text()
     injected = '<script>document.title = "taken"</script><img src="//other.example/x">'
     (published / "index.html").write_text(original.replace("</main>", f"{injected}</main>"))
@@ -388,7 +388,7 @@ def test_a_changed_page_runs_no_foreign_script(page: Page, published: Path) -> N
         page.open()
         assert page.driver.title != "taken"
         complaints = page.complaints()
-        # Asked for, and blocked: this is also the proof that other tests would see it.
+        # The request is made and blocked, which also proves that other tests would see it.
         assert "http://other.example/x" in page.requests()
         assert sum("Content Security Policy" in complaint for complaint in complaints) == 2
     finally:

@@ -63,7 +63,7 @@ class Beside:
             env={"PATH": os.environ["PATH"], **variables},
         )
         assert done.returncode == 0, done.stderr
-        # One of stderr's lines is of the delegate; a warning of the emulator's is of no interest.
+        # One line of stderr comes from the delegate; a warning of the emulator is ignored.
         lines = [line for line in done.stderr.splitlines() if line.startswith(("WARN", "ERR"))]
         return Said(**json.loads(done.stdout), lines=lines)
 
@@ -149,7 +149,7 @@ def test_a_folder_has_files_of_several_models(beside: Beside, digits: Path, tmp_
 
 
 def with_other_weights(model: Path) -> bytes:
-    """A model of the same structure."""
+    """Return a model of the same structure, with other weights."""
     content = bytearray(model.read_bytes())
     middle = len(content) // 2
     content[middle : middle + 64] = bytes(64)

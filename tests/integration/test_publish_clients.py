@@ -43,29 +43,29 @@ pytestmark = pytest.mark.integration
 DRIVER_PYTHON = "{}.{}".format(*sys.version_info)
 PYTHONS = [runtime.python for runtime in load_matrix().runtimes]
 JSON = "application/vnd.pypi.simple.v1+json"
-# What the commands need of the repository; it starts with nothing published.
+# The parts of the repository that the commands need; at first, nothing is published.
 PARTS = ("builders", "smoke_lambda", "ci", "scripts", "README.md")
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Files as they are; and for those who ask for it, the index as JSON, as a site could."""
+    """Serves files; to clients that prefer it, serves the index as JSON, as a site could."""
 
     negotiates = False
     asked: list[str]
 
     def log_message(self, *_: object) -> None:
-        """Keep what was asked for."""
+        """Record the request."""
         self.asked.append(self.path)
 
     def translate_path(self, path: str) -> str:
-        """The index of a folder is the JSON one for clients that prefer that."""
+        """Return the path of the JSON index for clients that prefer it."""
         found = super().translate_path(path)
         if self._as_json(path):
             return f"{found}index.json"
         return found
 
     def guess_type(self, path: str | os.PathLike[str]) -> str:
-        """PEP 691's type for its answers."""
+        """Return the media type; PEP 691's for its answers."""
         return JSON if self._as_json(self.path) else super().guess_type(path)
 
     def _as_json(self, path: str) -> bool:
@@ -74,7 +74,7 @@ class Handler(SimpleHTTPRequestHandler):
 
 @contextmanager
 def serving(folder: Path, *, negotiates: bool = False) -> Iterator[tuple[str, list[str]]]:
-    """The address of a server of that folder, and what it was asked for."""
+    """Serve a folder; yield the address, and the list of requests."""
     asked: list[str] = []
     kind = type("OwnHandler", (Handler,), {"asked": asked, "negotiates": negotiates})
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(kind, directory=str(folder)))
@@ -89,7 +89,7 @@ def serving(folder: Path, *, negotiates: bool = False) -> Iterator[tuple[str, li
 
 
 def client(*command: str | Path, ok: bool = True) -> str:
-    """Run a client as a user without settings does; gives all that it said."""
+    """Run a client as a user without settings does; return its output."""
     foreign = ("PIP_", "UV_", "PYTHON")
     env = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     env |= {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
@@ -118,7 +118,7 @@ class Environment:
         self.uv("venv", "--quiet", "--seed", "--python", interpreter.executable, folder)
 
     def pip(self, *arguments: str | Path, ok: bool = True) -> str:
-        """Run its pip."""
+        """Run the environment's pip."""
         return client(self.python, "-m", "pip", *arguments, ok=ok)
 
     @staticmethod
@@ -127,12 +127,12 @@ class Environment:
         subprocess.run([find_uv_bin(), *arguments], check=True, capture_output=True)
 
     def numpy(self, version: str) -> None:
-        """Install a NumPy, from uv's cache where it is there."""
+        """Install a version of NumPy, from uv's cache if it is there."""
         install = ("pip", "install", "--quiet", "--python", self.python, "--only-binary", ":all:")
         self.uv(*install, f"numpy=={version}")
 
     def infers(self) -> bool:
-        """Whether the README's smallest use of the runtime prints the scores of ten digits."""
+        """Return True if the README's smallest example prints the scores of ten digits."""
         blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
         (snippet,) = (block for block in blocks if 'Interpreter("model.tflite")' in block)
         shutil.copy(events.MODELS / f"{FLOAT32}.tflite", self.folder / "model.tflite")
@@ -148,7 +148,7 @@ class Environment:
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository into which two at once published the main job's wheels."""
+    """Copy the repository; publish the main job's wheels in it, by two processes at once."""
     copy = tmp_path_factory.mktemp("repository")
     proven = [r["wheel"] for r in records().values() if r["smoke"]]
     assert proven, "the main job smoke-tested nothing"
@@ -172,7 +172,7 @@ def published(repository: Path) -> Path:
 
 
 def wheels_for(manifest: Manifest, python: str) -> list[Wheel]:
-    """The current wheels for a Python of this machine's architecture; skips where none is."""
+    """Return the current wheels for a Python on this machine; skip if there are none."""
     found = [w for w in manifest.current if (w.python, w.arch) == (python, platform.machine())]
     if not found:
         pytest.skip(f"no wheel for Python {python} (./scripts/build --python {python})")
@@ -226,7 +226,7 @@ def test_every_client_installs_the_wheel_of_its_python(
 def test_another_checksum_than_the_address_names_is_refused(
     published: Path, newest: Wheel, environment: Environment
 ) -> None:
-    """As README, WHEELS.md and page name wheels: by an address, or in an image, by a file."""
+    """README, WHEELS.md and page name wheels by an address, or in an image, by a file."""
     with serving(published) as (address, _):
         for place in (f"{address}{newest.file}", (published / newest.file).as_uri()):
             told = environment.pip("install", "--no-deps", f"{place}#sha256={'0' * 64}", ok=False)
@@ -321,7 +321,7 @@ def test_a_rebuild_gives_the_same_bytes(repository: Path, tmp_path: Path) -> Non
 
 
 def own() -> Manifest:
-    """What this repository itself has published."""
+    """Return this repository's own manifest; skip if it has published nothing."""
     manifest = read_manifest(ROOT / "wheels")
     if not manifest.current:
         pytest.skip("this repository has published nothing (./scripts/publish)")
@@ -356,7 +356,7 @@ def test_wheels_for_the_other_architecture_are_downloaded_here(tmp_path: Path) -
         for wheel in others:
             platforms = ("--platform", f"manylinux_2_17_{wheel.arch}", "--only-binary", ":all:")
             version = ("--python-version", wheel.python, "--no-deps")
-            # A pre-release is had by its version alone.
+            # A pre-release is installed only if its version is named.
             wanted = f"{PROJECT}=={wheel.tensorflow}"
             environment.pip("download", "--quiet", *platforms, *version, *index, wanted)
     found = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in tmp_path.glob("down*/*")}

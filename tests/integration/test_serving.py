@@ -81,7 +81,7 @@ def gateways(
 
 
 def fetch(port: int, path: str, body: bytes | None = None) -> tuple[int, Any]:
-    """A URL's status and what it says: JSON, or text."""
+    """Fetch a URL; return its status, and its JSON or text."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body)
     try:
         with urllib.request.urlopen(request, timeout=SECONDS) as response:
@@ -161,14 +161,14 @@ def test_the_answers_are_the_known_ones_by_the_gateway(
 
 @pytest.fixture(scope="module")
 def tensorflow(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
-    """Runs a program beside this one where there is TensorFlow; gives the JSON that it prints."""
+    """Return a function that runs a program with TensorFlow, and returns its JSON."""
     interpreter = find_interpreter("3.11")
     if interpreter is None:
         pytest.skip("no Python 3.11 here: pyenv install 3.11")
     folder = tmp_path_factory.mktemp("tensorflow")
     log = folder / "log"
     python = tensorflow_python(interpreter, Cache(default_root()), log)
-    # Without what it requires: all of TensorFlow under its other name, which is there already.
+    # Without its requirement: that is TensorFlow by another name, and is installed already.
     install = ("pip", "install", "--python", python, "--target", folder / "api", "--no-deps")
     locked = ("--require-hashes", "-r", HERE / "tensorflow_serving_api.txt")
     uv("installing tensorflow-serving-api", *install, *locked, log=log)

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.integration
 
 NAME = "digits-float32"
 REQUESTS, THREADS = 50_000, 8
-# What allocators keep; a leak of one small object per request would be more.
+# The memory that allocators keep; a leak of one small object per request would be more.
 GROWTH_MB = 4.0
 
 

@@ -48,7 +48,7 @@ LONG = 120.0
 
 
 def podman(*arguments: str | Path, check: bool = True) -> str:
-    """Run podman; gives what it prints."""
+    """Run podman; return its output."""
     done = subprocess.run(["podman", *arguments], capture_output=True, text=True, check=False)
     assert not check or done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -72,7 +72,7 @@ def has_podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def model_image(has_podman: None, tmp_path_factory: pytest.TempPathFactory) -> str:  # noqa: ARG001
-    """The image that the manifests name, made of a base image that this machine can have."""
+    """Make the image that the manifests name, from a base image that this machine can get."""
     cache, log = Cache(default_root()), tmp_path_factory.mktemp("log") / "build.log"
     docker = engine()
     bases = BaseImages(docker, cache, Reporter(Console(stderr=True)), log.parent)
@@ -90,7 +90,7 @@ def model_image(has_podman: None, tmp_path_factory: pytest.TempPathFactory) -> s
 
 
 def rendered(name: str, of_image: str) -> str:
-    """A deployment as kustomize renders it; Podman knows none of the other kinds."""
+    """Return a deployment as kustomize renders it; Podman knows none of the other kinds."""
     for manifest in yaml.safe_load_all((K8S / f"{name}.yaml").read_text()):
         if manifest["kind"] == "Deployment":
             (container,) = manifest["spec"]["template"]["spec"]["containers"]
@@ -101,7 +101,7 @@ def rendered(name: str, of_image: str) -> str:
 
 @pytest.fixture(scope="module")
 def pods(model_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The containers of server and gateway, by name; both answer."""
+    """Run server and gateway; when both answer, yield their containers, by name."""
     folder = tmp_path_factory.mktemp("k8s")
     podman("network", "create", NETWORK)
     files = {name: folder / f"{name}.yaml" for name in ("server", "gateway")}
@@ -143,7 +143,7 @@ def test_the_pods_have_the_limits_of_the_manifests(pods: dict[str, str]) -> None
         assert found["EffectiveCaps"] in (None, [])
         written = podman("exec", container, "sh", "-c", "echo x > /app/x || echo no", check=False)
         assert written.endswith("no")
-    # One copy for the one CPU that the manifest allows.
+    # There is one copy, for the one CPU that the manifest allows.
     assert "1 copies with 1 threads" in podman("logs", pods["server"])
 
 

@@ -69,7 +69,7 @@ def smoker(engine: Engine, bases: BaseImages) -> DockerSmoker:
 
 
 def smoked(smoker: DockerSmoker, wheel: Path, runtime: Runtime, folder: Path) -> dict[str, Any]:
-    """The report of a smoke test; its log is in the folder."""
+    """Run a smoke test, with its log in the folder; return the report."""
     with smoker.site(wheel, runtime, log=folder / "log") as site:
         return bench.smoke(site).as_json()
 
@@ -85,7 +85,7 @@ def report(
 
 
 def leftovers(engine: Engine) -> str:
-    """Our own containers: another smoke test may be under way."""
+    """Return the containers of this process; another smoke test may be running."""
     ours = f"label={container.LABEL}={os.getpid()}"
     return engine.ask("ps", "--all", "--quiet", "--filter", ours, what="listing")
 
@@ -98,7 +98,7 @@ def test_a_wheel_of_ours_passes_and_is_measured(
     assert report["ok"]
     assert [run["numpy"] for run in report["runs"]] == [*docker.lambda_numpys(runtime)]
     names = {check["name"] for check in report["runs"][0]["checks"]}
-    # The URL events, too, although there is no network; and the delegate was looked at.
+    # This includes the URL events, although there is no network, and the check of the delegate.
     assert {"digits-float32: http URL", "digits-float32: URL, slow", "digits-int8: XNNPACK"} < names
     (measures,) = [run["measures"] for run in report["runs"] if run["measures"]]
     assert [at["vcpus"] for at in measures["at"]] == [1, 2][: engine.cpus()]
@@ -172,7 +172,7 @@ def test_limits_are_enforced(
 
 
 def first_reply(function: Function, event: object) -> Any:  # noqa: ANN401 - any JSON
-    """The reply to an event, once the container listens."""
+    """Wait until the container listens; return the reply to an event."""
     end = time.monotonic() + 20
     while True:
         try:

@@ -1,6 +1,6 @@
 """The smoke test itself: real wheels, the real emulator, fresh environments.
 
-Wheels are those of the folder $TFLITE_WHEELS; TensorFlow's models those of 2.14.1's tree.
+The wheels come from the folder $TFLITE_WHEELS, TensorFlow's models from the tree of 2.14.1.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def interpreter(python: str) -> Path:
 
 
 def wheels() -> list[tuple[Path, Runtime]]:
-    """Those that this machine can run, with their runtimes."""
+    """Return the wheels that this machine can run, with their runtimes."""
     folder = wheels_folder()
     found = []
     for wheel in sorted(folder.glob("*.whl")):
@@ -99,7 +99,7 @@ def environment(folder: Path, runtime: Runtime, numpy: str, wheel: Path) -> Path
 
 
 def descendants(word: str) -> list[str]:
-    """The command lines of this machine's processes that contain a word."""
+    """Return the command lines of this machine's processes that contain a word."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -147,7 +147,7 @@ def test_a_wheel_that_only_imports_fails(tmp_path: Path) -> None:
 
 
 def test_a_wheel_without_xnnpack_on_int8_fails_by_that_alone(tmp_path: Path) -> None:
-    # Its answers are right: only a look at the graph finds it.
+    # Its answers are right; only a look at the graph finds the fault.
     runtime = load_matrix().runtime("3.11")
     report = smoke(published(), with_numpy(runtime, runtime.numpy.floor), tmp_path)
     (run,) = report.runs

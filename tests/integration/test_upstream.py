@@ -28,7 +28,7 @@ LOCK = load_lock("2.14.1")
 
 
 def pack(path: Path, files: Mapping[str, str]) -> str:
-    """Write a tarball; gives its SHA-256."""
+    """Write a tarball; return its SHA-256."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w:gz") as archive:
         for name, text in files.items():
@@ -40,7 +40,7 @@ def pack(path: Path, files: Mapping[str, str]) -> str:
 
 @pytest.fixture
 def mirror(tmp_path: Path) -> tuple[Path, str]:
-    """A mirror with every archive that a tree pins, and the SHA-256 of that tree's tarball."""
+    """Make a mirror of all archives that a tree pins; return it, and the tree's SHA-256."""
     folder = tmp_path / "mirror"
 
     def place(url: str) -> Path:

@@ -1,8 +1,8 @@
-"""A client as tutorials of TensorFlow Serving have it; runs where TensorFlow is installed.
+"""A client as in tutorials of TensorFlow Serving; needs TensorFlow.
 
     python tutorial_client.py HOST:PORT MODEL IMAGE
 
-Prints the scores, as JSON, then what the other calls of TensorFlow Serving's interface say.
+Prints the scores, then the answers to the other calls of TensorFlow Serving's interface, as JSON.
 """
 
 from __future__ import annotations

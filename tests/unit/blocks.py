@@ -24,13 +24,13 @@ class Archive:
     blocks: tuple[Unpacked, ...]
 
     def block(self, number: int) -> bytes:
-        """The bytes of one."""
+        """Return the bytes of one block."""
         block = self.blocks[number]
         return self.data[block.offset : block.offset + block.length]
 
 
 def archive(folder: Path, members: Sequence[Member], size: int) -> Archive:
-    """An archive whose blocks unpack to that many bytes each."""
+    """Make an archive whose blocks unpack to `size` bytes each."""
     path = write_tar(folder / "members.tar", members)
     tar = path.read_bytes()
     path.unlink()
@@ -47,7 +47,7 @@ def archive(folder: Path, members: Sequence[Member], size: int) -> Archive:
 
 
 def _record(index: bytes) -> bytes:
-    """The one record of an index: two numbers, whose last byte alone is below 0x80."""
+    """Return the one record of an index: two numbers, each ending at its first byte below 0x80."""
     end = 2
     for _ in range(2):
         while index[end] & 0x80:
@@ -57,7 +57,7 @@ def _record(index: bytes) -> bytes:
 
 
 def _end(count: int, records: bytes) -> bytes:
-    """Index and footer (the .xz format, 4 and 2.1.2)."""
+    """Return index and footer (the .xz format, sections 4 and 2.1.2)."""
     index = b"\0" + _number(count) + records
     index += bytes(-len(index) % 4)
     index += _crc32(index)

@@ -1,4 +1,4 @@
-"""A corpus of two files in place of models, for tests of what reads and writes them."""
+"""A corpus with two stand-ins for models, for tests of code that reads or writes a corpus."""
 
 from __future__ import annotations
 

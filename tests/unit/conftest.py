@@ -13,7 +13,7 @@ from builders.audit import modules_check
 from builders.fetch import debian_mirrors
 from builders.interpreters import find_interpreter
 
-# What a developer's shell or a CI service may set, and what we, pip or apt would heed.
+# Variables that a developer's shell or a CI service may set, and that we, pip or apt would obey.
 FOREIGN = ("PIP_", "UV_", "TFLITE_", "SOURCE_DATE_EPOCH", "PYENV_ROOT", "APT_CONFIG")
 
 _connect = socket.socket.connect
@@ -51,7 +51,7 @@ def isolated(
 
 @pytest.fixture
 def allow_subprocess() -> None:
-    """For tests that start a program: this Python, a shell, or a fake that they wrote."""
+    """Let a test start a program: this Python, a shell, or a fake that the test wrote."""
 
 
 def _no_program(_self: object, command: object, *_: object, **__: object) -> None:

@@ -27,8 +27,8 @@ class Command:
     """A command that a document shows.
 
     Attributes:
-        words: program and arguments.
-        whole: whether it stands in a block to be pasted, and not within a sentence.
+        words: the program and its arguments.
+        whole: True if the command stands in a block to be pasted, False if in a sentence.
     """
 
     document: str
@@ -40,12 +40,12 @@ class Command:
 
 
 def links(text: str) -> list[str]:
-    """Where a document's links lead."""
+    """Return the targets of a document's links."""
     return LINK.findall(SPAN.sub("", FENCE.sub("", text)))
 
 
 def anchors(text: str) -> set[str]:
-    """The names of a document's headings in a link, as GitHub, GitLab and Gitea make them."""
+    """Return the anchors of a document's headings, as GitHub, GitLab and Gitea make them."""
     found: set[str] = set()
     for heading in HEADING.findall(FENCE.sub("", text)):
         words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
@@ -59,12 +59,12 @@ def anchors(text: str) -> set[str]:
 
 
 def commands(document: Path) -> Iterator[Command]:
-    """Every command of a document: all of its blocks, and those of its sentences and tables."""
+    """Yield every command of a document, in its blocks, sentences and tables."""
     yield from commands_of(document.read_text(), document.relative_to(ROOT).as_posix())
 
 
 def commands_of(text: str, name: str) -> Iterator[Command]:
-    """Every command of a document's text."""
+    """Yield every command in the text of a document."""
     for block in FENCE.finditer(text):
         if block["language"] == COMMANDS:
             for line in block["code"].replace("\\\n", " ").splitlines():
@@ -75,7 +75,7 @@ def commands_of(text: str, name: str) -> Iterator[Command]:
 
 
 def split(line: str) -> Iterator[tuple[str, ...]]:
-    """The commands of a line of shell, also those whose output others take."""
+    """Yield the commands of a shell line, with those in substitutions and pipes."""
     for inner in SUBSTITUTION.findall(line):
         yield from split(inner)
     lexer = shlex.shlex(SUBSTITUTION.sub("output", line), posix=True, punctuation_chars=True)

@@ -1,4 +1,4 @@
-"""Models, as facts, and the handlers that are made of them."""
+"""Models, described by their facts, and the handlers for them."""
 
 # ruff: noqa: ANN401 - the stand-ins take and give what the real ones do
 from __future__ import annotations
@@ -57,7 +57,7 @@ def model(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Facts:
 
 
 def two_signatures(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Facts:
-    """A model whose two signatures, `serve` and `train`, are alike."""
+    """Return a model with two equal signatures, `serve` and `train`."""
     both = tuple(
         Signature(name=name, inputs=tuple(inputs), outputs=tuple(outputs))
         for name in ("serve", "train")
@@ -148,7 +148,7 @@ MODELS: Mapping[str, tuple[Facts, Choice, str]] = {
 
 
 def context(name: str, *, package: str = "image") -> dict[str, Any]:
-    """What the templates are told of a model."""
+    """Return the templates' context for a model."""
     facts, choice, preprocess = MODELS[name]
     plan = make_plan(facts, choice)
     made = Made(
@@ -164,7 +164,7 @@ def context(name: str, *, package: str = "image") -> dict[str, Any]:
 
 
 class Interpreter:
-    """A model that keeps what it is given, and answers what it is told."""
+    """A stand-in for a model: records its inputs, and returns the answers of the test."""
 
     def __init__(self, signature: Signature, answers: Mapping[str, Any]) -> None:
         self.signature, self.answers = signature, answers
@@ -211,7 +211,7 @@ class Interpreter:
 
 
 class Runner:
-    """One of several signatures."""
+    """The runner of one of several signatures."""
 
     def __init__(self, interpreter: Interpreter) -> None:
         self.interpreter = interpreter
@@ -229,7 +229,7 @@ class Runner:
 
 
 def load(name: str, folder: Path, answers: Mapping[str, Any]) -> tuple[Any, Interpreter]:
-    """The handler of a model, imported; and the model's stand-in."""
+    """Import the handler for a model; return it and the model's stand-in."""
     facts, choice, _ = MODELS[name]
     signature = next(
         (each for each in facts.signatures if each.name == choice.signature), facts.whole

@@ -1,4 +1,4 @@
-"""Which modules this repository has, and what they import, by reading them."""
+"""Finds this repository's modules and their imports, by reading the files."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("builders", "smoke_lambda", "ci")
 
 Order = Sequence[Sequence[str]]
-"""Folders of a package, from what people start to what needs none of the others.
+"""The folders of a package in rows: first the commands, last the folders that need no others.
 
-A module imports its own folder and those of later rows; those of one row know nothing of each
+A module may import from its own folder and from later rows. Folders of one row do not import each
 other.
 """
 
 
 @functools.cache
 def modules(package: str) -> dict[str, Path]:
-    """The modules of a package, by their dotted names; a template of one has no such name."""
+    """Return the modules of a package by dotted name, without templates, which have none."""
     paths = [path for path in sorted((ROOT / package).rglob("*.py")) if not path.is_symlink()]
     named = {path.relative_to(ROOT).with_suffix("").parts: path for path in paths}
     return {
@@ -29,7 +29,7 @@ def modules(package: str) -> dict[str, Path]:
 
 
 def imports(module: str, text: str) -> Iterator[str]:
-    """The dotted names that a module imports, wherever in it: modules, or what is in them."""
+    """Yield the dotted name of each module or member that a module imports anywhere."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -42,7 +42,7 @@ def imports(module: str, text: str) -> Iterator[str]:
 
 @functools.cache
 def imported_by(package: str) -> list[tuple[str, str]]:
-    """Each module of a package, with each name that it imports."""
+    """Return each module of a package with each name that it imports."""
     return [
         (module, name)
         for module, path in modules(package).items()
@@ -51,7 +51,7 @@ def imported_by(package: str) -> list[tuple[str, str]]:
 
 
 def files_of(name: str) -> list[Path]:
-    """The files that Python runs for an imported name: its module's, and of the packages above."""
+    """Return the files that Python runs for an import: the module and the packages above it."""
     parts = name.split(".")
     bases = [ROOT.joinpath(*parts[: count + 1]) for count in range(len(parts))]
     named = [path for base in bases for path in (base / "__init__.py", base.with_suffix(".py"))]
@@ -59,7 +59,7 @@ def files_of(name: str) -> list[Path]:
 
 
 def needed_by(*begin: Path) -> set[Path]:
-    """Modules, and all of this repository that they import."""
+    """Return the given modules, and all files of this repository that they import."""
     todo, found = list(begin), set[Path]()
     while todo:
         path = todo.pop()
@@ -74,9 +74,9 @@ def needed_by(*begin: Path) -> set[Path]:
 
 
 def folder_of(package: str, name: str) -> str | None:
-    """The folder of a package that a dotted name is in.
+    """Return the folder of a package that has a dotted name.
 
-    Empty for a module of the package itself, None for a name of another package.
+    The folder is empty for a module of the package itself, and None for another package.
     """
     parts = name.split(".")
     if parts[0] != package:
@@ -86,7 +86,7 @@ def folder_of(package: str, name: str) -> str | None:
 
 
 def may_import(order: Order, one: str, other: str) -> bool:
-    """Whether modules of one folder may import those of another."""
+    """Return True if modules of one folder may import modules of the other."""
 
     def row_of(folder: str) -> int:
         return next(number for number, row in enumerate(order) if folder in row)
@@ -95,7 +95,7 @@ def may_import(order: Order, one: str, other: str) -> bool:
 
 
 def wrong_ways(package: str, order: Order) -> list[str]:
-    """The imports of a package against its order, in words."""
+    """Return the imports of a package that violate its order, in words."""
     return [
         f"{module} imports {name}"
         for module, name in imported_by(package)

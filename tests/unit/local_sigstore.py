@@ -1,8 +1,8 @@
-"""A Sigstore of our own, so that signatures can be made here: a certificate authority, a log of
-certificates and a log of signatures, whose keys a trust root names as the public one's does.
+"""A Sigstore of our own, so that tests can sign: a certificate authority, a log of certificates and
+a log of signatures. A trust root names their keys, as in the public Sigstore.
 
 Sources: RFC 6962 (both logs' trees and proofs), https://c2sp.org/signed-note (checkpoints),
-https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md (what certificates say of a job).
+https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md (the fields of a job's certificate).
 """
 
 from __future__ import annotations
@@ -37,33 +37,33 @@ SHA256_ECDSA = b"\x04\x03"  # of TLS: hash and signature algorithm
 
 
 def encoded(data: bytes) -> str:
-    """Base64."""
+    """Return data in base64."""
     return base64.b64encode(data).decode()
 
 
 def key() -> ec.EllipticCurvePrivateKey:
-    """A new key."""
+    """Make a key."""
     return ec.generate_private_key(ec.SECP256R1())
 
 
 def public(of: ec.EllipticCurvePrivateKey) -> bytes:
-    """The public half, in DER."""
+    """Return the public key, in DER."""
     return of.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def digest(data: bytes) -> bytes:
-    """SHA-256."""
+    """Return the SHA-256 digest."""
     return hashlib.sha256(data).digest()
 
 
 def signature(by: ec.EllipticCurvePrivateKey, data: bytes) -> bytes:
-    """ECDSA with SHA-256."""
+    """Sign data with ECDSA and SHA-256."""
     return by.sign(data, ec.ECDSA(hashes.SHA256()))
 
 
 @dataclass
 class LocalSigstore:
-    """One that trusts itself alone."""
+    """A Sigstore whose trust root has only its own keys."""
 
     authority: ec.EllipticCurvePrivateKey = field(default_factory=key)
     certificates: ec.EllipticCurvePrivateKey = field(default_factory=key)
@@ -82,17 +82,17 @@ class LocalSigstore:
         )
 
     def verifier(self, folder: Path) -> Verifier:
-        """Verifies what this one signed.
+        """Return a verifier of this Sigstore's signatures.
 
         Args:
-            folder: for its trust root.
+            folder: the folder for the trust root.
         """
         file = folder / "trusted_root.json"
         file.write_text(json.dumps(self.trust_root()))
         return Verifier(trusted_root=TrustedRoot.from_file(str(file)))
 
     def trust_root(self) -> dict[str, Any]:
-        """The keys, in the form of Sigstore's trust roots."""
+        """Return the keys in the form of Sigstore's trust roots."""
         period = {"start": (MOMENT - YEARS).isoformat()}
         chain = [{"rawBytes": encoded(self.root.public_bytes(Encoding.DER))}]
         return {
@@ -111,7 +111,7 @@ class LocalSigstore:
         }
 
     def sign(self, statement: bytes, identity: str, issuer: str = ISSUER) -> Bundle:
-        """What a job with that identity signs."""
+        """Sign a statement as a job with the given identity would."""
         own = key()
         certificate = self._certificate(own, identity, issuer)
         kind = STATEMENT_TYPE
@@ -138,7 +138,7 @@ class LocalSigstore:
     def _certificate(
         self, own: ec.EllipticCurvePrivateKey, identity: str, issuer: str
     ) -> x509.Certificate:
-        """A certificate of a few minutes, with the promise of the log of certificates."""
+        """Return a certificate that is valid for minutes, with the certificate log's promise."""
         usage = dict.fromkeys(USAGES, False) | {"digital_signature": True}
         builder = (
             self._builder(x509.Name([]), own, MOMENT, MOMENT + MINUTES)
@@ -162,7 +162,7 @@ class LocalSigstore:
         return builder.add_extension(promise, critical=False).sign(self.authority, hashes.SHA256())
 
     def _promise(self, certificate: bytes) -> bytes:
-        """RFC 6962, 3.2 and 3.3: a signed certificate timestamp, in a list, in an octet string."""
+        """Return a signed certificate timestamp, in a list, in a string (RFC 6962, 3.2, 3.3)."""
         when = struct.pack("!Q", int(MOMENT.timestamp()) * 1000)
         entry = digest(public(self.authority)) + struct.pack("!I", len(certificate))[1:]
         signed = signature(
@@ -176,7 +176,7 @@ class LocalSigstore:
     def _entry(
         self, statement: bytes, signed: bytes, certificate: x509.Certificate
     ) -> dict[str, Any]:
-        """The log's entry: one leaf beside another, and the promises for it."""
+        """Return the log's entry: one of two leaves, and the promises for it."""
         verifier = encoded(certificate.public_bytes(Encoding.PEM))
         body = rfc8785.dumps(
             {

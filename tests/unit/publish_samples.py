@@ -41,20 +41,20 @@ SOURCE = {"commit": "c" * 40, "modified": False, "files": {"builders/matrix.toml
 
 
 def later(target: Target, build: int = 2) -> Target:
-    """The target with another build number."""
+    """Return the target with another build number."""
     return replace(target, tensorflow=replace(target.tensorflow, build=build))
 
 
 @functools.cache
 def wheel_of(target: Target) -> tuple[str, bytes]:
-    """The name and bytes of a wheel that make_wheel made; its core and extension are fakes."""
+    """Return name and bytes of a wheel by make_wheel, with a fake core and extension."""
     with tempfile.TemporaryDirectory() as folder:
         wheel = test_builders_wheel.build(Path(folder), target)
         return wheel.name, wheel.read_bytes()
 
 
 def record_of(target: Target, name: str, data: bytes, source: object = None) -> dict[str, Any]:
-    """The record of a wheel that passed everything."""
+    """Return the record of a wheel that passed every check."""
     sha256 = hashlib.sha256(data).hexdigest()
     audit = AuditReport(
         file=name,
@@ -95,13 +95,13 @@ def record_of(target: Target, name: str, data: bytes, source: object = None) -> 
 
 @functools.cache
 def corpus_size(target: Target) -> int:
-    """How many models the whole corpus has for a target's TensorFlow."""
+    """Return the number of models in the whole corpus for a target's TensorFlow."""
     subject = Subject.of(PROJECT, target.tensorflow.version)
     return len(corpus_of(subject, WHOLE, target.runtime, judge_delegation=False).models)
 
 
 def conform_of(target: Target, name: str, sha256: str) -> dict[str, Any]:
-    """The report of a wheel that computes what TensorFlow does."""
+    """Return the report of a wheel that agrees with TensorFlow."""
     models = corpus_size(target)
     report = ConformReport(
         wheel=name,
@@ -135,11 +135,11 @@ def write_wheel(
     changes: Mapping[str, Any] | None = None,
     content: bytes | None = None,
 ) -> Path:
-    """A wheel with its record in a folder.
+    """Write a wheel and its record into a folder.
 
     Args:
         changes: values to put into the record, by dotted path.
-        content: other bytes than the target's.
+        content: the bytes of the wheel, if not those of the target's own.
     """
     name, data = wheel_of(target)
     data = data if content is None else content
@@ -157,7 +157,7 @@ def write_wheel(
 
 
 class Place:
-    """A repository of which only what publishing writes is there."""
+    """A repository with only the files that publishing writes."""
 
     def __init__(self, root: Path, hosting: Hosting = HOSTING) -> None:
         self.hosting = hosting
@@ -170,11 +170,11 @@ class Place:
 
     @property
     def publisher(self) -> Publisher:
-        """As a command would make it."""
+        """The publisher, as a command would make it."""
         return Publisher(self.wheels, self.readme, MATRIX, self.hosting)
 
     def publish(self, *wheels: Target | Path, decisions: tuple[Decision, ...] = ()) -> Plan:
-        """Publish wheels, by path or made for a target."""
+        """Publish wheels, each given by its path or by the target to make it for."""
         paths = [w if isinstance(w, Path) else write_wheel(self.dist, w) for w in wheels]
         publisher = self.publisher
         publisher.tree.finish()
@@ -183,7 +183,7 @@ class Place:
         return plan
 
     def snapshot(self) -> dict[str, bytes]:
-        """Every file that publishing could have written, by path."""
+        """Return every file that publishing could have written, by path."""
         root = self.wheels.parent
         return {
             path.relative_to(root).as_posix(): path.read_bytes()

@@ -1,4 +1,4 @@
-"""Reads the SAM templates, and finds in them what cfn-lint does not look at."""
+"""Reads the SAM templates, and checks what cfn-lint does not check."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _Loader.add_multi_constructor("!", _tagged)
 
 
 def load(path: Path) -> dict[str, Any]:
-    """A template, with the globals of functions in each of them."""
+    """Load a template, and copy the global settings into each function."""
     template: dict[str, Any] = yaml.load(path.read_text(), _Loader)
     shared = template.get("Globals", {}).get("Function", {})
     for resource in of_type(template, FUNCTION).values():
@@ -51,7 +51,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def of_type(template: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """The resources of one type, by name."""
+    """Return the resources of one type, by name."""
     return {
         name: resource
         for name, resource in template["Resources"].items()
@@ -60,13 +60,13 @@ def of_type(template: Mapping[str, Any], kind: str) -> dict[str, Any]:
 
 
 def layer_command(path: Path) -> list[str]:
-    """The arguments of ./scripts/layer in a template's head."""
+    """Return the arguments of ./scripts/layer in a template's head."""
     (found,) = re.findall(r"^# +\./scripts/layer (.+)$", path.read_text(), re.MULTILINE)
     return shlex.split(found)
 
 
 def made(path: Path) -> dict[Path, tuple[str, str]]:
-    """The layers that the template's command makes: each with its runtime and architecture."""
+    """Return the layers that the template's command makes, with runtime and architecture."""
     options = layer._parser().parse_args(layer_command(path))
     targets = [load_matrix().target(identifier) for identifier in options.targets]
     plans = layer_plan.plan(
@@ -82,7 +82,7 @@ def made(path: Path) -> dict[Path, tuple[str, str]]:
 
 
 def faults(path: Path) -> list[str]:
-    """What is wrong with a template."""
+    """Return the faults of a template."""
     template = load(path)
     functions = of_type(template, FUNCTION)
     found = [] if functions else ["there is no function"]

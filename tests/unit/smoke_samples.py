@@ -1,4 +1,4 @@
-"""Sites and places that are made up, for tests of what drives them."""
+"""Stand-ins for sites and places, for tests of the code that drives them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RUNTIME = load_matrix().runtime("3.12")
 
 
 class Nowhere:
-    """A place in which nothing can be done but what a test adds."""
+    """A place that can do only what a test adds."""
 
     numpy = "2.0"
     is_limited = False
@@ -52,10 +52,10 @@ class Nowhere:
 def site_of(
     folder: Path, at: Callable[[str], Place], *, numpys: Sequence[str] = (), emulated: bool = False
 ) -> Site:
-    """A site in Docker of a wheel in the folder.
+    """Make a site in Docker for a wheel in the folder.
 
     Args:
-        at: gives the place with a NumPy.
+        at: returns the place with a version of NumPy.
     """
     wheel = folder / "t-1-cp312-cp312-manylinux_2_17_x86_64.whl"
     wheel.touch()

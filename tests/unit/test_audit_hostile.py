@@ -76,14 +76,14 @@ def test_what_the_loader_is_asked_for_besides(
 
 
 def segment(data: bytearray, kind: int) -> int:
-    """Where the program header of a kind is."""
+    """Return the offset of the program header of a kind."""
     count = struct.unpack_from("<H", data, 56)[0]
     headers = range(64, 64 + 56 * count, 56)
     return next(p for p in headers if struct.unpack_from("<I", data, p)[0] == kind)
 
 
 def section(data: bytearray, name: str) -> int:
-    """Where the section header of a name is."""
+    """Return the offset of the section header with a name."""
     start, count = struct.unpack_from("<Q", data, 40)[0], struct.unpack_from("<H", data, 60)[0]
     headers = range(start, start + 64 * count, 64)
     names = struct.unpack_from("<Q", data, headers[-1] + 24)[0]
@@ -190,7 +190,7 @@ def test_what_two_readers_of_a_zip_see_differently(
 
 
 def hidden(data: bytearray) -> bytes:
-    """With a member that only a reader from front to back sees."""
+    """Add a member that is seen only if the archive is read from front to back."""
     end = data.rindex(b"PK\5\6")
     (directory,) = struct.unpack_from("<I", data, end + 16)
     content, name = b"import os\n", b"evil.pth"
@@ -204,7 +204,7 @@ def hidden(data: bytearray) -> bytes:
 
 
 def renamed(data: bytearray) -> bytes:
-    """With a member that has another name in front of its data than in the directory."""
+    """Give a member another name in front of its data than in the directory."""
     return bytes(data).replace(b"tflite_runtime/py.typed", b"tflite_runtime/__evil.p", 1)
 
 

@@ -52,9 +52,9 @@ class Elf:
     relro: bool = True
     tags: tuple[tuple[int, int], ...] = ()
     bind_now: bool = True
-    # Of the segment with the code: 5 is readable and executable.
+    # The flags of the segment with the code: 5 is readable and executable.
     code_flags: int = 5
-    # Types of relocations of a pointer that is data.
+    # The relocation types of a pointer in data.
     relocations: tuple[int, ...] = ()
     # Behind the end of the image.
     payload: bytes = b""
@@ -121,7 +121,7 @@ class _Linker:
         if libraries:
             self.section(".gnu.version_r", 0x6FFFFFFE, verneed, ".dynstr", libraries)
         relative = 1027 if elf.machine == AARCH64 else 8
-        # What is writable begins on a page of its own, behind the table that says where it is.
+        # The writable part begins on its own page, after the table that holds its address.
         count = len(elf.constructors) + len(elf.relocations)
         array = -(-(len(self.image) + 16 + 24 * count) // PAGE) * PAGE
         relocations = b"".join(
@@ -250,7 +250,7 @@ Text.
 
 
 def requires_lines() -> str:
-    """Of METADATA, as the matrix says."""
+    """Return the lines of METADATA that follow from the matrix."""
     matrix = load_matrix()
     lines = [f"Classifier: {classifier}" for classifier in python_classifiers(matrix)]
     lines += [f"Requires-Dist: {requirement}" for requirement in requires_dist(matrix)]
@@ -315,7 +315,7 @@ class WheelSample:
         }
 
     def replace(self, file: str, old: str, new: str) -> None:
-        """Change the text of a metadata file; it must be there to be changed."""
+        """Replace text in a metadata file; the old text must be there."""
         name = f"{self.dist_info}/{file}"
         text = self.files[name].decode()
         assert old in text

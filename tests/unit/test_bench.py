@@ -143,7 +143,7 @@ def test_a_ratio_above_its_bar_is_measured_again() -> None:
 
 
 class FakeWorker:
-    """Answers as a process would, and keeps what it was asked."""
+    """Answers as a process would, and records the requests."""
 
     def __init__(self, name: str, order: list[str], **answers: dict[str, Any]) -> None:
         self.name, self.order, self.answers = name, order, answers
@@ -283,7 +283,7 @@ Starting = Callable[[str], Candidate]
 
 @pytest.fixture
 def starting(monkeypatch: pytest.MonkeyPatch) -> Starting:
-    """Makes every process of a candidate run a line of Python instead."""
+    """Make every process of a candidate run a line of Python instead."""
 
     def start(code: str) -> Candidate:
         def started(
@@ -399,7 +399,7 @@ def test_the_gate_has_two_networks_of_each_group() -> None:
     assert all(known[name].quick for name in gate.networks), "CI makes no others"
     flavours = [name.partition(".")[2] for name in gate.networks]
     assert len(gate.networks) == 2 * len(GROUPS)
-    # Which float networks XNNPACK takes wholly, a run tells.
+    # A run finds out which float networks XNNPACK takes as a whole.
     assert {flavour: flavours.count(flavour) for flavour in set(flavours)} == {
         "float32": 4,
         "dynamic": 2,

@@ -54,7 +54,7 @@ def write(text: str) -> Callable[[Path], None]:
 
 @contextmanager
 def python(code: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """A program of ours in another process."""
+    """Run Python code in another process."""
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
         cwd=REPOSITORY,
@@ -93,7 +93,7 @@ def test_a_product_is_made_once(tmp_path: Path) -> None:
     assert cache.product("core", "k", write("second")) == path == cache.path("core", "k")
     assert (path / "file").read_text() == "first"
     assert cache.has("core", "k")
-    # It was renamed, not copied: there is no moment at which half of it is there.
+    # The product is renamed, not copied, so that half of it is never there.
     assert list((tmp_path / "core").iterdir()) == [path]
 
 
@@ -247,7 +247,7 @@ def test_a_released_lock_is_free_whoever_inherited_it(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("allow_subprocess")
 def test_an_orphan_keeps_the_next_build_out(tmp_path: Path) -> None:
-    # The compiler outlives its build: it heeds neither of the signals that are to end it.
+    # The compiler outlives its build: it ignores both signals that should end it.
     build = """
         import pathlib, sys
         from builders.cache import Cache

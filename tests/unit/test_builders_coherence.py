@@ -1,4 +1,4 @@
-"""How components belong to their TensorFlow, and what a Chromium tree says of them."""
+"""How components belong to their TensorFlow, and what a Chromium tree says about them."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ DEPS = """\
 
 @pytest.fixture
 def chromium(tmp_path: Path) -> Path:
-    """A tree that carries ruy by DEPS, and more in itself."""
+    """Make a tree that gets ruy through DEPS, and contains other components."""
     texts = {
         "DEPS": DEPS.format(commit=OTHER),
         "third_party/ruy/README.chromium": f"Name: ruy\nVersion: {OTHER}\nDate: 2023/09/25\n",

@@ -45,7 +45,7 @@ FUNCTION, DATA = 2, 1
 
 @dataclass(frozen=True)
 class Symbol:
-    """A function that an object offers to others, unless told otherwise."""
+    """A symbol; by default, a global function that the object defines."""
 
     name: str
     bind: int = GLOBAL
@@ -54,10 +54,10 @@ class Symbol:
 
 
 def relocatable(*symbols: Symbol, share_ends: bool = False) -> bytes:
-    """An object file with only symbols.
+    """Return an object file with only symbols.
 
     Args:
-        share_ends: whether a name that ends another is stored in it, as LLVM does.
+        share_ends: True to store a name inside a longer name that ends with it, as LLVM does.
     """
     strings, places = b"\0", {}
     for symbol in sorted(symbols, key=lambda symbol: -len(symbol.name)):
@@ -98,7 +98,7 @@ def check_no_leak(build: Path) -> None:
 def write_build(
     build: Path, special: Sequence[bytes], baseline: Sequence[bytes], flag: str = "-mavx2"
 ) -> Path:
-    """A build folder with objects for some CPUs, and objects for any."""
+    """Write a build folder with objects for some CPUs, and objects for any CPU."""
     commands = []
     for kind, objects, option in (("special", special, f" {flag}"), ("baseline", baseline, "")):
         for number, data in enumerate(objects):
@@ -171,7 +171,7 @@ def test_objects_that_were_not_needed_are_passed_over(tmp_path: Path) -> None:
 
 
 def with_source(number: int, **changes: object) -> tuple[Source, ...]:
-    """The sources with another origin of one component."""
+    """Return the sources with another origin for one component."""
     source = SOURCES[number]
     origin = replace(source.origin, **changes)  # type: ignore[arg-type]
     return (*SOURCES[:number], replace(source, origin=origin), *SOURCES[number + 1 :])
@@ -263,7 +263,7 @@ cp "$ELF" "$2"
 
 @dataclass
 class World:
-    """Trees with the files that a core takes from them, and tools that are scripts."""
+    """Trees with the files that a core needs, and scripts in place of tools."""
 
     folder: Path
     toolchain: Toolchain
@@ -417,7 +417,7 @@ def test_an_engine_that_forgets_an_archive_made_no_core(world: World) -> None:
 
 @dataclass
 class Other:
-    """An engine that makes what Ninja does, and keeps something beside the build folder."""
+    """An engine with Ninja's output, which also keeps a file beside the build folder."""
 
     identity: str = "other 1"
 

@@ -1,4 +1,4 @@
-"""The Docker runner against an engine that pretends, and what its Dockerfile says."""
+"""The Docker runner against a fake engine, and the text of its Dockerfile."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CP312_ARM = MATRIX.target("tf2.14.1-cp312-aarch64")
 
 @dataclass
 class FakeEngine:
-    """Exports what it is told to, or fails."""
+    """Exports the files that the test asks for, or fails."""
 
     exports: tuple[str, ...] = ("x.whl",)
     error: EngineError | None = None
@@ -72,7 +72,7 @@ def runner(tmp_path: Path, engine: FakeEngine, **options: Any) -> DockerRunner: 
 
 @pytest.fixture(autouse=True)
 def no_pip(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What pip is configured with here is no matter of these tests."""
+    """Hide this machine's configuration of pip and its Debian mirrors."""
     monkeypatch.setattr("builders.docker_engine._pip_settings", dict)
     monkeypatch.setattr(docker, "debian_mirrors", lambda: ("http://mirror/one", "http://two"))
 

@@ -23,7 +23,7 @@ Docker = Callable[[str], Path]
 
 @pytest.fixture
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
-    """Writes a `docker` in a new folder at the end of PATH, which has nothing else."""
+    """Return a function that writes a `docker` to a new folder at the end of an empty PATH."""
     folders: list[str] = []
     monkeypatch.setenv("PATH", "")
 

@@ -28,7 +28,7 @@ def test_an_error_is_one_line_with_its_remedy() -> None:
 
 def test_exit_codes_tell_kinds_apart() -> None:
     kinds = {k for _, k in inspect.getmembers(errors, inspect.isclass) if issubclass(k, UserError)}
-    # Both are bytes that are not to be trusted; the others are failed fetches.
+    # Both mean bytes that cannot be trusted; the other errors are failed fetches.
     own = [kind.exit_code for kind in kinds - {ArchiveError, PieceError, UnreachableError}]
     assert len(own) == len(set(own))
     assert ArchiveError.exit_code == ChecksumError.exit_code
@@ -37,7 +37,7 @@ def test_exit_codes_tell_kinds_apart() -> None:
 
 
 def test_wrong_bytes_are_no_failed_fetch() -> None:
-    # Else another origin would be tried after them.
+    # Otherwise, another origin would be tried after them.
     assert not issubclass(ChecksumError, FetchError)
 
 

@@ -30,7 +30,7 @@ from builders.shelf import put
 from builders.sources import Archive, Component, Lock, Origin, Source, load_lock
 from builders.trees import make_trees, trees_key
 
-# The text of each file is another one, and long enough that folders are in several blocks.
+# Each file has a different text, long enough that folders span several blocks.
 MEMBERS = (
     *(Member(f"top/before/{n}", bytes([n]) * 9000) for n in range(8)),
     folder("top/gemmlowp"),
@@ -52,7 +52,7 @@ def quiet(_done: int, _total: int | None) -> None: ...
 def excerpted(
     monkeypatch: pytest.MonkeyPatch, place: Path, made: Blocks, *folders: str
 ) -> dict[str, Origin]:
-    """The archive as a file, and the origin of each folder with its excerpt."""
+    """Write the archive to a file; return each folder's origin, with its excerpt."""
     monkeypatch.setattr(excerpting, "blocks_of", lambda _path: list(made.blocks))
     place.write_bytes(made.data)
     known = Archive(
@@ -83,7 +83,7 @@ def sources_of(origins: dict[str, Origin]) -> tuple[Source, ...]:
 
 @pytest.fixture
 def origins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server) -> dict[str, Origin]:
-    """Two components of one archive, on a mirror that gives pieces."""
+    """Return two components of one archive, on a mirror that serves pieces of files."""
     made = archive(tmp_path, MEMBERS, SIZE)
     server.data = made.data
     monkeypatch.setattr(fetch, "debian_mirrors", lambda: (server.address,))
@@ -93,7 +93,7 @@ def origins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server) -> 
 
 @pytest.fixture
 def whole(tmp_path: Path, origins: dict[str, Origin]) -> dict[str, bytes | str]:
-    """What the archive gives."""
+    """Unpack the whole archive; return its files."""
     sha256, path = origins["top/gemmlowp"].archive.sha256, tmp_path / "a.tar.xz"
     for name in origins:
         (tmp_path / "whole" / Path(name).name).mkdir(parents=True)

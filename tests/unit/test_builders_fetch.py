@@ -41,15 +41,15 @@ SHA256 = hashlib.sha256(DATA).hexdigest()
 
 @dataclass
 class Server:
-    """What it answers with, and what it was asked for."""
+    """A server's answers, and the requests that it got."""
 
     data: bytes = DATA
     # The statuses of the first answers; then 200.
     statuses: list[int] = field(default_factory=list)
-    # After how many bytes of the body each of the first answers breaks off.
+    # The number of body bytes after which each of the first answers breaks off.
     breaks: list[int] = field(default_factory=list)
     ranges: bool = True
-    # By how many bytes a piece is another one than was asked for, and longer.
+    # The bytes by which a piece is shifted, and by which it is longer, than requested.
     shift: int = 0
     excess: int = 0
     length: bool = True
@@ -114,7 +114,7 @@ def server() -> Iterator[Server]:
 
 
 def nobody() -> str:
-    """The address of a port where nobody listens."""
+    """Return the address of a port where nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         return f"http://127.0.0.1:{closed.getsockname()[1]}"
 
@@ -137,7 +137,7 @@ def files(fetcher: Fetcher) -> list[str]:
 
 
 def partial(fetcher: Fetcher, data: bytes, name: str = "file.tar.gz") -> Path:
-    """What a broken-off download left."""
+    """Write the partial file that a broken-off download leaves."""
     part = fetcher.cache.downloads / SHA256 / f"{name}.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(data)
@@ -181,7 +181,7 @@ def test_a_broken_transfer_is_resumed(server: Server, fetcher: Fetcher) -> None:
     assert first is None
     assert second is not None
     resumed_at = int(re.fullmatch(r"bytes=(\d+)-", second)[1])  # type: ignore[index]
-    # At most a chunk is asked for twice.
+    # At most one chunk is requested twice.
     assert 5000 - fetch.CHUNK <= resumed_at <= 5000
 
 
@@ -306,7 +306,7 @@ def test_a_cut_body_of_unknown_length_never_becomes_the_file(
 def test_an_archive_is_kept_as_it_is_when_it_is_called_encoded(
     server: Server, fetcher: Fetcher
 ) -> None:
-    # Servers that say so of every .gz file; to decode it would change the file.
+    # Some servers send this header for every .gz file; decoding would change the file.
     server.data, server.encoding = gzip.compress(DATA, mtime=0), "x-gzip"
     sha256 = hashlib.sha256(server.data).hexdigest()
     assert fetcher.url(server.url, sha256).read_bytes() == server.data
@@ -487,7 +487,7 @@ Fake = Callable[[str, str], Path]
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allow_subprocess: None) -> Fake:
-    """Writes a program that comes first on PATH."""
+    """Return a function that writes a program to the first folder of PATH."""
     del allow_subprocess
     folder = tmp_path / "bin"
     folder.mkdir()
@@ -530,7 +530,7 @@ WHEEL = "numpy-2.0.2-cp310-cp310-manylinux_2_17_aarch64.manylinux2014_aarch64.wh
 
 @pytest.fixture
 def pip(fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """A Python whose pip is a script; gives the file of its arguments."""
+    """Return a function that makes pip a script; it returns the file with pip's arguments."""
 
     def write(script: str) -> Path:
         log = tmp_path / "arguments"
@@ -601,7 +601,7 @@ def test_what_a_killed_pip_left_is_not_taken(pip: Callable[[str], Path], fetcher
 
 @pytest.fixture
 def raw_server() -> Iterator[Callable[[Callable[[socket.socket], object]], str]]:
-    """A server that says what it likes: gives its URL for a function that answers."""
+    """Yield a function that serves raw answers by a function, and returns the server's URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve(answer: Callable[[socket.socket], object]) -> None:

@@ -83,7 +83,7 @@ def interpreter(folder: Path, arch: str = "x86_64") -> Interpreter:
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """A machine with nothing on it: no Python, no apt."""
+    """Take Python and apt away from the machine."""
     monkeypatch.setattr(headers, "find_interpreter", lambda _python: None)
     monkeypatch.setattr(headers, "debian_mirrors", tuple)
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
@@ -159,7 +159,7 @@ def test_only_a_python_of_this_machine_runs_here(
 def debian(
     tmp_path: Path, machine: pytest.MonkeyPatch, allow_subprocess: None
 ) -> pytest.MonkeyPatch:
-    """A Debian whose apt-get and dpkg-deb are scripts."""
+    """Replace apt-get and dpkg-deb by scripts."""
     del allow_subprocess
     tools = tmp_path / "tools"
     tools.mkdir()
@@ -251,7 +251,7 @@ def test_a_suite_that_lacks_the_python_is_not_asked(
 
 
 def locked(tmp_path: Path, name: str, folder: str) -> Archive:
-    """A wheel with one header, in the cache."""
+    """Put a wheel with one header into the cache."""
     wheel = tmp_path / name
     with zipfile.ZipFile(wheel, "w") as file:
         file.writestr(f"{folder}/x/x.h", f"// {name}")

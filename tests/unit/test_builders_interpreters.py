@@ -24,7 +24,7 @@ def write(path: Path, script: str) -> Path:
 
 
 def interpreter(folder: Path, version: str, *, headers: bool = False, **said: object) -> Path:
-    """A program that says that it is this Python."""
+    """Write a program that claims to be this Python."""
     path = folder / f"python{PYTHON}"
     answer = {
         "executable": str(path),

@@ -57,7 +57,7 @@ NUMPY = (*RUNTIME, "numpy")
 
 
 def changed(place: tuple[str | int, ...], **values: object) -> dict[str, Any]:
-    """The sample with other values in one of its tables; None takes the key away."""
+    """Return the sample with other values in one table; None removes the key."""
     data = copy.deepcopy(SAMPLE)
     table: Any = data
     for step in place:
@@ -69,7 +69,7 @@ def changed(place: tuple[str | int, ...], **values: object) -> dict[str, Any]:
 
 
 def as_data(matrix: Matrix) -> dict[str, Any]:
-    """What the file of a matrix holds."""
+    """Return the data of a matrix's file."""
 
     def runtime_data(runtime: Runtime) -> dict[str, Any]:
         numpy = runtime.numpy
@@ -287,7 +287,7 @@ def test_whatever_a_value_is_the_reader_takes_it_or_names_it(
     try:
         matrix = parse_matrix(changed(place, **{key: value}))
     except UsageError:
-        # Anything else would be a bug of the reader.
+        # Any other exception would be a bug of the reader.
         return
     else:
         assert all(isinstance(target, Target) for target in matrix.targets())

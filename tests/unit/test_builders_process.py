@@ -26,7 +26,7 @@ def sh(script: str, log: Path, **options: object) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; a dead one that nobody waited for does not."""
+    """Return True if a process runs; a zombie does not run."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

@@ -36,10 +36,10 @@ SAMPLE: dict[str, Any] = {
 
 
 def write_lock(folder: Path, *components: dict[str, Any]) -> Lock:
-    """A lock as a file; read back."""
+    """Write a lock to a file, and read it back."""
 
     def table(data: dict[str, Any]) -> str:
-        # JSON is TOML, but for tables.
+        # JSON is valid TOML, except for tables.
         def value(v: object) -> str:
             return f"{{{table(v)}}}" if isinstance(v, dict) else json.dumps(v)
 
@@ -84,7 +84,7 @@ def test_the_lock_of_the_main_job_has_both_origins() -> None:
 
 @pytest.mark.parametrize("version", LOCKED)
 def test_a_first_download_from_debian_is_small(version: str) -> None:
-    """docs/building.md says how small."""
+    """The size is that in docs/building.md."""
     megabytes = 130
     files = {}
     for source in load_lock(version).sources("debian"):
@@ -120,7 +120,7 @@ def test_no_host_of_a_debian_mirror_is_written_down() -> None:
 def test_every_lock_says_how_each_component_belongs(version: str) -> None:
     lock = load_lock(version)
     assert all(o.relation for c in lock.components for o in c.origins.values())
-    # Without the tree's pins for CMake, what is pinned by them alone is not known.
+    # Without the tree's pins for CMake, components that only CMake pins are unknown.
     for component, bare in zip(lock.components, with_relations(lock, {}).components, strict=True):
         for name, origin in component.origins.items():
             assert origin.relation in (bare.origins[name].relation, Relation.PINNED)
@@ -206,7 +206,7 @@ def sha256(origin: str) -> str:
 
 @dataclass
 class World:
-    """The hosts of a lock: what they hold, which are away, and who was asked."""
+    """The hosts of a lock: their files, which hosts are up, and which were asked."""
 
     up: set[str] = field(default_factory=lambda: {"upstream.invalid", "mirror.invalid"})
     bytes_of: dict[str, bytes] = field(

@@ -18,7 +18,7 @@ VERSIONS = {"ziglang": "0.17.0", "cmake": "3.31.10", "ninja": "1.13.0"}
 
 
 def fake_toolchain(folder: Path, zig: str = "exit 1", **versions: str) -> Toolchain:
-    """A toolchain whose zig is a script, with the licences that a real one carries."""
+    """Make a toolchain whose zig is a script, with the licence files of a real one."""
     home = folder / "ziglang"
     for library in ("libcxx", "libcxxabi", "libunwind"):
         (home / "lib" / library).mkdir(parents=True, exist_ok=True)

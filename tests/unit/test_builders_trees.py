@@ -31,7 +31,7 @@ CODE = b"one\ntwo\nthree\n"
 
 @dataclass
 class World:
-    """A cache that holds the archives of sources, and our patches."""
+    """A cache with the archives of the sources, and our patches."""
 
     folder: Path
     progressed: list[str] = field(default_factory=list)
@@ -53,7 +53,7 @@ class World:
     def source(
         self, name: str, *members: Member, folder: str = "top", archive: Archive | None = None
     ) -> Source:
-        """A component whose archive is in the cache."""
+        """Put an archive into the cache; return its component."""
         if archive is None:
             file = write_tar(self.folder / f"{name}.tar.gz", members)
             sha256 = hashlib.sha256(file.read_bytes()).hexdigest()

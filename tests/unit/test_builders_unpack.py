@@ -26,7 +26,7 @@ from builders.unpack import unpack
 
 @dataclass(frozen=True)
 class Member:
-    """A file, unless told otherwise."""
+    """A member of an archive; by default, a regular file."""
 
     name: str
     data: bytes = b""
@@ -90,7 +90,7 @@ def make(place: Path, suffix: str, *members: Member) -> Path:
 
 
 def tree(root: Path) -> dict[str, bytes | str]:
-    """Every file and link below a folder, with its bytes or where it leads."""
+    """Return every file with its bytes, and every link with its target, below a folder."""
     return {
         path.relative_to(root).as_posix(): (
             str(path.readlink()) if path.is_symlink() else path.read_bytes()
@@ -102,7 +102,7 @@ def tree(root: Path) -> dict[str, bytes | str]:
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    """The destination, deep in a folder that holds nothing else."""
+    """Return the destination, deep in an otherwise empty folder."""
     path = tmp_path / "world" / "deep" / "out"
     path.mkdir(parents=True)
     return path
@@ -239,7 +239,7 @@ def test_an_absolute_name_is_refused_where_all_is_wanted(tmp_path: Path, out: Pa
         [hardlink("a/h", "/etc/hostname")],
         [hardlink("a/h", "a/absent")],
         [folder("a/b"), hardlink("a/h", "a/b")],
-        # Where it leads, nothing is.
+        # The link's target does not exist.
         [symlink("a/b/l", "../x"), hardlink("a/h", "a/b/l")],
     ],
 )
@@ -263,7 +263,7 @@ members = st.one_of(
 
 
 def is_loop(link: Path) -> bool:
-    """Whether a link leads only to itself, and so nowhere; realpath(3) then makes up a name."""
+    """Return True if a link leads only to itself; realpath(3) invents a name for such a link."""
     try:
         link.stat()
     except OSError as error:
@@ -307,7 +307,7 @@ def test_a_cut_archive_is_damaged_wherever_it_is_cut(
         except ArchiveError:
             errors += 1
         else:
-            # Only what comes after the last member was cut off.
+            # Only the part after the last member was cut off.
             assert tree(out) == whole, cut
         shutil.rmtree(out)
         out.mkdir()
@@ -353,7 +353,7 @@ def test_progress_ends_at_the_whole(tmp_path: Path, out: Path, suffix: str) -> N
 
 
 def bomb(path: Path, *members: tuple[str, bytes, int]) -> Path:
-    """A tar of headers, each with as many bytes of zero as it says; written without the memory."""
+    """Write a tar whose members are zeros of the stated sizes, without holding it in memory."""
     with lzma.open(path, "wb", preset=0) as file:
         for name, kind, size in members:
             header = tarfile.TarInfo(name)

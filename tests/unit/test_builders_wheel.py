@@ -32,7 +32,7 @@ MATRIX = load_matrix()
 
 
 def first_build(identifier: str) -> Target:
-    """A target of the matrix with build number 1, whatever the matrix has by now."""
+    """Return a target of the matrix with build number 1 instead of its current one."""
     target = MATRIX.target(identifier)
     return replace(target, tensorflow=replace(target.tensorflow, build=1))
 
@@ -68,7 +68,7 @@ COMPILED_WITH = [
 
 
 def upstream_files(version: str) -> dict[str, bytes]:
-    """Python files that take the parameters of upstream's, with the lines that we patch."""
+    """Return Python files with the parameters of upstream's, and the lines that we patch."""
     hunks = [patch.read_text().partition("\n@@")[2] for patch in python_patches_of(version)]
     lines = [line[1:] for hunk in hunks for line in hunk.splitlines()[1:] if line[0] in " -"]
     found = {
@@ -81,7 +81,7 @@ def upstream_files(version: str) -> dict[str, bytes]:
 
 
 def inputs_in(folder: Path, target: Target = TARGET, *, backwards: bool = False) -> WheelInputs:
-    """A core and an extension below a folder, their files written in one order or the other."""
+    """Write a core and an extension below a folder, in forward or backward order of files."""
     core = folder / "core" / "0123456789abcdef"
     files = {
         core / "python" / name: data

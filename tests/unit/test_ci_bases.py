@@ -1,4 +1,4 @@
-"""Which base image a Python gets, and what is said where there is none."""
+"""Which base image a Python gets, and the message if there is none."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ARCH = "x86_64"
 
 @dataclass
 class FakeEngine:
-    """A store of images, and a registry that has some or does not answer."""
+    """An engine with a store of images, and a registry that has images or does not answer."""
 
     store: set[str] = field(default_factory=set)
     registry: set[str] = field(default_factory=set)

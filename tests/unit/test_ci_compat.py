@@ -101,7 +101,7 @@ def test_the_pythons_of_a_strangers_wheel(tags: str, pythons: set[str]) -> None:
 
 
 class World:
-    """What environments, models and probes do, in their stead."""
+    """Stand-ins for environments, models and probes."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.fault = ""

@@ -160,7 +160,7 @@ def test_a_strangers_wheel_is_a_peer(tmp_path: Path) -> None:
 
 
 def is_read(path: Path, given: Sequence[Path]) -> bool:
-    """Whether a key has a file, by itself or in a folder."""
+    """Return True if a key includes a file, by itself or in a folder."""
     return any(path.is_relative_to(each) for each in given)
 
 
@@ -176,7 +176,7 @@ SMOKE_TEST = [SMOKE / name for name in ("native.py", "docker.py", "app.py")]
 
 
 def read_of_smoke(*begin: Path) -> set[Path]:
-    """The modules of smoke_lambda that some of them need."""
+    """Return the modules of smoke_lambda that the given modules need."""
     return {path for path in needed_by(*begin) if path.is_relative_to(SMOKE)}
 
 

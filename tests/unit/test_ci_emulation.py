@@ -38,7 +38,7 @@ def test_an_emulator_that_containers_find_is_one(binfmt: Path, flags: str) -> No
     ("program", "right"),
     [
         ("/usr/bin/qemu-aarch64", True),
-        # Debian's, since its package has the kernel keep argv[0].
+        # Debian's, because its package makes the kernel keep argv[0].
         ("/usr/libexec/qemu-binfmt/aarch64-binfmt-P", True),
         ("/usr/bin/qemu-aarch64_be", False),
         ("/usr/bin/qemu-arm-static", False),

@@ -1,4 +1,4 @@
-"""What is measured of the engines: times of commands, a simulation of workers, a page."""
+"""Measuring the engines: times of commands, a simulation of workers, a page."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_the_page_goes_into_a_document(tmp_path: Path) -> None:
 
 
 class Runner:
-    """Has a cache and jobs, and sources that nobody reads."""
+    """A runner with a cache and jobs, and with sources that nobody reads."""
 
     def __init__(self, cache: Cache) -> None:
         self.cache = cache
@@ -197,7 +197,7 @@ def test_each_core_is_made_in_a_folder_of_its_own_and_all_go(
     assert len({len(str(folder)) for _, _, folder in calls}) == 3
     assert sum(task.seconds for task in found.tasks) == pytest.approx(2)
     assert not list((tmp_path / "work").iterdir())
-    # With a server, it is the server that keeps results.
+    # With a server, the server keeps the results.
     compare_engines(row, "x86_64", runner, Bazel(executor="grpc://farm:1"))
     far = calls[-1][1]
     assert isinstance(far, Bazel)

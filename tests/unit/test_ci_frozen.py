@@ -22,7 +22,7 @@ LOAD, DYNAMIC = 1, 2
 
 
 def elf(*segments: tuple[int, int, int]) -> bytes:
-    """An arm64 executable of nothing but segments: their types, offsets and sizes."""
+    """Return an arm64 executable with only segments, given by type, offset and size."""
     header = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 2, 0xB7, 1, 0, 64, 0, 0, 64, 56,
                          len(segments), 0, 0, 0)  # fmt: skip
     table = b"".join(
@@ -65,7 +65,7 @@ WHEEL = {
 
 @pytest.fixture
 def lang(tmp_path: Path) -> Path:
-    """A copy of this machine's CPython."""
+    """Write a copy of this machine's CPython."""
     for name, text in {
         "bin/python3.10": "for x86_64",
         "lib/libpython3.10.so.1.0": "for x86_64",
@@ -118,7 +118,7 @@ sys.exit(7)
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """An installation with this machine's standard library and packages of its own."""
+    """Make an installation with this machine's standard library and its own packages."""
     standard = Path(os.__file__).parent
     library = tmp_path / "lang/lib" / standard.name
     library.mkdir(parents=True)
@@ -136,7 +136,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def python(home: Path, tmp_path: Path) -> list[str]:
-    """A command that runs startup.py as such an executable does: no site, no environment."""
+    """Return a command that runs startup.py as such an executable does: isolated, without site."""
     (tmp_path / "program.py").write_text(PROGRAM)
     run = f"import runpy, sys; sys.executable = sys.argv[0] = {str(home / 'bin/python')!r}; "
     run += f"startup = runpy.run_path({str(STARTUP)!r}); startup['init'](); startup['run']()"

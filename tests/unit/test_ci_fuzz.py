@@ -136,7 +136,7 @@ def test_a_repetition_is_bounded() -> None:
 
 
 class Numbers:
-    """A target that does not bear a number above a thousand."""
+    """A target that fails on a number above a thousand."""
 
     def __init__(self) -> None:
         self.tried: list[int] = []

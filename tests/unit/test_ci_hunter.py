@@ -1,4 +1,4 @@
-"""The process that makes models of a hunt's graphs: what it says, and what becomes of it."""
+"""The process that converts a hunt's graphs to models: its output, and how it ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from smoke_lambda.inside.conform import MARK
 
 pytestmark = pytest.mark.usefixtures("allow_subprocess")
 
-# Stands in for TensorFlow's: seed 1 cannot be converted, seed 2 ends the process.
+# Stands in for TensorFlow's process: seed 1 cannot be converted, seed 2 ends the process.
 SCRIPT = f"""#!{sys.executable}
 import json, sys
 for line in sys.stdin:

@@ -67,7 +67,7 @@ STAYS = {
 
 
 def make_wheel(path: Path, files: Mapping[str, bytes], info: str = "") -> Path:
-    """A wheel of these files, with a RECORD of them where a .dist-info is named."""
+    """Write a wheel of the files, with a RECORD of them if `info` names a .dist-info."""
     record = io.StringIO()
     csv.writer(record, lineterminator="\n").writerows(
         [[name, "sha256=x", len(data)] for name, data in files.items()]
@@ -89,7 +89,7 @@ def make_runtime(folder: Path, identifier: str, *, content: bytes = b"") -> Path
 
 @pytest.fixture
 def locked_wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Tiny wheels in place of the locked ones; gives what was asked for."""
+    """Replace the locked wheels by tiny ones; return the list of the requested wheels."""
     asked: list[str] = []
 
     def wheel(project: str, runtime: Runtime, arch: str, *_: object) -> Path:
@@ -352,7 +352,7 @@ def test_bytecode_is_loaded_without_a_look_at_the_source(
     assert found[0] == found[1], "the same bytes in any folder"
     ((path, content),) = found[0].items()
     assert path == f"pkg/__pycache__/__init__.{sys.implementation.cache_tag}.pyc"
-    # PEP 552: a hash, and nobody compares it.
+    # PEP 552: the file has a hash, and Python does not check it.
     assert int.from_bytes(content[4:8], "little") == 0b01
     assert b"/opt/python/pkg/__init__.py" in content
     assert not list((tmp_path / "one").rglob("*.py")), "sources are the wheel's"

@@ -1,4 +1,4 @@
-"""Locks from what a tree pins: a small one, with the ways of pinning that TensorFlow uses."""
+"""Locks from the pins of a small tree, which pins in the ways that TensorFlow uses."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ HTTP = """\
         urls = tf_mirror_urls("{url}"),
     )
 """
-# As abseil and Eigen are pinned: by constants of the function.
+# abseil and Eigen are pinned like this, by constants of the function.
 CONSTANTS = """\
 load("//third_party:repo.bzl", "tf_http_archive", "tf_mirror_urls")
 
@@ -56,7 +56,7 @@ def repo():
 
 
 def tree_of(folder: Path, replaced: Mapping[str, str] | None = None) -> Path:
-    """A tree that pins what the committed lock has, but for replacements in its text."""
+    """Write a tree with the committed lock's pins, and with replacements in its text."""
     pins = []
     for named in load_components():
         if named.bazel:
@@ -77,7 +77,7 @@ def tree_of(folder: Path, replaced: Mapping[str, str] | None = None) -> Path:
         "tensorflow/workspace2.bzl": "def _tf_repositories():\n    xla()\n"
         + "".join(HTTP.format(**pin) for pin in pins),
         "third_party/eigen3/workspace.bzl": CONSTANTS.format(**eigen),
-        # The first to name a repository counts.
+        # The first pin of a repository counts.
         "third_party/xla/workspace2.bzl": "def x():\n"
         + HTTP.format(**{**pins[0], "sha256": "f" * 64}),
     }
@@ -193,7 +193,7 @@ OverridableFetchContent_Declare(fft2d URL https://x.example/1.zip URL_HASH ${{HA
 
 @pytest.fixture
 def modules(tmp_path: Path) -> Path:
-    """A tree with CMake modules that pin XNNPACK and fft2d as the committed lock does."""
+    """Write a tree with CMake modules that pin XNNPACK and fft2d as in the committed lock."""
     origins = {c.name: c.origins["upstream"] for c in LOCK.components}
     folder = tmp_path / cmake.MODULES
     folder.mkdir(parents=True)
@@ -229,7 +229,7 @@ def test_a_module_that_cmake_cannot_read(modules: Path) -> None:
 
 @pytest.fixture
 def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of locks with one in it; CMake is not asked."""
+    """Make a folder with one lock; replace CMake's pins by constants."""
     pins = PINS | {"ruy": cmake.Pin(name="ruy", commit="1234567")}
     monkeypatch.setattr(lock_command, "cmake_pins_of", lambda _tree: pins)
     folder = tmp_path / "sources"
@@ -374,7 +374,7 @@ def test_the_tree_is_fetched_by_its_checksum(
 
 
 def packed(folder: Path, version: str) -> Path:
-    """A tarball of a tree as upstream has it."""
+    """Pack a tree as upstream's tarball."""
     tree = tree_of(folder / f"tensorflow-{version}")
     return Path(
         shutil.make_archive(str(folder / "tarball"), "gztar", root_dir=folder, base_dir=tree.name)
@@ -397,7 +397,7 @@ def test_a_declared_version_is_locked_by_its_own_tree(
     reporter = Reporter(Console(quiet=True))
     runner = NativeRunner(Cache(tmp_path / "cache"), reporter, tmp_path / "logs")
     target = dataclasses.replace(load_matrix().target("tf2.17.1-cp312-x86_64"), tensorflow=declared)
-    # Nothing is fetched to say what would be done.
+    # Nothing is fetched in order to say what would be done.
     assert not any(runner.is_cached(kind, target) for kind in ("fetch", "sources", "core", "wheel"))
     assert asked == []
     with pytest.raises(UsageError, match=r"declared: .*upstream only; leave out --origin debian"):

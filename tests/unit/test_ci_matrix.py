@@ -28,12 +28,12 @@ NAMES = [target.identifier for target in VERIFIED]
 
 
 def both(tag: str) -> list[str]:
-    """The targets of a Python."""
+    """Return the targets of a Python."""
     return [target.identifier for target in VERIFIED if target.runtime.tag == tag]
 
 
 def of_tensorflow(version: str, names: Sequence[str] = NAMES) -> list[str]:
-    """Those targets of a TensorFlow."""
+    """Return the given targets of a TensorFlow version."""
     return [name for name in names if name.startswith(f"tf{version}-")]
 
 
@@ -134,7 +134,7 @@ def test_every_wheel_has_its_core_machine_and_image(capsys: pytest.CaptureFixtur
         ),
         (["pyproject.toml"], NAMES),
         (["unknown.file"], NAMES),
-        (["builders/matrix.toml"], NAMES),  # what it was before is not known
+        (["builders/matrix.toml"], NAMES),  # its previous state is unknown
     ],
 )
 def test_a_pull_request_builds_what_its_change_calls_for(

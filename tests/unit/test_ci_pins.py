@@ -56,7 +56,7 @@ def test_the_command_ends_with_one_line(
 
 
 def packed(members: dict[str, bytes]) -> Callable[..., object]:
-    """A pip whose download is a wheel of these members."""
+    """Return a stand-in for pip that downloads a wheel with the given members."""
 
     def run(command: list[str], **_options: object) -> subprocess.CompletedProcess[bytes]:
         wheel = Path(command[command.index("--dest") + 1]) / "aws_sam_cli-2.0.0-py3-none-any.whl"

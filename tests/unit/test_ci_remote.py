@@ -77,7 +77,7 @@ def test_the_systems_own_folders_are_no_place() -> None:
 
 def test_what_keeps_an_executor_together() -> None:
     class Loader(yaml.SafeLoader):
-        """Takes BuildGrid's own tags for what they are on."""
+        """Reads a value with one of BuildGrid's own tags as if it had no tag."""
 
     def plain(loader: Loader, _tag: str, node: yaml.Node) -> object:
         if isinstance(node, yaml.MappingNode):
@@ -88,7 +88,7 @@ def test_what_keeps_an_executor_together() -> None:
     Loader.add_multi_constructor("!", plain)
     data = yaml.load(CONFIGURATION.read_text(), Loader)
     (scheduler,) = data["schedulers"]
-    # A worker that is lost is missed soon, and one that hangs is freed.
+    # A lost worker is noticed soon, and a hanging worker is freed.
     assert scheduler["bot-session-keepalive-timeout"] <= 30
     assert scheduler["max-execution-timeout"] > 900
     # Every command that Bazel waits for by default, and some workers.

@@ -1,4 +1,4 @@
-"""Which runner is chosen, and what is said of it."""
+"""Which runner is chosen, and the message about it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
 
 @dataclass
 class Images:
-    """Which images can be had from AWS, and which stand-ins are there; more can be made."""
+    """The images that AWS's registry has, and the existing stand-ins; more can be made."""
 
     registry: bool = True
     made: frozenset[str] = frozenset()

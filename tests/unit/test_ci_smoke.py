@@ -66,7 +66,7 @@ def wheel(tmp_path: Path) -> Path:
 
 
 class Bases:
-    """Base images: what can be pulled, and which stand-ins were made."""
+    """Base images: those that can be pulled, and the stand-ins that were made."""
 
     pulled: set[str]
     made: set[str]
@@ -101,7 +101,7 @@ class Bases:
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An engine, with no base images."""
+    """Provide an engine without base images."""
     monkeypatch.setattr(Bases, "pulled", set(), raising=False)
     monkeypatch.setattr(Bases, "made", set(), raising=False)
     monkeypatch.setattr(runners, "BaseImages", Bases)
@@ -120,7 +120,7 @@ Choose = Callable[..., tuple[object, str]]
 
 @pytest.fixture
 def choose(tmp_path: Path) -> Choose:
-    """Chooses; gives the smoker and what was said."""
+    """Return a function that chooses; it returns the smoker and the printed text."""
 
     def chosen(runner: str, base: str = "") -> tuple[object, str]:
         console = Console(width=200, record=True, file=(tmp_path / "out").open("w"))
@@ -173,7 +173,7 @@ def test_by_default_awss_images_are_pulled(choose: Choose, monkeypatch: pytest.M
     assert isinstance(found, DockerSmoker)
     assert "; aws:3.11)" in said
 
-    # One of them cannot be had: that is no choice.
+    # One of the images is missing, so Docker is not chosen.
     monkeypatch.setattr(Bases, "pulled", {"3.11"})
     found, said = choose("auto")
     assert isinstance(found, NativeSmoker)
@@ -205,7 +205,7 @@ class Report:
 def run(
     monkeypatch: pytest.MonkeyPatch, found: dict[str, Any], *arguments: str | Path
 ) -> tuple[int, list[tuple[object, ...]]]:
-    """Run the command; gives its exit code, and what wheels were tried with."""
+    """Run the command; return its exit code, and the arguments of each trial."""
     asked: list[tuple[object, ...]] = []
 
     class Smoker:

@@ -1,4 +1,4 @@
-"""What stand-ins are made from, and when."""
+"""When stand-ins are made, and from what."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PY312, PY314, PY38 = (MATRIX.runtime(python) for python in ("3.12", "3.14", "3.8
 
 
 def cpython(prefix: Path, python: str = "3.12") -> Path:
-    """A prefix with what an installation has, and what is to be left out."""
+    """Write an installation's files, some of which a stand-in leaves out."""
     for name in (
         f"lib/python{python}/os.py",
         f"lib/python{python}/ensurepip/__init__.py",
@@ -46,7 +46,7 @@ def cpython(prefix: Path, python: str = "3.12") -> Path:
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """This machine's Debian release and CPythons, by X.Y."""
+    """Replace this machine's Debian release, and its CPythons by X.Y."""
     said: dict[str, Any] = {"suite": "bookworm", "pythons": {}}
     monkeypatch.setattr(make, "_suite", lambda: said["suite"])
     monkeypatch.setattr(make, "find_interpreter", lambda python: said["pythons"].get(python))
@@ -119,7 +119,7 @@ def test_a_copy_has_an_installation_and_nothing_of_the_user(tmp_path: Path) -> N
 
 
 class Store(FakeEngine):
-    """An engine with images, by name and labels."""
+    """An engine with images, each with a name and labels."""
 
     images: dict[str, dict[str, str]]
 

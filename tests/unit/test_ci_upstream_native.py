@@ -88,7 +88,7 @@ FILES = {
     "lite/schema.fbs": "",
     "lite/model.h": "",
 }
-# Does as googletest's programs do: lists its tests, writes an account, dies of one of them.
+# Imitates a googletest program: lists its tests, writes a report, crashes in one of them.
 PROGRAM = """#!/bin/sh
 if [ "$GTEST_LIST_TESTS" = 1 ]; then
   printf 'Running main()\\nAdd.\\n  Good\\n  Bad\\nSlow.\\n  One  # GetParam() = 1\\n'; exit 0
@@ -273,7 +273,7 @@ def workshop(tree: Tree, tmp_path: Path) -> Workshop:
         toolchain,
         tmp_path / "log",
     )
-    # The generator is a program of the compiler's: a script cannot make one.
+    # The compiler makes the generator, which is a program; a script cannot stand in for it.
     parts.__dict__["schemas"] = tmp_path / "schemas"
     return Workshop(parts, Core(path=tmp_path / "core/0123456789abcdef", record={}))
 

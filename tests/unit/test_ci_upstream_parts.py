@@ -25,7 +25,7 @@ BUILD = """
 tf_to_tflite(src = "a.pbtxt", out = "a.tflite", options = ["--x"])
 tf_to_tflite(src = "a.pbtxt", out = "b.tflite", options = ["--y"])
 """
-# A Python whose TensorFlow fails where there is a file `broken`.
+# A Python whose TensorFlow fails if there is a file `broken`.
 PYTHON = """#!/bin/sh
 here=$(dirname "$0")
 cat "$3" >> "$here/asked"; echo >> "$here/asked"

@@ -266,7 +266,7 @@ def test_a_build_file_that_makes_no_model_is_an_error(build: str) -> None:
 
 
 def fakes(folder: Path, abort: str) -> tuple[Path, Path]:
-    """A site with a TensorFlow and a wheel, and a file of tests of them."""
+    """Write a site with fakes of TensorFlow and a wheel, and a test file for them."""
     site = folder / "site"
     files = {
         "numpy/__init__.py": "__version__ = '2.0'",

@@ -1,4 +1,4 @@
-"""The workflow files: what they pin, what they are allowed, and that what they name is there."""
+"""The workflow files: their pins and permissions, and that all they name exists."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_job_is_limited(workflow: Job, name: str, job: Job) -> None:
     for step in job["steps"]:
         if "actions/checkout@" in step.get("uses", ""):
             assert step["with"]["persist-credentials"] is False
-        # Values reach a shell as variables, never as a part of its program.
+        # A value reaches a shell as a variable, never as part of the script.
         assert "${{" not in step.get("run", "")
 
 
@@ -183,13 +183,13 @@ def matrix_keys(job: Job) -> set[str]:
 
 
 def lines(job: Job) -> Iterator[str]:
-    """Every line that a shell is given, continued ones as one."""
+    """Yield every shell line of a job, with continued lines joined."""
     for step in job["steps"]:
         yield from step.get("run", "").replace("\\\n", " ").splitlines()
 
 
 def commands(job: Job) -> Iterator[list[str]]:
-    """Our commands in the steps of a job, without ./scripts/."""
+    """Yield our commands in a job's steps, without ./scripts/."""
     for line in lines(job):
         words = shlex.split(line)
         if words[0].startswith("./scripts/"):

@@ -1,4 +1,4 @@
-"""Which runtime for a function: what pip installs, how times are judged, what is shown."""
+"""Comparing runtimes for a function: what pip installs, how times are judged, what is shown."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_what_was_made_is_read(tmp_path: Path) -> None:
 
 
 class FakePlace:
-    """A runtime that answers as it is told."""
+    """A runtime that answers as the test asks."""
 
     image_bytes = None
     is_limited = True
@@ -235,7 +235,7 @@ def subject(tmp_path: Path) -> Subject:
 def measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str], order: list[str]
 ) -> list[Row]:
-    """Rows of fake runtimes: each starts with 300 MB and more, and takes 100 MB."""
+    """Measure fake runtimes; each starts if it has at least 300 MB, and uses 100 MB."""
     from contextlib import contextmanager
 
     @contextmanager
@@ -310,7 +310,7 @@ def test_the_fastest_are_those_that_nothing_is_faster_than() -> None:
 
 
 def sample() -> dict[str, Any]:
-    """A report in which another runtime wins, and one does not install."""
+    """Return a report in which another runtime wins, and one cannot be installed."""
     rows = [row("2.22 build 2", [2.0] * 4, own=True), row("onnxruntime <1>", [1.0] * 4)]
     data = rows_of(rows, PRICE, load_settings())
     data.append({"runtime": "broken", "own": False, "error": "it ended"})

@@ -41,7 +41,7 @@ def test_networks_are_chosen_by_the_names_of_their_models() -> None:
     assert not NETWORKS.named("lstm.float16").drawn, "it is not made in that flavour"
     assert NETWORKS.named("") == NETWORKS
     few = NETWORKS.named("hand_recrop.int8", "mlp")
-    # A published network's flavour is its own: any may be meant.
+    # Each published network has its own flavour, so any may be meant.
     assert [each.name for each in few.published] == ["hand_recrop"]
     assert [each.name for each in few.drawn] == ["mlp"]
 

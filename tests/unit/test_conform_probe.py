@@ -31,10 +31,10 @@ class OpResolverType(enum.Enum):
 
 
 class Interpreter:
-    """Gives what the samples' cases expect: the first input's number, and texts."""
+    """Returns the outputs that the samples' cases expect: the first input's number, and texts."""
 
     wrong: dict[str, Any]
-    """What is wrong with this runtime, by name; see the tests."""
+    """The faults of this runtime, by name; see the tests."""
     calls: list[list[int]]
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Models that crash, hang or corrupt: each has its name, and none hides the others."""
+"""Models that crash, hang or corrupt memory: each is named, and none hides the others."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Act = Callable[[str, list[str]], str]
 
 
 class Here(Nowhere):
-    """A place whose probe is a function: it gets a model and those before it in its process."""
+    """A place whose probe is a function of a model and of those before it in the process."""
 
     def __init__(self, act: Act) -> None:
         self.act = act
@@ -222,7 +222,7 @@ def test_a_wrong_answer_that_does_not_come_again_says_so(tmp_path: Path) -> None
 
 
 def test_a_crash_keeps_what_was_found_before(tmp_path: Path) -> None:
-    """An abort in a way that upstream is known to abort in hides no other failure."""
+    """A known abort of upstream's hides no other failure."""
     model = MODELS[0].name
     output = "\n".join(
         [
@@ -243,7 +243,7 @@ def test_a_crash_keeps_what_was_found_before(tmp_path: Path) -> None:
 
 
 class Growing(Nowhere):
-    """A place where the growing of a model ends as told."""
+    """A place where the growing of a model ends as the test asks."""
 
     def __init__(self, status: int | None, said: str) -> None:
         self.ends = (status, said)

@@ -1,4 +1,4 @@
-"""What is packed by libdeflate is an ordinary zip file, smaller than zlib's."""
+"""A zip file packed by libdeflate is an ordinary one, and smaller than zlib's."""
 
 from __future__ import annotations
 

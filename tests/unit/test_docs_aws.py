@@ -21,7 +21,7 @@ SHOWN = list({command.words: command for command in FOUND}.values())
 
 
 class Caller:
-    """Takes the place of what calls AWS, and keeps what it would have sent."""
+    """Takes the place of the code that calls AWS, and records the calls."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, str]] = []
@@ -47,12 +47,12 @@ def caller(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Caller:
 
 @functools.cache
 def aws() -> Any:  # noqa: ANN401
-    """AWS's program, made once: that takes a second."""
+    """Return AWS's program; it is made once, because that takes a second."""
     return importlib.import_module("awscli.clidriver").create_clidriver()
 
 
 def run(command: Command, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Parse a command as `aws` does; files that it names have something in them."""
+    """Parse a command as `aws` does; pretend that the files that it names have content."""
     clidriver: Any = importlib.import_module("awscli.clidriver")
     driver = aws()
 

@@ -34,7 +34,7 @@ SAM: Mapping[str, Mapping[str, bool]] = {
     "init": {"--location": True},
 }
 GH: Mapping[str, Mapping[str, bool]] = {"attestation verify": {"--repo": True}}
-# Programs of every system, and those that other tests look at.
+# Programs that every system has, and programs that other tests check.
 PLAIN = {
     "make",
     "aws",
@@ -53,7 +53,7 @@ PLAIN = {
 
 
 class ParsedError(BaseException):
-    """Ends a command when its arguments are understood: nothing catches it."""
+    """Ends a command when its arguments are parsed; nothing catches it."""
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,7 @@ def stopped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def shown(*programs: str) -> list[Command]:
-    """The commands of some programs, each once."""
+    """Return the commands of some programs, each once."""
     found = [command for command in ALL if command.words[0] in programs]
     return list({command.words: command for command in found}.values())
 
@@ -84,7 +84,7 @@ def module_of(script: str) -> ModuleType:
     return importlib.import_module(name)
 
 
-# Imported outside of the tests, as elsewhere: some libraries start a program when they are.
+# Imported outside the tests, because some libraries start a program when they are imported.
 MAINS = {
     command.words[0]: module_of(command.words[0])
     for command in own()
@@ -101,7 +101,7 @@ def test_our_scripts_understand_it(command: Command) -> None:
 
 
 def understood(command: Command) -> None:
-    """Have a script parse its arguments; it exits with pytest's error if it cannot."""
+    """Make a script parse its arguments; fail the test if it cannot."""
     module = MAINS[command.words[0]]
     try:
         module.main(list(command.words[1:]))
@@ -151,7 +151,7 @@ def test_gh_has_these_options(command: Command) -> None:
 
 
 def known(command: Command, table: Mapping[str, Mapping[str, bool]]) -> tuple[str, dict[str, str]]:
-    """The verb and the options of a command; fails where the table does not have one."""
+    """Return a command's verb and options; fail if the table lacks one of them."""
     words = list(command.words[1:])
     verb = next(
         verb for verb in sorted(table, reverse=True) if words[: len(verb.split())] == verb.split()

@@ -1,4 +1,4 @@
-"""The build graph as Bazel's: its commands, its workspace, and what Bazel says."""
+"""The build graph in Bazel's form: its commands, its workspace, and Bazel's messages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from builders.errors import CompileError, FetchError, ToolchainError, UsageError
 
 
 class World:
-    """A configured build of one C++ file with a precompiled header, one of assembly, an archive."""
+    """A configured build: a C++ file with a precompiled header, an assembly file, an archive."""
 
     def __init__(self, root: Path) -> None:
         self.trees, self.core, self.zig = root / "some/trees", root / "work/core", root / "env/zig"
@@ -57,7 +57,7 @@ class World:
         return self.zig / "zig"
 
     def edges(self) -> list[Mapping[str, str]]:
-        """What Ninja lists."""
+        """Return the edges that Ninja lists."""
         flags = f"-I{self.trees} -ffile-prefix-map={self.trees}=trees"
         pch = f"{self.core}/pch.hxx"
         use = f"-Xclang -include-pch -Xclang {pch}.pch -Xclang -include -Xclang {pch}"
@@ -170,7 +170,7 @@ def test_commands_name_no_folder_of_this_machine(world: World) -> None:
         *("-MD", "-MF", "/dev/null", "-o", "@BIN@/core/x.dir/trees/ruy/a.cc.o"),
         *("-c", f"{cwd}/trees/ruy/a.cc"),
     )
-    # Where CMake asks for no list of headers, neither do we: with one, zig makes other bytes.
+    # If CMake asks for no list of headers, neither do we: with a list, zig makes other bytes.
     assert "-MD" not in actions["core/b.S.o"].words
     assert actions["core/libx.a"].words == (
         *("ar", "qcD", "@BIN@/core/libx.a"),
@@ -193,7 +193,7 @@ def test_who_reads_a_precompiled_header_needs_what_it_was_made_of(world: World) 
     read = {str(world.folders.place(file)) for file in action.files}
     assert {"trees/ruy/a.cc", "trees/ruy/a.h", "trees/ruy/common.h", "core/pch.hxx"} <= read
     assert "trees/ruy/unread.h" not in read
-    # zig asks for its folder even where nothing of it is included.
+    # zig needs the folder even if nothing in it is included.
     assert str(world.zig / "lib/include/stddef.h") in actions["core/b.S.o"].files
 
 
@@ -241,7 +241,7 @@ def test_the_workspace_has_what_is_read_and_no_more(world: World, tmp_path: Path
 
 
 def called(text: str) -> dict[str, object]:
-    """The arguments of the one call in a BUILD file."""
+    """Return the arguments of the one call in a BUILD file."""
     load, _, call = text.partition("\n\n")
     assert load == 'load(":core.bzl", "core")'
     expression = ast.parse(call.strip(), mode="eval").body
@@ -269,7 +269,7 @@ def test_the_build_file_is_the_same_in_another_folder(tmp_path: Path) -> None:
         "core/x.dir/trees/ruy/a.cc.o": ["core/pch.hxx.pch"],
         "core/libx.a": ["core/x.dir/trees/ruy/a.cc.o", "core/b.S.o"],
     }
-    # Every attribute is one of the rule's, which Bazel alone would tell otherwise.
+    # The rule has every attribute; otherwise, only Bazel would notice.
     rule = RULE.read_text()
     assert all(f'"{name}": attr.' in rule for name in made if name != "name")
 
@@ -301,7 +301,7 @@ def command(
     disk: Path | None = None,
     jobs: int = 2,
 ) -> list[str]:
-    """The command of a Bazel that knows these options."""
+    """Return the command for a Bazel that knows the given options."""
     words = bazel_command(
         Path("/bin/bazel"),
         Path("/base"),
@@ -440,7 +440,7 @@ def options(*arguments: str) -> argparse.Namespace:
 
 
 def nothing(_line: str) -> None:
-    """Say nothing."""
+    """Ignore a line."""
 
 
 def test_the_engine_is_cmakes_unless_asked_for() -> None:

@@ -24,7 +24,7 @@ def write(root: Path, **files: str) -> None:
 
 
 def found(root: Path, *folders: str, macros: tuple[str, ...] = ()) -> set[str]:
-    """What may be read of a.c, as paths from the root."""
+    """Return the files that a.c may include, as paths from the root."""
     search = tuple(str(root / folder) for folder in folders)
     files = Scanner((f"{root}/",)).files([str(root / "a.c")], search, macros)
     return {str(Path(file).relative_to(root)) for file in files}

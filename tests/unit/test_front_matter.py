@@ -1,4 +1,4 @@
-"""What a contributor or a reporter meets first asks for what it should."""
+"""The first files that a contributor or a reporter meets ask for the right things."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folders that are made: what is in them, that it is sound, and that it is all or nothing."""
+"""Folders of functions: what is in them, that it is sound, and that it is all or nothing."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_the_handler_of_this_repository_is_made_of_the_same_templates() -> None:
 
 @pytest.fixture(scope="module")
 def apps(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the handler of each model, and of each kind of the skeleton."""
+    """Make a folder with the handler for each model, and for each kind of skeleton."""
     folder = tmp_path_factory.mktemp("apps")
     text = (ROOT / "pyproject.toml").read_text()
     (folder / "pyproject.toml").write_text(text.replace('"py311"', '"py38"'))
@@ -186,7 +186,7 @@ def test_cookiecutter_makes_what_we_make(tmp_path: Path, kind: str) -> None:
 
 
 def fails(out: Path) -> None:
-    """Fail when a part of the folder is written."""
+    """Fail while the folder is being written."""
     with contextlib.suppress(ZeroDivisionError), handed_over(out) as folder:
         (folder / "file").write_text(str(1 / 0))
 
@@ -205,7 +205,7 @@ def test_a_folder_is_there_at_the_end_or_not_at_all(tmp_path: Path) -> None:
 
 @pytest.fixture
 def bad(tmp_path: Path) -> Path:
-    """A folder of files that are no good."""
+    """Make a folder of unusable files."""
     (tmp_path / "page.tflite").write_text("<!DOCTYPE html>")
     (tmp_path / "page.keras").write_text("<!DOCTYPE html>")
     (tmp_path / "some.h5").write_text("x")

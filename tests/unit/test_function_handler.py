@@ -1,4 +1,4 @@
-"""Handlers that are made of models: what they give to the model, and what they answer."""
+"""Handlers for models: what they pass to the model, and what they answer."""
 
 # ruff: noqa: ANN401 - the handlers take and give what Lambda does
 from __future__ import annotations

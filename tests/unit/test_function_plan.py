@@ -1,4 +1,4 @@
-"""What is decided of a function, and what does not fit its model."""
+"""The plan of a function, and choices that do not fit its model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a function is tried, with a stand-in for where it runs."""
+"""How a function is tried, with a stand-in for the place where it runs."""
 
 # ruff: noqa: ANN401 - the stand-ins take and give what the real ones do
 from __future__ import annotations
@@ -25,7 +25,7 @@ ANSWER = {"dress": 0.9, "hat": 0.1}
 
 
 class Function:
-    """Answers each event alike, in the form in which it came."""
+    """Answers each event with the same reply, in the event's form."""
 
     def __init__(self, host: Place) -> None:
         self.host = host
@@ -48,7 +48,7 @@ class Function:
 
 
 class Place:
-    """Runs a function with as much memory as it needs."""
+    """A place where a function needs a certain amount of memory."""
 
     is_limited = True
     is_emulated = False

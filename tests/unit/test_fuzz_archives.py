@@ -135,7 +135,7 @@ def test_tables_of_an_extension_keep_their_place(wheel: Path, what: str) -> None
 
 
 def test_a_changed_module_that_passes_is_found(wheel: Path, tmp_path: Path) -> None:
-    # Nothing is known of the modules of the samples: see conftest.py.
+    # The modules of the samples are made up: see conftest.py.
     folder = tmp_path / "out"
     folder.mkdir()
     case = {**WHOLE_TEXT, "edits": [[0, "insert", b"# other\n".hex()]]}

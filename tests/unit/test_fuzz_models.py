@@ -1,4 +1,4 @@
-"""Damaged models: how they are made, and what becomes of a process that one of them ends."""
+"""Damaged models: how they are made, and what happens if one ends its process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ci.fuzz.models import Models, cases, chosen, damaged, target
 
 pytestmark = pytest.mark.usefixtures("allow_subprocess")
 
-# Stands in for the worker: what the model says is what becomes of it.
+# Stands in for the worker: the content of the model decides how the worker ends.
 WORKER = """
 import base64, os, sys, time
 for line in sys.stdin:

@@ -1,4 +1,4 @@
-"""No module needs one that needs it, wherever in it the import stands."""
+"""No module imports, anywhere in it, a module that imports it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EVERY = {name for package in PACKAGES for name in modules(package)}
 
 
 def module_of(name: str) -> str | None:
-    """The module that an imported name is, or is in; None where it is not ours."""
+    """Return the module of an imported name; None if it is not ours."""
     parts = name.split(".")
     for count in range(len(parts), 0, -1):
         for candidate in (".".join(parts[:count]), ".".join([*parts[:count], "__init__"])):

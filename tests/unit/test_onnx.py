@@ -25,7 +25,7 @@ class Node:
 
 
 class Session:
-    """Doubles its first input."""
+    """A session that doubles its first input."""
 
     inputs: tuple[Node, ...] = (Node("x", ["N", 3, 8, 6]),)
     outputs: tuple[Node, ...] = (Node("y", ["N", 10]),)

@@ -1,6 +1,6 @@
 """The patch of cpuinfo fits the sources of every origin.
 
-What it does is tested in tests/integration/test_arm64_compiled.py.
+The effect of the patch is tested in tests/integration/test_arm64_compiled.py.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FILE = "src/linux/processors.c"
 
 
 def applied(text: str, folder: Path) -> str:
-    """A file with the patch."""
+    """Write the text to a file, apply the patch, and return the result."""
     [patch] = patches_of("2.14.1", "cpuinfo")
     file = folder / FILE
     file.parent.mkdir(parents=True)

@@ -22,7 +22,7 @@ PLATFORM = "cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"
 
 
 class Runtime:
-    """A Place whose runtime writes a file, and says what it is told to say."""
+    """A Place whose runtime writes a file, and reports what the test asks for."""
 
     def __init__(self, status: int | None, found: Mapping[str, object]) -> None:
         self.status = status

@@ -152,7 +152,7 @@ def test_the_trust_root_of_the_package_is_there_and_asks_no_network() -> None:
 
 
 def pieces(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:  # noqa: ANN401
-    """The path of each value that is no dict and no list."""
+    """Yield the path of each value that is neither a dict nor a list."""
     if isinstance(value, (dict, list)):
         for name, each in value.items() if isinstance(value, dict) else enumerate(value):
             yield from pieces(each, (*path, name))
@@ -181,7 +181,7 @@ def test_a_changed_attestation_is_a_fault_and_never_an_error(
 
 
 def fault_of(changed: bytes, verifier: Verifier) -> str:
-    """What is wrong with an attestation, or nothing; any error but ours is the test's."""
+    """Return the fault of an attestation, or ""; other errors than ours fail the test."""
     try:
         signer_of(changed, STATEMENT, [SIGNER], verifier)
     except PublishError as error:
@@ -218,7 +218,7 @@ def test_one_attestation_is_expected(data: bytes, verifier: Verifier) -> None:
 def place(
     tmp_path: Path, sigstore: LocalSigstore, verifier: Verifier, monkeypatch: pytest.MonkeyPatch
 ) -> Place:
-    """Two wheels, published by a job of the repository's workflow."""
+    """Publish two wheels, as a job of the repository's workflow."""
     place = Place(tmp_path, HOSTED)
     place.publish(CP312, CP39)
 
@@ -345,11 +345,11 @@ def test_without_an_address_the_index_names_no_attestation() -> None:
         assert b".whl.provenance" not in data
 
 
-# What somebody does who can write to all of wheels/, with our own commands.
+# An attacker who can write to all of wheels/ can do this with our own commands.
 
 
 def other_bytes() -> bytes:
-    """The wheel, with one more line in a Python file; RECORD agrees with it."""
+    """Return the wheel with one more line in a Python file, and a RECORD that agrees."""
     with zipfile.ZipFile(io.BytesIO(DATA)) as old:
         members = {info.filename: old.read(info) for info in old.infolist()}
     module, record = f"{PACKAGE}/interpreter.py", f"{NAME.rsplit('-', 4)[0]}.dist-info/RECORD"
@@ -373,7 +373,7 @@ Forge = Callable[[bytes | None], None]
 
 @pytest.fixture
 def forged(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Forge:
-    """Publish other bytes under a signed wheel's name anew, with an attestation or without."""
+    """Return a function that publishes other bytes under a signed wheel's name."""
     sign(place)
 
     def forge(attestation: bytes | None) -> None:

@@ -85,7 +85,7 @@ SAMPLE = manifest(CP38, RETIRED, REBUILT, ARM, YANKED, REMOVED)
 
 
 def parse(data: bytes) -> Element:
-    """The document; raises where a browser would have to guess."""
+    """Parse the document; raise if a browser would have to guess."""
     parser = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False)
     document: Element = parser.parse(data.decode())
     return document
@@ -218,7 +218,7 @@ def test_what_each_version_is_is_said_once_and_at_its_wheels() -> None:
     ours, other = (text(articles(root)[w.target]) for w in (RECOMMENDED, OLD))
     assert f"{MATRIX.recommended.about}. {OLDER}" in ours
     assert "ruy (6ffa93a for 3286a34)" in ours
-    # A wheel of before that was recorded.
+    # A wheel from before that was recorded.
     assert "Components" not in other
     assert "recommended" not in other
 

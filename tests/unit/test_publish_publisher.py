@@ -293,13 +293,13 @@ def test_two_at_once_take_turns(place: Place, tmp_path: Path) -> None:
 
 
 def positions(data: bytes) -> list[int]:
-    """Some of a file's bytes: the ends, and others all over it."""
+    """Return positions of some bytes of a file: both ends, and others spread over it."""
     return sorted({0, len(data) - 1, *range(0, len(data), max(1, len(data) // 23))})
 
 
 @contextmanager
 def restored(file: Path) -> Iterator[bytes]:
-    """A file's bytes; they are back at the end."""
+    """Yield a file's bytes, and restore the file at the end."""
     good = file.read_bytes()
     try:
         yield good
@@ -395,7 +395,7 @@ def test_a_document_that_says_otherwise_is_named(published: Place) -> None:
 
 
 def forged(place: Place, **changes: object) -> list[str]:
-    """The faults of a place whose manifest, and all that follows from it, was changed."""
+    """Change a place's manifest and all that follows from it; return the place's faults."""
     tree = Tree(place.wheels)
     manifest = read_manifest(place.wheels)
     wheel = replace(manifest.wheels[0], **changes)  # type: ignore[arg-type]

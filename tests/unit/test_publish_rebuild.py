@@ -19,7 +19,7 @@ Edit = Callable[[zipfile.ZipInfo, bytes], bytes]
 
 
 def repacked(path: Path, edit: Edit | None = None, *, level: int = 9) -> Path:
-    """A copy of the wheel, each member edited and compressed at another level."""
+    """Copy a wheel, with each member edited and compressed at another level."""
     other = path.with_name("other") / path.name
     other.parent.mkdir()
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(other, "w", compresslevel=level) as new:

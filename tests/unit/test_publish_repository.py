@@ -1,4 +1,4 @@
-"""What this repository publishes, or that it publishes nothing yet, is whole."""
+"""What this repository publishes is complete, even if it publishes nothing yet."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_readme_that_lost_its_marks_is_not_touched(text: str) -> None:
 
 
 def test_what_is_current_the_manifest_says() -> None:
-    """Of builds 2 and 10 the text would be in the other order, and a yanked one may be last."""
+    """As text, build 10 would come before build 2; and the last build may be yanked."""
     wheel = next(w for w in read_manifest(WHEELS).current if w.python == "3.12")
     second, tenth, yanked = (
         replace(wheel, tensorflow=MATRIX.recommended.version, build=n, file=f"b{n}.whl", state=s)

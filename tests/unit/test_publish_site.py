@@ -39,7 +39,7 @@ MANIFEST = Manifest().with_wheels([RETIRED, REBUILT, YANKED, REMOVED])
 
 
 class Links(HTMLParser):
-    """The links of a page: text, and attributes."""
+    """The links of a page: each link's text and attributes."""
 
     def __init__(self, page: bytes) -> None:
         super().__init__()

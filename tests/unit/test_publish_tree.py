@@ -77,7 +77,7 @@ def test_a_folder_that_is_not_there_is_made(tmp_path: Path) -> None:
 
 
 def killed(monkeypatch: pytest.MonkeyPatch, after: int, run: Callable[[], object]) -> bool:
-    """Run, killed at that change of the file system; whether it did not get to its end."""
+    """Run, and kill at a change of the file system; return True if it was killed before its end."""
     with monkeypatch.context() as patch:
         Killer(patch, after)
         try:
@@ -98,7 +98,7 @@ def test_killed_at_any_step_all_or_nothing_is_done_by_the_next_run(
         found = files_in(folder)
         assert found in (BEFORE, AFTER), f"killed at step {step}"
         outcomes.append(found == AFTER)
-        # Whatever was left does not keep the next change from being made.
+        # The remains of a killed run do not prevent the next change.
         Tree(folder).change(CHANGE, GONE)
         assert files_in(folder) == AFTER
         assert list((tmp_path / str(step)).iterdir()) == [folder]

@@ -98,7 +98,7 @@ def test_a_wheel_says_which_of_its_components_are_substitutes() -> None:
     )
     assert contents.substituted == {"xnnpack": "2222222 of 2023-09-25 for 1111111"}
     assert replace(contents, parts=contents.parts[1:]).substituted == {}
-    # As of wheels from before it was recorded.
+    # As in wheels from before it was recorded.
     assert replace(contents, parts=contents.parts[2:]).substituted is None
 
 

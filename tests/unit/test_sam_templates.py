@@ -1,4 +1,4 @@
-"""The SAM templates, in what cfn-lint does not look at."""
+"""The parts of the SAM templates that cfn-lint does not check."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_both_templates_are_there() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the templates' folder, in a repository of little more."""
+    """Copy the templates' folder to a repository with little else."""
     copy = tmp_path / "smoke_lambda" / "sam"
     shutil.copytree(sam.FOLDER, copy)
     shutil.copytree(sam.ROOT / "smoke_lambda" / "models", copy.parent / "models")

@@ -30,7 +30,7 @@ def details(name: str, index: int) -> dict[str, Any]:
 
 
 class Runtime:
-    """An interpreter of a model without signatures, which does what `compute` does."""
+    """An interpreter of a model without signatures; `compute` computes its output."""
 
     compute: Callable[[Array], Array]
     loaded = 0

@@ -44,7 +44,7 @@ PICTURE = (events.IMAGES / "7.png").read_bytes()
 
 
 class FailedError(grpc.RpcError):  # type: ignore[misc] # grpc has no types
-    """What a call ends with."""
+    """The error with which a call ends."""
 
     def __init__(self, code: Code) -> None:
         self._code = code

@@ -33,7 +33,7 @@ def test_a_lock_has_what_was_asked_for_with_hashes_and_no_host(item: Lock) -> No
 
 @pytest.mark.parametrize("item", LOCKS, ids=lambda item: item.path.name)
 def test_the_protos_were_compiled_for_these_messages(item: Lock) -> None:
-    # A runtime of protobuf reads what its own or the major version before has compiled.
+    # A runtime of protobuf reads code that its own or the previous major version has generated.
     (version,) = re.findall(r"^protobuf==(\d+)", item.path.read_text(), re.MULTILINE)
     compiled = (lock.FOLDER.parent / "protos/serving_pb2.py").read_text()
     (made,) = re.findall(r"Protobuf Python Version: (\d+)", compiled)

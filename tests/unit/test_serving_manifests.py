@@ -56,7 +56,7 @@ def ports(deployment: Manifest) -> dict[str, int]:
 
 
 def selected(selector: dict[str, str]) -> list[Manifest]:
-    """The deployments whose pods have these labels."""
+    """Return the deployments whose pods have these labels."""
     return [
         each
         for each in of("Deployment").values()
@@ -229,7 +229,7 @@ def test_a_pod_has_time_to_end() -> None:
     for deployment, settings in (("model-server", Settings()), ("gateway", GatewaySettings())):
         grace = pod(of("Deployment")[deployment])["spec"]["terminationGracePeriodSeconds"]
         assert grace > settings.lame_seconds + settings.drain_seconds
-    # Clients have connected anew, to others, before a server is gone (gRPC adds up to a tenth).
+    # Clients connect to other servers before a server has gone (gRPC adds up to a tenth).
     assert Settings().lame_seconds > 1.1 * Settings().connection_seconds
 
 

@@ -31,7 +31,7 @@ GOOD: Mapping[str, Array] = {"x": np.zeros((1, 2), np.float32)}
 
 
 class Fake:
-    """A copy of a model that answers with the number in its file, when it is let."""
+    """A copy of a model that answers with the number in its file, once its gate is open."""
 
     def __init__(self, path: Path, gate: threading.Event | None = None) -> None:
         self.number = float(path.read_text())
@@ -113,7 +113,7 @@ def test_a_full_queue_refuses_and_who_gives_up_leaves_it() -> None:
         waiting.cancel()
         await asyncio.sleep(0.01)
         assert pool.waiting == 0
-        # Work that has begun keeps its copy, whoever still waits for it.
+        # Work that has begun keeps its copy, even if nobody waits for it.
         running.cancel()
         await asyncio.sleep(0.01)
         assert pool.busy == 1

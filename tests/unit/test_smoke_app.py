@@ -33,7 +33,7 @@ PUBLIC, OTHER_PUBLIC, PRIVATE = "93.184.216.34", "2606:4700::1111", "10.0.0.7"
 
 
 class Runtime:
-    """Answers an image by its mean, which tells the test images apart."""
+    """Answers by the mean of an image, which differs for each test image."""
 
     input_dtype: Any = np.float32
     output_dtype: Any = np.float32
@@ -89,7 +89,7 @@ Load = Callable[..., Any]
 
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch) -> Load:
-    """Import the handler afresh, with these variables and attributes of the runtime."""
+    """Return a function that imports the handler anew, with variables and runtime attributes."""
 
     def import_app(variables: Mapping[str, str] | None = None, **attributes: Any) -> Any:
         runtime = ModuleType("tflite_runtime.interpreter")
@@ -117,7 +117,7 @@ def keep_warning_filters() -> Iterator[None]:
 
 
 class Internet:
-    """Name servers and web servers that are lists in this process."""
+    """Stand-ins for name servers and web servers: lists in this process."""
 
     def __init__(self, names: Mapping[str, list[str]], replies: list[bytes]) -> None:
         self.names = names
@@ -308,7 +308,7 @@ def test_a_url(load: Load, internet: Callable[..., Internet]) -> None:
 def test_a_name_that_changes_its_address(
     load: Load, internet: Callable[..., Internet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # What was checked is connected to; the name is not asked for a second time.
+    # The handler connects to the checked address, and does not look the name up again.
     addresses = iter([[PUBLIC], [PRIVATE]])
     net = internet({}, reply(PNG))
     net.names = {"rebind.example": []}

@@ -1,4 +1,4 @@
-"""The smoke test itself, in places that are made up."""
+"""The smoke test itself, in made-up places."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Dead(Perfect):
 
 
 class Place(Nowhere):
-    """A place that is as it is told to be."""
+    """A place that behaves as the test asks."""
 
     def __init__(
         self,
@@ -229,7 +229,7 @@ class Timed(Perfect):
 
 
 class Limited:
-    """A place where functions need some memory."""
+    """A place where functions need a certain amount of memory."""
 
     def __init__(self, needed_mb: int) -> None:
         self.needed_mb = needed_mb

@@ -1,4 +1,4 @@
-"""Containers, against an engine that is made up; and the relay in them, against a real server."""
+"""Containers, against a fake engine; and the relay in them, against a real server."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ VmHWM:\t    7 kB
 
 @dataclass
 class FakeEngine:
-    """An engine that says what it is told to, and keeps what it was asked."""
+    """An engine that answers as the test asks, and records its arguments."""
 
     answers: dict[str, str] = field(default_factory=dict)
     asked: list[tuple[str, ...]] = field(default_factory=list)

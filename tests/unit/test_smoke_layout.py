@@ -1,4 +1,4 @@
-"""How smoke_lambda/ is laid out: what drives, what runs inside, what needs TensorFlow."""
+"""The layout of smoke_lambda/: which modules drive, run inside, or need TensorFlow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SMOKE = ROOT / "smoke_lambda"
 # model server, as one of its image's.
 ORDER = (("train",), ("conform", "functions", "onnx", "serving"), ("",), ("inside",))
 
-# What an environment beside a wheel has, besides Python's own modules.
+# The packages of an environment with a wheel, in addition to the standard library.
 INSIDE_HAS = {"numpy", "onnxruntime", "tflite_runtime", *sys.stdlib_module_names}
 
 # A module's name as a string of its own, or as an argument of a command.

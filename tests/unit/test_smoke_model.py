@@ -1,4 +1,4 @@
-"""A user's own model: reading it, trying it, and what is said of it."""
+"""A user's own model: reading it, trying it, and the report about it."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_model_of_one_operator(builtin: int, version: int) -> None:
 
 
 def table(fields: list[bytes]) -> tuple[bytes, int]:
-    """A table with its vtable before it, every field four bytes; and where it begins."""
+    """Return a table after its vtable, with fields of four bytes each; and the table's offset."""
     offsets = [4 + 4 * number for number in range(len(fields))]
     vtable = struct.pack(f"<HH{len(fields)}H", 4 + 2 * len(fields), 4 + 4 * len(fields), *offsets)
     vtable += b"\0" * (-len(vtable) % 4)
@@ -97,7 +97,7 @@ def test_no_model(data: bytes) -> None:
 
 
 def custom_operator(kinds: int, name: bytes) -> bytes:
-    """A model whose list of kinds names one custom operator so many times."""
+    """Return a model whose list of kinds names one custom operator `kinds` times."""
     vector = 32  # after the root, the identifier, the model's vtable, and the model
     code = vector + 4 + 4 * kinds + 12
     offsets = [code - (vector + 4 + 4 * number) for number in range(kinds)]
@@ -233,7 +233,7 @@ def test_the_memory_to_choose(least: int, resident_mb: int, size: int) -> None:
 
 
 class Place(Nowhere):
-    """Where a probe finds the same each time, given some memory."""
+    """A place where a probe finds the same each time, if it has enough memory."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What runs on every Lambda Python can run on 3.8: found by reading it, on a newer one."""
+"""Code for every Lambda Python can run on 3.8; a newer Python checks this by reading the code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BUILTIN = {"dict", "frozenset", "list", "set", "tuple", "type"}
 
 
 def evaluated(node: ast.AST) -> Iterator[ast.AST]:
-    """What Python evaluates where annotations are text, outside `if TYPE_CHECKING`."""
+    """Yield the nodes that Python evaluates: no annotations, nothing below `if TYPE_CHECKING`."""
     yield node
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns"):
@@ -31,7 +31,7 @@ def evaluated(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def generic(tree: ast.Module) -> list[str]:
-    """Subscripts of types that Python 3.8 refuses."""
+    """Return the subscripts of types that Python 3.8 refuses."""
     names = set(BUILTIN)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module in GENERIC_SINCE_39:

@@ -99,7 +99,7 @@ def test_a_probe_that_fails_is_an_error() -> None:
 
 @pytest.fixture
 def probe(monkeypatch: pytest.MonkeyPatch) -> Probe:
-    """The probe's module, in an environment whose runtime says what a function gives."""
+    """Return a function that imports the probe with a runtime whose errors it chooses."""
 
     def imported(says: Callable[[int, int], str]) -> ModuleType:
         def load(*, model_content: bytes) -> None:
@@ -117,7 +117,7 @@ def probe(monkeypatch: pytest.MonkeyPatch) -> Probe:
 
 
 def runtime(code: int, version: int) -> str:
-    """A runtime with operators 0 to 40; all have versions 2 and 3 (0, too, 1), but 31."""
+    """Stand for a runtime with operators 0 to 40: versions 2 and 3 of all but 31, and 1 of 0."""
     if code == 32:
         return "Operator with CUSTOM builtin_code has no custom_code."
     if code > 40:

@@ -37,7 +37,7 @@ def test_a_command_imports_nothing_slow() -> None:
 
 @pytest.mark.usefixtures("allow_subprocess")
 def test_a_command_imports_only_what_its_environment_has() -> None:
-    """The tests' environment has more: what is in it alone is hidden here."""
+    """The tests' environment has more packages; those that only it has are hidden here."""
     modules: dict[str, list[str]] = {}
     for script in (ROOT / "scripts").iterdir():
         if script.is_file() and (start := STARTS.search(script.read_text())):
@@ -59,5 +59,5 @@ def test_a_command_imports_only_what_its_environment_has() -> None:
 
 
 def normal(name: str) -> str:
-    """A project's name as PEP 503 compares it."""
+    """Return a project's name in the form that PEP 503 compares."""
     return re.sub(r"[-_.]+", "-", name).lower()
