@@ -32,6 +32,9 @@ TASK = "/var/task"
 INSIDE = HERE / "inside"
 LABEL = "tflite-lambda.driver"
 START_SECONDS = 60.0
+FIRST_PROCESS = "--init"
+"""Runs a probe below a process 1 of Docker's. The kernel ignores a fatal signal that process 1
+sends itself (pid_namespaces(7)), and QEMU then waits for the end of an aborted program for ever."""
 
 _numbers = itertools.count()
 
@@ -150,7 +153,7 @@ def run_probe(
     """
     name = _name()
     options = [*limits.options(), *_labels(name), *_mount(folder), *_variables(variables)]
-    options += ["--entrypoint", "python3"]
+    options += [FIRST_PROCESS, "--entrypoint", "python3"]
     command = ["-s", "-B", "-m", module, *arguments]
     try:
         engine.ask("create", *options, image, *command, what=f"starting {image}")
@@ -193,7 +196,7 @@ def one_shot(
     """
     name = _name()
     command: list[str | Path] = [engine.client, "run", "--interactive", "--rm"]
-    command += [*limits.options(), *_labels(name), *_mount(folder)]
+    command += [*limits.options(), *_labels(name), *_mount(folder), FIRST_PROCESS]
     command += ["--mount", f"type=bind,source={files},target={files},readonly"]
     return [*command, "--entrypoint", "python3", image, "-s", "-B", "-m", module, *arguments]
 

@@ -1,1 +1,1 @@
-"""How fast wheels are, side by side in one run, and what their speed is held to."""
+"""Measures the speed of wheels, side by side in one run, and checks it against limits."""

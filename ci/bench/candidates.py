@@ -1,4 +1,4 @@
-"""The runtimes that are timed: wheels in environments of their own, and processes in them."""
+"""The runtimes that are timed: wheels in separate environments, and processes in these."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from smoke_lambda.inside.probing import TIMING_MARK, named
 ROOT = Path(__file__).parents[2]
 TIMING = "smoke_lambda.inside.timing"
 ANSWER_SECONDS = 120.0
-"""No network takes so long for one inference."""
+"""The longest wait for an answer; one inference takes less with any network."""
 DYING_SECONDS = 5.0
 NOT_TOLD = "not told"
 CHUNK = 1 << 16
-# One thread of NumPy's, so that none is in the way; no user's settings.
+# NumPy uses one thread, so that its threads do not disturb; the user's packages are not used.
 VARIABLES = {"OPENBLAS_NUM_THREADS": "1", "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
@@ -42,28 +42,28 @@ class Startable(Protocol):
 
     @property
     def name(self) -> str:
-        """For people."""
+        """The name for people."""
 
     @property
     def module(self) -> str:
-        """Has its `Interpreter`."""
+        """The module that has the runtime's `Interpreter`."""
 
     @property
     def bytecode(self) -> Path | None:
-        """A folder for the bytecode of its processes; None where the runtime has its own."""
+        """The folder for the bytecode of its processes; None if the runtime has its own."""
 
     def command(self, module: str, *arguments: str | Path) -> Sequence[str | Path]:
-        """A command that runs a module of this repository beside the runtime."""
+        """Return a command that runs a module of this repository together with the runtime."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A wheel that is installed.
+    """An installed wheel.
 
     Attributes:
-        name: its project where it is not ours, version and build, for people.
-        python: of its environment.
-        xnnpack: the version of what runs most networks; NOT_TOLD where no SBOM says it.
+        name: the name for people: version and build of our wheels, project and version of others.
+        python: the interpreter of the wheel's environment.
+        xnnpack: the version of XNNPACK, which runs most networks; NOT_TOLD if no SBOM names it.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Candidate:
 
 
 def name_of(wheel: Path, subject: Subject) -> str:
-    """A wheel's name for people: `2.14.1 build 2`, `ai-edge-litert 2.3.0`."""
+    """Return a wheel's name for people: `2.14.1 build 2`, `ai-edge-litert 2.3.0`."""
     match parse_name(wheel.name).build:
         case (number, _) if subject.project == OWN:
             return f"{subject.version} build {number}"
@@ -97,7 +97,7 @@ def name_of(wheel: Path, subject: Subject) -> str:
 
 
 def xnnpack_of(wheel: Path) -> str:
-    """The version of XNNPACK that a wheel's SBOM names, cut short; NOT_TOLD if it has none."""
+    """Return the version of XNNPACK in a wheel's SBOM, shortened; NOT_TOLD if there is none."""
     with zipfile.ZipFile(wheel) as members:
         for name in members.namelist():
             if fnmatch(name, "*.dist-info/sboms/*.json"):
@@ -109,7 +109,7 @@ def xnnpack_of(wheel: Path) -> str:
 
 
 def is_peer(subject: Subject, wheel: Path) -> bool:
-    """True if a wheel is not ours: ours have a build number."""
+    """True if a wheel is of another project, or has no build number: ours have one."""
     return subject.project != OWN or not parse_name(wheel.name).build
 
 
@@ -121,10 +121,10 @@ def installed(
     log: Path,
     numpys: Sequence[str] = (),
 ) -> Iterator[list[Candidate]]:
-    """Wheels in environments, which go when the block ends.
+    """Install wheels in environments, which are removed when the block ends.
 
     Args:
-        numpys: of each environment; empty: those that conform runs the wheels with.
+        numpys: the NumPy of each environment; if empty, the same as ./scripts/conform uses.
 
     Raises:
         SmokeError: this machine has no such Python, or a wheel does not install.
@@ -179,7 +179,10 @@ class Worker:
     _unread: bytes = b""
 
     def ask(self, do: str, **request: object) -> dict[str, Any]:
-        """Have something done; gives the answer, with `error` where it failed or ended it."""
+        """Send a request and return the answer; it has an `error` if the request failed.
+
+        A request that ends the process has failed, too.
+        """
         process = self._running()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -196,9 +199,9 @@ class Worker:
         return self._ended()
 
     def _line(self, output: int, end: float) -> str | None:
-        """The next line of the process; None if it ends, or says none in time.
+        """Return the next line of the process; None if it ends, or writes no line in time.
 
-        Read without a buffer of Python's: select(2) knows nothing of what is in there.
+        It is read without Python's buffer, because select(2) does not see the buffer's content.
         """
         while b"\n" not in self._unread:
             if not select.select([output], [], [], max(end - time.monotonic(), 0))[0]:
@@ -218,7 +221,7 @@ class Worker:
             self._process, self._unread = None, b""
 
     def _ended(self) -> dict[str, Any]:
-        """The answer of a process that is dead, or as good as that."""
+        """Return an answer with an error for a process that is dead or does not answer."""
         assert self._process is not None
         try:
             words = f"its process ended: {named(self._process.wait(DYING_SECONDS))}"
@@ -261,7 +264,7 @@ def started(
 
 @contextmanager
 def workers(candidates: Sequence[Startable], log: Path) -> Iterator[list[Worker]]:
-    """A process for each candidate, until the block ends."""
+    """Give a worker for each candidate, until the block ends."""
     found = [Worker(candidate=candidate, log=log) for candidate in candidates]
     try:
         yield found

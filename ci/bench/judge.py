@@ -1,4 +1,4 @@
-"""Compare what was measured: ratios by network and group, and what they are held to."""
+"""Compares measured times: ratios by network and by group, and the limits of these ratios."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ci.bench.measure import Measured
 from ci.bench.settings import ALL, GROUPS, Bar, Settings
 
 AT_THREADS = 1
-"""What bars are about: with more, the machine's other work is in the ratio."""
+"""The number of threads that bars apply to; with more, the machine's other load is in the ratio."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """One group of networks, in one runtime by another.
+    """The comparison of two runtimes for one group of networks.
 
     Attributes:
-        networks: how many it has.
-        mean: geometric, of the ratios of CPU time.
+        networks: the number of networks in the group.
+        mean: the geometric mean of the ratios of CPU time.
         worst: the largest ratio, with the network's name.
-        bar: the most that the mean may be; None: nothing is asked.
-        worst_bar: the same of the worst.
+        bar: the largest permitted mean; None if there is no limit.
+        worst_bar: the largest permitted `worst`; None if there is no limit.
     """
 
     group: str
@@ -36,7 +36,7 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
-        """True unless a ratio is above its bar."""
+        """True if no ratio is above its bar."""
         return (self.bar is None or self.mean <= self.bar) and (
             self.worst_bar is None or self.worst[0] <= self.worst_bar
         )
@@ -44,7 +44,7 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two runtimes, by their numbers: the first's times are divided by the second's."""
+    """Two runtimes, by their numbers: the times of `ours` are divided by those of `theirs`."""
 
     ours: int
     theirs: int
@@ -52,10 +52,10 @@ class Pair:
 
 
 def pairs_of(candidates: Sequence[Candidate], against: int, settings: Settings) -> list[Pair]:
-    """What is compared: each wheel with each that it is against.
+    """Return all pairs of a wheel under test and a wheel that it is compared with.
 
     Args:
-        against: the number of the first of those; all before it are wheels under test.
+        against: the number of the first wheel to compare with; those before it are under test.
     """
     return [
         Pair(ours=ours, theirs=theirs, bar=bar_of(candidates[ours], candidates[theirs], settings))
@@ -65,7 +65,7 @@ def pairs_of(candidates: Sequence[Candidate], against: int, settings: Settings) 
 
 
 def gated_pairs(candidates: Sequence[Candidate], settings: Settings) -> list[Pair]:
-    """What the gate compares: each wheel with its published one, which are the second half."""
+    """Return the pairs of the gate: each wheel of the first half, and its published one."""
     half = len(candidates) // 2
     return [
         Pair(
@@ -83,7 +83,7 @@ def gated_pairs(candidates: Sequence[Candidate], settings: Settings) -> list[Pai
 
 
 def bar_of(ours: Candidate, theirs: Candidate, settings: Settings) -> Bar | None:
-    """What is asked of one runtime against another."""
+    """Return the limits for one runtime against another; None if there are none."""
     if is_peer(ours.subject, ours.wheel) or not is_peer(theirs.subject, theirs.wheel):
         return None
     return settings.bar(ours.subject.version, theirs.subject.project)
@@ -103,7 +103,7 @@ def is_too_slow(measured: Measured, pairs: Sequence[Pair]) -> bool:
 
 
 def verdicts(measured: Sequence[Measured], pair: Pair) -> list[Verdict]:
-    """The groups of what was measured, and all of it, by number of threads."""
+    """Return the verdicts of each group and of all networks, by number of threads."""
     found = []
     for threads in sorted({each.threads for each in measured}):
         rows = [

@@ -1,4 +1,4 @@
-"""Time networks in several runtimes, in turns, so that what else the machine does meets all."""
+"""Times networks in several runtimes, in turns, so that the machine's other load meets them all."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ci.bench.settings import DYNAMIC, FLOAT, INT8, PARTLY, Settings
 from smoke_lambda.inside.conform.corpus import Model, read_index
 
 DELEGATED = 0.9
-"""The share of nodes from which on a network counts as XNNPACK's."""
+"""The share of nodes that XNNPACK must take for a network to count as delegated."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """A model of a corpus, as files.
+    """The files of a model of a corpus.
 
     Attributes:
         flavour: see smoke_lambda/inside/conform/corpus.py.
@@ -34,13 +34,14 @@ class Network:
 
 @dataclass(kw_only=True)
 class Timing:
-    """What was measured of one network in one runtime.
+    """The measurements of one network in one runtime.
 
     Attributes:
-        nodes: those that XNNPACK took, and all.
-        cpu_ms: CPU time of an inference, by sample.
-        wall_ms: its wall time.
-        apart: its answers' largest difference from the first runtime's, by their largest number.
+        nodes: the number of nodes that XNNPACK took, and of all nodes.
+        cpu_ms: the CPU time of an inference, by sample.
+        wall_ms: the wall time of an inference, by sample.
+        apart: the largest difference between the answers and the first runtime's, divided by the
+            largest number in these.
         error: why there is no time.
     """
 
@@ -52,11 +53,11 @@ class Timing:
 
     @property
     def share(self) -> float:
-        """Of its nodes, what XNNPACK took, 0 to 1."""
+        """The share of the nodes that XNNPACK took, 0 to 1."""
         return self.nodes[0] / max(self.nodes[1], 1)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data, with the least and the median of the times in milliseconds."""
+        """Return plain data, with the least and the median of the times in milliseconds."""
         found: dict[str, Any] = {"nodes": list(self.nodes), "apart": self.apart}
         if self.error:
             return found | {"error": self.error}
@@ -67,10 +68,10 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One network with so many threads, in every runtime.
+    """The timings of a network in every runtime, with a number of threads.
 
     Attributes:
-        timings: in the order of the runtimes.
+        timings: one per runtime, in the order of the runtimes.
     """
 
     network: Network
@@ -78,7 +79,7 @@ class Measured:
     timings: tuple[Timing, ...]
 
     def ratio(self, of: int, by: int) -> float | None:
-        """The least CPU time of one runtime by another's; None where one has none."""
+        """Return the least CPU time of one runtime divided by another's; None without both."""
         ours, theirs = self.timings[of], self.timings[by]
         if ours.error or theirs.error:
             return None
@@ -86,7 +87,7 @@ class Measured:
 
     @property
     def group(self) -> str:
-        """See settings.GROUPS."""
+        """The network's group, one of settings.GROUPS."""
         if self.network.flavour in (DYNAMIC, INT8):
             return self.network.flavour
         shares = [timing.share for timing in self.timings if not timing.error]
@@ -94,7 +95,7 @@ class Measured:
 
 
 def unpacked(corpus: Path, folder: Path, is_wanted: Callable[[str], bool]) -> Iterator[Network]:
-    """The networks of a corpus as files in a folder, those whose names are wanted."""
+    """Unpack into a folder the networks of a corpus whose names are wanted."""
     for model in read_index(corpus).models:
         if is_wanted(model.name):
             yield _unpacked(corpus, folder, model)
@@ -119,8 +120,8 @@ def measure(
     """Time a network in each runtime.
 
     Args:
-        folder: for the answers.
-        is_too_slow: says of what was measured that it counts only if it is so again.
+        folder: the folder for the answers.
+        is_too_slow: True for a result above its limit; the network is then timed again, longer.
     """
     timings = tuple(_loaded(worker, network, threads) for worker in workers)
     found = Measured(network=network, threads=threads, timings=timings)
@@ -146,7 +147,7 @@ def _loaded(worker: Worker, network: Network, threads: int) -> Timing:
 
 
 def _compare(workers: Sequence[Worker], timings: Sequence[Timing], answers: Path) -> None:
-    """Note how far the answers are from those of the first that has any."""
+    """Note how far the answers are from those of the first runtime that has any."""
     pairs = [(w, t) for w, t in zip(workers, timings, strict=True) if not t.error]
     for number, (worker, timing) in enumerate(pairs):
         if number == 0:

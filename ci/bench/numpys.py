@@ -1,4 +1,4 @@
-"""Which NumPy starts fastest, by Lambda runtime: a wheel with each that it is tried with."""
+"""Finds the NumPy that starts fastest on each Lambda runtime: times a wheel with each NumPy."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ COLUMNS = ("runtime", "NumPy", *PARTS, "total", "peak MB")
 
 @dataclass(frozen=True, kw_only=True)
 class Tried:
-    """A runtime with one NumPy.
+    """A runtime that was started with one NumPy.
 
     Attributes:
-        start: what its new processes took.
+        start: the times of its new processes.
     """
 
     runtime: Runtime
@@ -48,16 +48,16 @@ class Tried:
 
     @property
     def is_installable(self) -> bool:
-        """Whether the runtime's own Linux accepts that NumPy's wheels."""
+        """True if the runtime's own Linux accepts the wheels of this NumPy."""
         return Version(self.numpy) <= Version(self.runtime.numpy.on_lambda)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NumPys:
-    """What was found.
+    """The result for all runtimes and NumPys.
 
     Attributes:
-        network: that each process answered with.
+        network: the name of the network that each process ran.
     """
 
     machine: Machine
@@ -65,7 +65,7 @@ class NumPys:
     tried: tuple[Tried, ...]
 
     def fastest(self) -> Mapping[str, Tried]:
-        """By runtime, the installable NumPy with the least total."""
+        """Return the installable NumPy with the least total time, by runtime."""
         found: dict[str, Tried] = {}
         for each in self.tried:
             best = found.get(each.runtime.name)
@@ -74,7 +74,7 @@ class NumPys:
         return found
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return plain data."""
         return {
             "machine": vars(self.machine),
             "network": self.network,
@@ -98,11 +98,11 @@ def time_numpys(
     """Start each wheel with each NumPy that its runtime is tried with, in turns.
 
     Args:
-        wheels: with the runtime of each.
-        processes: to be started of each.
+        wheels: the wheels, each with its runtime.
+        processes: the number of processes to start with each NumPy.
 
     Raises:
-        SmokeError: this machine lacks a Python, or one does not start.
+        SmokeError: this machine lacks a Python, or a process does not start.
     """
     machine, found = Machine.here(), []
     for wheel, runtime in wheels.items():
@@ -126,7 +126,7 @@ def show_numpys(found: NumPys, console: Console) -> None:
 
 
 def numpys_document(found: NumPys, command: str) -> str:
-    """The text of docs/starts.md."""
+    """Return the text of docs/starts.md."""
     machine = found.machine
     return "".join(
         [

@@ -1,6 +1,6 @@
-"""A run of the benchmark as a page with plots, and as docs/performance.md.
+"""Writes a run of the benchmark as a page with plots, and as docs/performance.md.
 
-The page is one file without requests, as wheels/index.html is.
+The page is one file that makes no requests, as wheels/index.html is.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ same processor, so a ratio is worth more than a time: below 1 the first runtime 
 
 
 def page(report: Report, command: str) -> str:
-    """The page.
+    """Return the page.
 
     Args:
-        command: that gave the report.
+        command: the command line that gave the report.
     """
     style = (TEMPLATES / "bench.css").read_text(encoding="utf-8")
     environment = Environment(
@@ -65,7 +65,7 @@ def page(report: Report, command: str) -> str:
 
 
 def document(report: Report, command: str) -> str:
-    """The text of docs/performance.md; arguments as for `page`."""
+    """Return the text of docs/performance.md; the arguments are as for `page`."""
     return "".join(_document(report, command))
 
 
@@ -125,7 +125,7 @@ def _document(report: Report, command: str) -> Iterator[str]:
 
 
 def by_group(networks: Sequence[Measured]) -> list[Measured]:
-    """Networks, those of a group side by side."""
+    """Return the networks sorted by group, then by name."""
     return sorted(networks, key=lambda each: (GROUPS.index(each.group), each.network.name))
 
 
@@ -139,7 +139,7 @@ def _held(mean: float | None, worst: float | None) -> str:
 
 
 def _plotted(report: Report, pair: Pair) -> tuple[Markup, Markup]:
-    """The plots of a pair: of its groups, and of its networks."""
+    """Return two plots of a pair: of its groups, and of its networks."""
     title = _title(report, pair)
     means = [
         plot.Bar(name=f"{v.group} ({v.networks})", ratio=v.mean, most=v.bar)

@@ -1,4 +1,4 @@
-"""Plots of a run of the benchmark, as SVG that stands in a page."""
+"""Draws plots of a run of the benchmark, as SVG inside a page."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from markupsafe import Markup, escape
 
 WIDTH, ROW = 760, 20
 NAMES, VALUES = 250, 60
-"""What the names at the left and the numbers at the right take, in pixels."""
+"""The width of the names at the left and of the numbers at the right, in pixels."""
 TICKS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 NARROWEST = (0.5, 2.0)
-"""The ratios that an axis shows at least."""
+"""The smallest range of ratios that an axis shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Bar:
     """A ratio with its name.
 
     Attributes:
-        most: what it is held to, if it is.
+        most: the largest permitted ratio; None if there is no limit.
     """
 
     name: str
@@ -30,14 +30,14 @@ class Bar:
 
     @property
     def kind(self) -> str:
-        """How it is shown: `faster`, `slower`, or `over` what it is held to."""
+        """The style of the bar: `faster`, `slower`, or `over` if it is above its limit."""
         if self.most is not None and self.ratio > self.most:
             return "over"
         return "faster" if self.ratio <= 1 else "slower"
 
 
 def ratios(title: str, bars: Sequence[Bar]) -> Markup:
-    """Bars from 1 to each ratio, on a logarithmic axis: as far for half as for twice."""
+    """Draw bars from 1 to each ratio, on a logarithmic axis: 0.5 is as far from 1 as 2 is."""
     found = [bar.ratio for bar in bars]
     low = math.log(min(NARROWEST[0], *found) / 1.1)
     high = math.log(max(NARROWEST[1], *found) * 1.1)
@@ -61,10 +61,10 @@ def ratios(title: str, bars: Sequence[Bar]) -> Markup:
 
 
 def stacks(title: str, rows: Sequence[tuple[str, Sequence[float]]]) -> Markup:
-    """Of each row its numbers, one after another, in one scale.
+    """Draw the numbers of each row one after another, all rows in one scale.
 
     Args:
-        rows: a name, and as many numbers as the others have.
+        rows: a name and numbers for each; all rows have equally many numbers.
     """
     longest = max(sum(numbers) for _, numbers in rows)
     room = WIDTH - NAMES - VALUES

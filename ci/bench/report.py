@@ -1,4 +1,4 @@
-"""What a run of the benchmark found: as data, and as tables for people."""
+"""The results of a run of the benchmark, as data and as tables for people."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from ci.bench.measure import Measured, Timing
 from ci.bench.starts import PARTS, Start
 
 APART = 1e-3
-"""Answers of float networks that differ by more, by their largest number, are pointed at."""
+"""Answers that differ by more than this share of their largest number are marked."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Where it ran: ratios hold for this kind of processor.
+    """The machine of a run: ratios are valid for its kind of processor.
 
     Attributes:
-        load: mean number of running processes in the minute before.
+        load: the mean number of running processes in the minute before the run.
     """
 
     processor: str
@@ -37,7 +37,7 @@ class Machine:
 
     @staticmethod
     def here() -> Machine:
-        """This one."""
+        """Return this machine."""
         text = Path("/proc/cpuinfo").read_text()
         name = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
         return Machine(
@@ -50,11 +50,11 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What was found.
+    """The results of a run.
 
     Attributes:
-        networks: measurements, by network and number of threads.
-        starts: what a start takes, by network and runtime.
+        networks: the measurements, by network and number of threads.
+        starts: the times of starts, by network and runtime.
     """
 
     machine: Machine
@@ -65,20 +65,20 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """True unless a ratio is above its bar, or one of our wheels gives no time."""
+        """True if no ratio is above its bar, and all wheels under test have times."""
         ours = {pair.ours for pair in self.pairs}
         return all(verdict.ok for _, verdict in self.verdicts()) and not any(
             each.timings[number].error for each in self.networks for number in ours
         )
 
     def verdicts(self) -> Iterator[tuple[Pair, Verdict]]:
-        """Of each pair, the groups."""
+        """Give each pair with the verdict on each of its groups."""
         for pair in self.pairs:
             for verdict in verdicts(self.networks, pair):
                 yield pair, verdict
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return plain data."""
         names = [candidate.name for candidate in self.candidates]
         return {
             "machine": vars(self.machine),
@@ -145,7 +145,7 @@ def _networks(report: Report, threads: int) -> Table:
 
 
 def plain(timing: Timing) -> str:
-    """A time with the share of nodes that XNNPACK took, and how far the answers are."""
+    """Return a time, the share of nodes that XNNPACK took, and how far apart the answers are."""
     if timing.error:
         return timing.error[:40]
     apart = f", apart {timing.apart:.1g}" if timing.apart > APART else ""
@@ -153,7 +153,7 @@ def plain(timing: Timing) -> str:
 
 
 def cell(timing: Timing) -> str:
-    """The same for a console."""
+    """Return the same text as `plain`, with colours for a console."""
     if timing.error:
         return f"[red]{plain(timing)}[/]"
     return f"[yellow]{plain(timing)}[/]" if timing.apart > APART else plain(timing)
@@ -196,13 +196,13 @@ def _comparison(report: Report, pair: Pair) -> Table:
 
 
 def held(ratio: float, bar: float | None) -> str:
-    """A ratio, in red where it is above its bar."""
+    """Return a ratio, in red if it is above its bar."""
     text = f"{ratio:.3f}"
     return f"[red]{text}[/]" if bar is not None and ratio > bar else text
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """A table of Markdown, line by line."""
+    """Give the lines of a Markdown table."""
     yield f"| {' | '.join(head)} |\n"
     yield f"|{' --- |' * len(head)}\n"
     for row in rows:

@@ -1,4 +1,4 @@
-"""How wheels are timed, and what they are held to: bench.toml."""
+"""The settings of bench.toml: how wheels are timed, and the limits of their CPU time."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ DATA = Path(__file__).with_name("bench.toml")
 ALL = "all"
 FLOAT, PARTLY, DYNAMIC, INT8 = "float", "partly delegated", "dynamic", "int8"
 GROUPS = (FLOAT, DYNAMIC, INT8, PARTLY)
-"""What networks are compared by: all weights of a group take the same kernels, as a rule."""
+"""The groups of networks; as a rule, all weights of a group use the same kernels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
-    """A runtime that is not ours; its wheel on PyPI."""
+    """The PyPI wheel of a runtime that is not ours."""
 
     project: str
     version: str
@@ -29,13 +29,13 @@ class Peer:
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """What a wheel's CPU time, by a peer's, is held to.
+    """The limits of a wheel's CPU time divided by a peer's.
 
     Attributes:
-        wheel: TensorFlow's version.
-        peer: a project.
-        mean: the largest geometric mean, by group.
-        worst: the largest of any network.
+        wheel: the wheel's TensorFlow version.
+        peer: the peer's project.
+        mean: the largest permitted geometric mean, by group.
+        worst: the largest permitted ratio of any network.
     """
 
     wheel: str
@@ -46,11 +46,12 @@ class Bar:
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """What CI asks of a wheel that was made there: no more than a mistake would break.
+    """The limit for wheels that CI made; it is so wide that only a mistake exceeds it.
 
     Attributes:
-        networks: the models that are timed, by name.
-        worst: the most that the ratio of one may be, by the published wheel of the same target.
+        networks: the names of the models that are timed.
+        worst: the largest permitted ratio of a model's time to that of the published wheel of the
+            same target.
     """
 
     networks: tuple[str, ...]
@@ -59,12 +60,12 @@ class Gate:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """See bench.toml.
+    """The settings of bench.toml.
 
     Attributes:
-        turn_seconds: of one wheel's turn.
-        again: how many times the turns are of a ratio that is above its bar.
-        starts: processes that are started, for the parts of a start.
+        turn_seconds: the length of one wheel's turn, in seconds.
+        again: the factor for the number of turns if a ratio above its bar is measured again.
+        starts: the number of processes that are started to time the parts of a start.
     """
 
     python: str
@@ -77,7 +78,7 @@ class Settings:
     gate: Gate
 
     def peer(self, project: str) -> Peer:
-        """The peer of that project; raises UsageError if there is none."""
+        """Return the peer of a project; raise UsageError if there is none."""
         for peer in self.peers:
             if peer.project == project:
                 return peer
@@ -87,7 +88,7 @@ class Settings:
         )
 
     def bar(self, wheel: str, peer: str) -> Bar | None:
-        """What is asked of a TensorFlow version against a project, if anything is."""
+        """Return the limits for a TensorFlow version against a project; None if there are none."""
         return next((b for b in self.bars if (b.wheel, b.peer) == (wheel, peer)), None)
 
 
@@ -96,7 +97,7 @@ def load_settings(path: Path = DATA) -> Settings:
     """Read and validate bench.toml.
 
     Raises:
-        UsageError: it is malformed; the message names the place.
+        UsageError: the file is malformed; the message names the place.
     """
     row = Row(path.name, read_toml(path))
     peers = tuple(map(_peer, row.rows("peer", "project")))

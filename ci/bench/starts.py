@@ -1,4 +1,4 @@
-"""Time the parts of a start: new processes, in turns."""
+"""Times the parts of a start, with new processes, in turns."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ PARTS = ("start", "numpy", "import", "create", "allocate", "first")
 
 @dataclass(kw_only=True)
 class Start:
-    """What new processes of one runtime took to the first answer of a network.
+    """The times of new processes of one runtime, up to the first answer of a network.
 
     Attributes:
-        parts: milliseconds of wall time, by part and process.
-        faults: page faults, by process.
-        peak_bytes: of resident memory, by process.
+        parts: the wall time in milliseconds, by process and part.
+        faults: the number of page faults, by process.
+        peak_bytes: the peak of resident memory, by process.
     """
 
     parts: list[dict[str, float]] = field(default_factory=list)
@@ -35,16 +35,16 @@ class Start:
     peak_bytes: list[int] = field(default_factory=list)
 
     def least(self, part: str) -> float:
-        """The least that a part took, in milliseconds."""
+        """Return the least time of a part, in milliseconds."""
         return min(parts[part] for parts in self.parts)
 
     @property
     def total(self) -> float:
-        """The least of all parts together, in milliseconds."""
+        """The least time of all parts together, in milliseconds."""
         return min(sum(parts.values()) for parts in self.parts)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return plain data."""
         return {
             "least_ms": {part: self.least(part) for part in PARTS} | {"total": self.total},
             "median_ms": {part: median(parts[part] for parts in self.parts) for part in PARTS},
@@ -57,16 +57,16 @@ class Start:
 def time_starts(
     network: Network, candidates: Sequence[Startable], processes: int, log: Path
 ) -> list[Start]:
-    """Start each runtime so many times, in turns.
+    """Start each runtime as often as `processes` says, in turns.
 
     Raises:
-        SmokeError: one does not start.
+        SmokeError: a runtime does not start.
     """
     found = [Start() for _ in candidates]
     for turn in range(processes + 1):
         for candidate, start in zip(candidates, found, strict=True):
             said = start_once(candidate, network, log)
-            if turn > 0:  # the first fills the caches of files
+            if turn > 0:  # the first turn fills the caches of files
                 start.parts.append(said["parts"])
                 start.faults.append(said["faults"])
                 start.peak_bytes.append(said["peak_bytes"])
@@ -74,9 +74,10 @@ def time_starts(
 
 
 def bytecode(candidate: Startable) -> dict[str, str]:
-    """Variables with which the first process keeps its bytecode.
+    """Return variables with which the first process keeps its bytecode.
 
-    A function has it, too, from its layer or image: without, most of a start is compiling NumPy.
+    A function has bytecode, too, from its layer or image. Without it, most of a start is the
+    compilation of NumPy.
     """
     folder = candidate.bytecode
     if folder is None:
@@ -85,10 +86,10 @@ def bytecode(candidate: Startable) -> dict[str, str]:
 
 
 def start_once(candidate: Startable, network: Network, log: Path) -> dict[str, Any]:
-    """What a new process says; see smoke_lambda/inside/starting.py.
+    """Start a new process and return its report; see smoke_lambda/inside/starting.py.
 
     Raises:
-        SmokeError: it does not start.
+        SmokeError: the process does not start.
     """
     arguments = (candidate.module, network.model, network.cases)
     with log.open("a") as errors:

@@ -1,1 +1,1 @@
-"""Inputs of strangers, made by hypothesis, for what must withstand them."""
+"""Fuzzers: hypothesis makes hostile inputs for the code that must withstand them."""

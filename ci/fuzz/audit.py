@@ -1,7 +1,7 @@
-"""What is tried on the audit: wheels that are damaged, or made to look right to it.
+"""Fuzzes the audit with wheels that are damaged, or forged so that they look right to it.
 
-The audit gives a report for whatever bytes, in bounded time and memory. A wheel of which a byte
-of any file is changed, RECORD and zip agreeing with it, is never one that passes.
+The audit must give a report for any bytes, in bounded time and memory. A wheel with a changed
+Python file must never pass, even if RECORD and zip agree with the change.
 """
 
 from __future__ import annotations
@@ -33,20 +33,21 @@ from ci.publish.choice import newest
 from ci.publish.manifest import read_manifest
 from ci.publish.places import WHEELS
 
-SECONDS = 60.0  # for a case: an audit takes one or two, on a machine that does nothing else
+SECONDS = 60.0  # the limit of a case; an audit takes one or two seconds on an idle machine
 MEMORY = 2 << 30
 WHEEL = "TFLITE_FUZZ_WHEEL"
-"""The variable that tells the worker its wheel."""
+"""The variable that gives the worker the path of its wheel."""
 
-# What is changed: bytes of the whole file; or of a member, the archive agreeing with it.
+# The part that is changed: bytes of the whole file, or of a member; then the archive is made anew.
 FILE, PROGRAM, DYNAMIC, SECTIONS, TEXT = "file", "program headers", "dynamic", "sections", "text"
-# A header of the directory: after its signature the fields of a local header, and five more.
+# A header of the zip's directory has the fields of a local header after its signature and version,
+# and five more.
 HEADER, END_OF_HEADER = struct.Struct("<HHHHHIIIHH"), struct.Struct("<HHHII")
 MEMBERS = ("METADATA", "WHEEL", "RECORD", ".cdx.json", "LICENSE", ".py", ".pyi", ".so")
 
 
 def cases() -> SearchStrategy[Case]:
-    """What is changed, and how."""
+    """Return the cases: which part of the wheel is changed, and how."""
     member = st.fixed_dictionaries(
         {
             "what": st.sampled_from((PROGRAM, DYNAMIC, SECTIONS, TEXT)),
@@ -67,7 +68,7 @@ def _wheel() -> tuple[str, Mapping[str, bytes], bytes]:
 
 
 def changed(case: Case) -> bytes:
-    """The wheel of a case."""
+    """Return the bytes of the changed wheel of a case."""
     _, members, whole = _wheel()
     if case["what"] == FILE:
         return edited(whole, case["edits"])
@@ -87,7 +88,7 @@ def changed(case: Case) -> bytes:
 
 
 def _range(data: bytes, what: str) -> tuple[int, int]:
-    """Where the loader's, or other tools', tables are in an extension."""
+    """Return where a table of the loader, or of other tools, begins and ends in an extension."""
     program, sections = struct.unpack_from("<QQ", data, 32)
     if what == PROGRAM:
         return 0, program + 56 * struct.unpack_from("<H", data, 56)[0]
@@ -100,7 +101,11 @@ def _range(data: bytes, what: str) -> tuple[int, int]:
 
 
 def packed(members: Mapping[str, bytes], *, with_record: bool) -> bytes:
-    """A wheel of members, in their order, as ours are written; RECORD agrees with them or not."""
+    """Return a wheel of members, in their order, in the same form as our wheels.
+
+    Args:
+        with_record: True if RECORD is rewritten so that it agrees with the members.
+    """
     record = next(name for name in members if name.endswith(".dist-info/RECORD"))
     if with_record:
         lines = [
@@ -112,7 +117,7 @@ def packed(members: Mapping[str, bytes], *, with_record: bool) -> bytes:
     for name, data in members.items():
         text, (stream, checksum) = name.encode(), _deflated(data)
         mode = (0o100755 if name.endswith(".so") else 0o100644) << 16
-        # Version 2.0, deflated, of 1980-01-01; no extra field and no comment.
+        # Zip version 2.0, deflated, dated 1980-01-01, without extra field and comment.
         told = (20, 0, 8, 0, 33, checksum, len(stream), len(data), len(text))
         made = struct.pack("<IH", 0x02014B50, 3 << 8 | 20)
         directory += made + HEADER.pack(*told, 0) + END_OF_HEADER.pack(0, 0, 0, mode, len(body))
@@ -123,7 +128,7 @@ def packed(members: Mapping[str, bytes], *, with_record: bool) -> bytes:
     return bytes(body + directory + end)
 
 
-# All but one of a case's members are those of the case before.
+# A case changes one member at most; the others are the same in each case.
 @lru_cache(maxsize=100)
 def _deflated(data: bytes) -> tuple[bytes, int]:
     packer = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
@@ -136,7 +141,7 @@ def _digest(data: bytes) -> str:
 
 
 def tried(case: Case, folder: Path) -> str:
-    """Audit the wheel of a case; gives what is wrong, in one sentence, or nothing."""
+    """Audit the wheel of a case; return the fault in one sentence, or an empty text."""
     name, members, whole = _wheel()
     content = changed(case)
     path = folder / name
@@ -159,17 +164,17 @@ def tried(case: Case, folder: Path) -> str:
 
 
 def recommended() -> Path | None:
-    """The current wheel of the recommended TensorFlow, if there is one."""
+    """Return the current wheel of the recommended TensorFlow; None if there is none."""
     wheel = newest(read_manifest(WHEELS), load_matrix(), "3.12", "x86_64")
     return WHEELS / wheel.file if wheel else None
 
 
 @contextmanager
 def target(wheel: Path | None) -> Iterator[Target]:
-    """The audit of changes to a wheel, until the block ends.
+    """Give the audit as a target for changes of a wheel, until the block ends.
 
     Raises:
-        UsageError: there is no wheel, or it does not pass as it is.
+        UsageError: there is no wheel, or the unchanged wheel does not pass.
     """
     wheel = wheel or recommended()
     if wheel is None or not wheel.is_file():

@@ -1,4 +1,4 @@
-"""One run of a fuzzer: rounds of cases until the time is over or a case fails."""
+"""Runs a fuzzer: rounds of cases until the time is over or a case fails."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis.strategies import SearchStrategy
 from builders.cache import write_atomically
 from builders.errors import UsageError
 
-ROUND = 50  # cases; so often a round's seed and the time are looked at
+ROUND = 50  # cases with one seed; the time is checked after each round
 SHRINK_SECONDS = 60.0
 
 Case = dict[str, Any]
@@ -24,23 +24,23 @@ Case = dict[str, Any]
 
 
 class Target(Protocol):
-    """What is tried."""
+    """A part of the project that a fuzzer tries."""
 
     @property
     def cases(self) -> SearchStrategy[Case]:
-        """The inputs."""
+        """The strategy of the inputs."""
 
     @property
     def told(self) -> str:
-        """What was counted beside faults, in one line; empty where there is nothing."""
+        """A line of counts besides faults; empty if nothing was counted."""
 
     def fault(self, case: Case) -> str:
-        """Try one input; gives what is wrong, in one sentence, or nothing."""
+        """Try one input; return the fault in one sentence, or an empty text."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """A case that failed, as small as it could be made."""
+    """A case that failed, made as small as possible."""
 
     target: str
     seed: int
@@ -48,7 +48,7 @@ class Finding:
     case: Case
 
     def saved(self, folder: Path) -> Path:
-        """Write it into a folder; gives the file."""
+        """Write the finding into a folder; return the file's path."""
         text = json.dumps(vars(self), indent=1, sort_keys=True)
         digest = hashlib.sha256(json.dumps(self.case, sort_keys=True).encode()).hexdigest()[:12]
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ class Finding:
 
 
 def loaded(file: Path) -> Finding:
-    """Read a finding's file; raises UsageError if the file is anything else."""
+    """Read a finding's file; raise UsageError if the file is anything else."""
     try:
         return Finding(**json.loads(file.read_text()))
     except (OSError, ValueError, TypeError) as error:
@@ -69,7 +69,7 @@ def loaded(file: Path) -> Finding:
 
 @dataclass
 class Campaign:
-    """What was tried so far, with which seeds, and what was found."""
+    """The state of a run: the number of cases so far, their seeds, and the finding."""
 
     tried: int = 0
     seeds: list[int] = field(default_factory=list)
@@ -88,10 +88,10 @@ def run(
 
     Args:
         name: the target's name, for a finding.
-        target: what is tried.
-        seconds: for how long; a failing case may take a minute more, to be made smaller.
-        first_seed: of the first round; each further round's is one more.
-        on_round: is told after each round.
+        target: the target to try.
+        seconds: the time limit; a minute more may be used to make a failing case smaller.
+        first_seed: the seed of the first round; each further round adds one.
+        on_round: is called after each round.
     """
     campaign = Campaign()
     end = time.monotonic() + seconds
@@ -119,7 +119,7 @@ def _round(name: str, target: Target, campaign: Campaign, number: int, end: floa
     )
     @given(target.cases)
     def holds(case: Case) -> None:
-        # Once a case failed, the same one may be asked for again, smaller.
+        # After a case has failed, hypothesis asks for smaller variants of it.
         if time.monotonic() > end + (SHRINK_SECONDS if failed else 0):
             return
         campaign.tried += 1
@@ -131,7 +131,7 @@ def _round(name: str, target: Target, campaign: Campaign, number: int, end: floa
     try:
         holds()
     except Exception:
-        # It says the same as `failed`, or that a case failed once and not again.
+        # The error says the same as `failed`, or that a case failed once but not again.
         if not failed:
             raise
     if failed:

@@ -1,4 +1,4 @@
-"""A process that answers lines, for cases that may end it, hang it or fill its memory."""
+"""A child process that answers lines; a case may end it, hang it or fill its memory."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 
 from builders.process import die_with_parent
 
-GRACE_SECONDS = 20.0  # a process that aborts writes its core first, on a busy machine
+GRACE_SECONDS = 20.0  # a process that aborts first writes its core dump; the machine may be busy
 
 
 class Child:
-    """Started when it is first asked, and again after it ended.
+    """A child process that starts when it is first used, and again after it was closed.
 
     Attributes:
-        command: of the process, which reads lines until its standard input ends.
-        folder: where it runs; none is the present one.
-        quiet: its standard error is dropped.
+        command: the command of the process, which reads lines until its standard input ends.
+        folder: the working folder of the process; None for the present one.
+        quiet: True if the standard error is dropped.
     """
 
     def __init__(
@@ -29,27 +29,27 @@ class Child:
 
     @property
     def runs(self) -> bool:
-        """True once it is started, until it is closed."""
+        """True from the start of the process until it is closed."""
         return self._process is not None
 
     def send(self, line: bytes) -> None:
-        """Write one line, which has no line feed of its own."""
+        """Write a line to the process; the line feed is added."""
         process = self._running()
         assert process.stdin is not None
         process.stdin.write(line + b"\n")
 
     def line(self, seconds: float) -> bytes | None:
-        """Its next line; empty where it has ended, None where none came within `seconds`."""
+        """Return the next line; empty if the process has ended, None if none came in time."""
         process = self._running()
         assert process.stdout is not None
         ready, _, _ = select.select([process.stdout], [], [], seconds)
         return process.stdout.readline() if ready else None
 
     def close(self, grace: float = GRACE_SECONDS) -> int:
-        """End it by the end of its input, and kill it where it still runs after `grace` seconds.
+        """End the input of the process; kill it if it still runs after `grace` seconds.
 
         Returns:
-            Its status; 0 where there is no process.
+            The exit status of the process; 0 if there is no process.
         """
         if self._process is None:
             return 0
@@ -73,7 +73,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL if self.quiet else None,
-                bufsize=0,  # select sees what readline has not read
+                bufsize=0,  # without a buffer, select sees all that readline has not read
                 preexec_fn=die_with_parent,
             )
         return self._process

@@ -1,4 +1,4 @@
-"""Changes of bytes: where, in millionths of a file, and what is written there, or taken away."""
+"""Edits of bytes: a place, in millionths of a file, and the bytes to write or delete there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-# Sizes, counts and offsets where sums and products of them go wrong.
+# Sizes, counts and offsets that make sums and products overflow.
 ODD = (0, 1, 8, 0x7F, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 40, (1 << 64) - 1)
 NESTED = (b"[" * 3_000, b'{"a":' * 3_000, b"(" * 3_000, b"\0" * 3_000, b"\x1b[31m", b"x,,\n" * 999)
 
@@ -15,7 +15,7 @@ Edit = list[Any]
 
 
 def edits(most: int = 5) -> SearchStrategy[list[Edit]]:
-    """Some changes; an edit is [place, kind, bytes in hexadecimal or length]."""
+    """Return lists of edits; an edit is [place, kind, bytes in hexadecimal or length]."""
     place = st.integers(0, 999_999)
     byte = st.binary(min_size=1, max_size=8)
     word = st.sampled_from(ODD).flatmap(
@@ -37,7 +37,7 @@ def edits(most: int = 5) -> SearchStrategy[list[Edit]]:
 
 
 def edited(data: bytes, changes: list[Edit]) -> bytes:
-    """Bytes with changes made, one after the other."""
+    """Return the bytes after the edits, which are made one after the other."""
     result = bytearray(data)
     for where, kind, what in changes:
         place = where * len(result) // 1_000_000

@@ -1,4 +1,4 @@
-"""What is tried on smoke_lambda/app.py: events, images, URLs and hostile servers."""
+"""Fuzzes the handler smoke_lambda/app.py with events, images, URLs and hostile servers."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from smoke_lambda import events
 ROOT = Path(__file__).parent.parent.parent
 APP = ROOT / "smoke_lambda/app.py"
 
-# What one request may cost. The handler's own limits are far below, but machines are slow,
-# and busy: only CPU tells what it costs, the wall clock that it never ends.
+# The limits of one request. The handler's own limits are far below, but machines are slow and busy.
+# CPU time shows the cost of a request; wall time only shows that it never ends.
 CPU_SECONDS = 10.0
 WALL_SECONDS = 300.0
 PEAK_MB = 450
@@ -33,7 +33,7 @@ REPLY_BYTES = 10_000
 
 INSIDE = ("127.0.0.1", "10.0.0.7", "169.254.169.254", "192.168.1.1", "::1", "fd00:ec2::254")
 OUTSIDE = ("93.184.216.34", "2606:4700::1111")
-# Spellings of addresses inside, and forms of them in IPv6.
+# Hosts: spellings of inside addresses, their forms in IPv6, and names.
 HOSTS = (
     *("0x7f000001", "2130706433", "0177.0.0.1", "127.1", "localhost", "0", "[::]", "[::1]"),
     *("[::ffff:7f00:1]", "[64:ff9b::a9fe:a9fe]", "[2002:a9fe:a9fe::1]", "[::7f00:1]"),
@@ -56,7 +56,7 @@ NAMES = {
 
 
 def texts() -> SearchStrategy[str]:
-    """Texts: short, long, and such as are no Unicode."""
+    """Return texts: short ones, long ones, and some that are not valid Unicode."""
     odd = st.sampled_from(
         ("\ud800", "\udc80", "\0", "\u2100", "é", "'\"<>", "\r\n", "a.", "%41", "[")
     )
@@ -66,7 +66,7 @@ def texts() -> SearchStrategy[str]:
 
 
 def urls() -> SearchStrategy[str]:
-    """URLs, most of which a parser takes."""
+    """Return URLs, most of which a parser accepts."""
     scheme = st.sampled_from((*["http://"] * 4, "HTTP://", "https://", "//", "file://", "data:"))
     host = st.one_of(st.sampled_from(HOSTS), st.just("out.example"), texts())
     user = st.sampled_from(("", "", "", "user:password@", "93.184.216.34@", "\\"))
@@ -76,7 +76,7 @@ def urls() -> SearchStrategy[str]:
 
 
 def encoded(data: bytes) -> str:
-    """Base64."""
+    """Return data in Base64."""
     return base64.b64encode(data).decode()
 
 
@@ -98,12 +98,12 @@ CHUNKS = (
     b"-FFFFFFFF\r\n",
     b"1;" + b"x" * 99,
 )
-# What follows, how often, and the seconds between.
+# A piece that follows the head, how often it is sent, and the seconds between.
 PIECES = ((b"", 0, 0.0), (bytes(100_000), 300, 0.0), (b"x", 30, 0.1), (b"X: y\r\n", 5000, 0.0))
 
 
 def replies() -> SearchStrategy[dict[str, Any]]:
-    """What a server sends: a head, then a piece so often, which may be for ever."""
+    """Return servers' replies: a head, then a piece several times, at worst without end."""
     header = st.one_of(
         st.sampled_from(HEADERS),
         urls().map(lambda url: b"Location: " + url.encode("utf-8", "surrogatepass")),
@@ -122,14 +122,14 @@ def replies() -> SearchStrategy[dict[str, Any]]:
 def reply(
     status: bytes, headers: list[bytes], chunk: bytes, body: bytes, often: tuple[bytes, int, float]
 ) -> dict[str, Any]:
-    """One server's reply, in types that JSON knows."""
+    """Return one server's reply, in types that JSON knows."""
     head = b"\r\n".join([status, *headers, b"", chunk + body])
     piece, times, pause = often
     return {"head": encoded(head), "piece": encoded(piece), "times": times, "pause": pause}
 
 
 def requests() -> SearchStrategy[Any]:
-    """What is asked of the handler, as an object."""
+    """Return requests to the handler, as objects."""
     data = images.images().map(encoded)
     value = st.one_of(
         data,
@@ -148,7 +148,7 @@ def requests() -> SearchStrategy[Any]:
 
 
 def bodies() -> SearchStrategy[dict[str, Any]]:
-    """The body of an HTTP event and what it says of that."""
+    """Return bodies of HTTP events, with the field that says if they are in Base64."""
     image = images.images()
     form = st.builds(events.form, image, st.text("abc.", max_size=5))
     edited = st.builds(images.changed, form, st.lists(images.changes(), max_size=2), st.just(False))
@@ -166,7 +166,7 @@ def bodies() -> SearchStrategy[dict[str, Any]]:
 
 
 def cases() -> SearchStrategy[Case]:
-    """Events, and what the world then answers."""
+    """Return cases: an event, the names and the servers' replies, and the model."""
     plain = requests()
     http = bodies().map(lambda body: {"requestContext": {}, **body})
     fetched = st.sampled_from(("http://out.example/", "http://93.184.216.34:8080/x")).map(
@@ -183,7 +183,7 @@ def cases() -> SearchStrategy[Case]:
 
 
 class Handler:
-    """The handler in a process of its own, which is started again when it ends."""
+    """The handler in a separate process, which is started again after it ends."""
 
     def __init__(self, app: Path) -> None:
         command = [sys.executable, "-m", "ci.fuzz.handler_worker", str(app.absolute())]
@@ -222,7 +222,11 @@ def _cases() -> SearchStrategy[Case]:
 
 @contextmanager
 def target(app: Path) -> Iterator[Target]:
-    """The handler of a file, until the block ends; raises UsageError if it does not start."""
+    """Give the handler of a file as a target, until the block ends.
+
+    Raises:
+        UsageError: there is no such file, or the handler does not answer an image.
+    """
     if not app.is_file():
         raise UsageError(f"there is no {app}", remedy="name a handler by --app")
     handler = Handler(app)
@@ -236,7 +240,7 @@ def target(app: Path) -> Iterator[Target]:
 
 
 def judged(case: Case, found: dict[str, Any]) -> str:
-    """What is wrong with what the handler did; empty if nothing is."""
+    """Return the fault in what the handler did; an empty text if there is none."""
     if found["raised"]:
         return f"it raised {found['raised']}"
     faults = [
@@ -254,7 +258,7 @@ def judged(case: Case, found: dict[str, Any]) -> str:
 
 
 def is_outside(address: str) -> bool:
-    """True if an address is on the Internet, by Python's own tables and what those lack."""
+    """True if an address is on the Internet, by Python's tables and the blocks that they lack."""
     ip: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo or [None])[0]
@@ -271,7 +275,7 @@ def is_outside(address: str) -> bool:
 
 
 def fault_of_reply(event: object, reply: Any) -> str:  # noqa: ANN401 - what the handler gave
-    """What is wrong with a reply's form."""
+    """Return the fault in a reply's form; an empty text if there is none."""
     status, body = 200, reply
     is_http = isinstance(event, dict) and "requestContext" in event
     try:

@@ -1,8 +1,8 @@
-"""The process in which the handler is fuzzed: one case per line of its input.
+"""The process in which the handler is fuzzed: it reads one case per line of its input.
 
-There is no name server here and no Internet: a case's names have the addresses that it says,
-and whatever address the handler connects to, a server on loopback answers with what the
-case says. The model is a stand-in, which checks what it is given.
+There is no name server and no Internet: the case says which addresses a name has, and whatever
+address the handler connects to, a server on loopback sends the replies of the case. The model is
+a stand-in, which checks its input.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-ADDRESS_SPACE = 4 << 30  # a bomb must end this process rather than the machine
+ADDRESS_SPACE = 4 << 30  # a decompression bomb must end this process, not the machine
 URL_SECONDS = 1.0
 MODELS: tuple[tuple[tuple[int, ...], type], ...] = (
     ((1, 8, 8, 1), np.float32),
@@ -38,7 +38,7 @@ _resolve = socket.getaddrinfo
 
 
 class Interpreter:
-    """A model that answers whatever it is given, if that is of its shape and type."""
+    """A stand-in for a model; it answers any tensor of its shape, type and range."""
 
     shape: tuple[int, ...]
     dtype: type
@@ -69,12 +69,12 @@ class Interpreter:
         assert 0 <= tensor.min() <= tensor.max() <= (1 if self.dtype is np.float32 else 255)
 
     def get_tensor(self, _index: int) -> Any:  # noqa: ANN401 - an array
-        """Ten scores."""
+        """Return ten scores."""
         return np.full((1, 10), 0.1, np.float32)
 
 
 def load(app: Path, shape: tuple[int, ...], dtype: type) -> Any:  # noqa: ANN401 - a module
-    """The handler, imported for a model of that input."""
+    """Return the handler's module, imported with a model of that input shape and type."""
     runtime = ModuleType("tflite_runtime.interpreter")
     members = {"shape": shape, "dtype": dtype}
     runtime.Interpreter = type("Interpreter", (Interpreter,), members)  # type: ignore[attr-defined]
@@ -89,7 +89,7 @@ def load(app: Path, shape: tuple[int, ...], dtype: type) -> Any:  # noqa: ANN401
 
 
 class Internet:
-    """What the handler can reach: names of a case, and a server on loopback."""
+    """The network that the handler can reach: the names of a case, and a server on loopback."""
 
     def __init__(self) -> None:
         self.names: dict[str, list[str]] = {}
@@ -111,19 +111,20 @@ class Internet:
         self.connected, self.outside = [], []
 
     def resolve(self, host: str, port: int, **_: object) -> list[Any]:
-        """The addresses of a name; any spelling of an address is one, as for the resolver."""
+        """Return the addresses of a name, or the address that the name spells, as a resolver does.
+        """
         if host in self.names:
             kind = socket.SOCK_STREAM
             return [(0, kind, 6, "", (address, port)) for address in self.names[host]]
         return _resolve(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
 
     def connect(self, address: tuple[str, int], timeout: float) -> socket.socket:
-        """Connect to the server on loopback, whatever the address."""
+        """Connect to the server on loopback, for any address."""
         self.connected.append(address[0])
         if not self.replies:
             raise ConnectionRefusedError
         self._next.put(self.replies.pop(0))
-        # The name that the module's function looks up is this class's, too.
+        # socket.create_connection would look up names with this class's `resolve`.
         sock = socket.socket()
         sock.settimeout(timeout)
         sock.connect(("127.0.0.1", self.port))
@@ -141,7 +142,7 @@ class Internet:
 
 
 def _send(sock: socket.socket, reply: dict[str, Any]) -> None:
-    """Send a head, then a piece so often; the other side may hang up."""
+    """Send a head, then a piece as often as the reply says; the other side may hang up."""
     piece = base64.b64decode(reply["piece"])
     with sock, contextlib.suppress(OSError):
         sock.settimeout(5)
@@ -153,33 +154,33 @@ def _send(sock: socket.socket, reply: dict[str, Any]) -> None:
 
 
 class Context:
-    """Lambda's context, as far as a handler asks it."""
+    """The part of Lambda's context that a handler uses."""
 
     def get_remaining_time_in_millis(self) -> int:
-        """A function with Lambda's default timeout."""
+        """Return the time of a function with Lambda's default timeout."""
         return 3000
 
 
 def peak_mb() -> int:
-    """The most memory since `forget_peak`, in MB of 2**20 bytes (proc(5), VmHWM)."""
+    """Return the peak of memory since `forget_peak`, in MB of 2**20 bytes (proc(5), VmHWM)."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) >> 10
 
 
 def forget_peak() -> None:
-    """Give back what is free, and count from here on (proc(5), clear_refs)."""
+    """Return free memory to the system, and reset the peak (proc(5), clear_refs)."""
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
 
 
 def tried(app: Any, internet: Internet, case: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
-    """What the handler does with a case."""
+    """Run the handler with a case; return its reply, costs and connections."""
     internet.start(case)
     forget_peak()
     cpu, wall = time.process_time(), time.monotonic()
     found: dict[str, Any] = {"reply": None, "raised": ""}
     try:
-        # As Lambda's client does from Python 3.12 on: text that is not Unicode ends it.
+        # From Python 3.12 on, Lambda's client encodes so: text that is not Unicode ends it.
         reply = app.handler(case["event"], Context())
         found["reply"] = json.dumps(reply, ensure_ascii=False).encode().decode()
     except BaseException:
@@ -191,9 +192,9 @@ def tried(app: Any, internet: Internet, case: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Answer cases until there are none."""
+    """Answer cases until the input ends."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the handler's log
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # drop the handler's log
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     os.environ.update(URL_SECONDS=str(URL_SECONDS), ALLOW_PRIVATE_URLS="0")
     apps = [load(Path(sys.argv[1]), *model) for model in MODELS]

@@ -1,4 +1,4 @@
-"""Image files: some that Pillow makes, and what a stranger makes of them."""
+"""Image files for the fuzzers: files that Pillow makes, and broken variants of them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from PIL import Image
 
-MOST = 1_000_000  # bytes of a mutated file
+MOST = 1_000_000  # the largest size of a mutated file, in bytes
 NUMBERS = (0, 1, 2, 0x7F, 0xFF, 0x7FFF, 20_000, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
 SIDES = (0, 1, 8, 5000, 20_000, 20_001, 2**31 - 1)
-# Where a part of a file may begin: a JPEG's marker, a PNG's or WebP's chunk.
+# The beginnings of parts of a file: a JPEG's marker, a PNG's or WebP's chunk.
 BORDERS = re.compile(
     rb"\xff[\xc0-\xfe]|....(?:IHDR|PLTE|tRNS|IDAT|eXIf|IEND)|VP8[ LX]|EXIF|ALPH|ANMF", re.DOTALL
 )
@@ -25,7 +25,7 @@ BORDERS = re.compile(
 
 @functools.cache
 def originals() -> tuple[bytes, ...]:
-    """Small images of every kind that the handler reads, and of some that it does not."""
+    """Return small images of every kind that the handler reads, and of some that it refuses."""
     ramp = np.add.outer(np.arange(24), np.arange(32)).astype(np.uint8) * 4
     grey = Image.fromarray(ramp)
     colour = Image.merge("RGB", [grey, grey.transpose(Image.Transpose.ROTATE_180), grey])
@@ -72,7 +72,7 @@ def _file(image: Image.Image, kind: str, **options: object) -> bytes:
 
 @dataclass(frozen=True)
 class Change:
-    """One change of a file; places are shares of its length from 0 to 1."""
+    """One change of a file; `start` and `end` are shares of its length, or of its parts, 0 to 1."""
 
     kind: str
     start: float
@@ -82,7 +82,7 @@ class Change:
     data: bytes
 
     def made(self, file: bytes) -> bytes:
-        """The changed file."""
+        """Return the changed file."""
         at = int(self.start * len(file))
         if self.kind == "cut":
             return file[:at]
@@ -102,7 +102,7 @@ class Change:
 
 
 def changes() -> SearchStrategy[Change]:
-    """Changes of a file."""
+    """Return changes of a file."""
     share = st.floats(0, 1)
     return st.builds(
         Change,
@@ -116,7 +116,7 @@ def changes() -> SearchStrategy[Change]:
 
 
 def images() -> SearchStrategy[bytes]:
-    """Files, most of which are broken in one or a few ways."""
+    """Return files, most of which are broken in one or a few ways."""
     return st.one_of(
         st.builds(
             changed,
@@ -137,14 +137,18 @@ def images() -> SearchStrategy[bytes]:
 
 
 def changed(file: bytes, made: list[Change], is_mended: bool) -> bytes:
-    """A file after some changes; a PNG's checksums may be mended, so that more is read."""
+    """Return a file after some changes.
+
+    Args:
+        is_mended: True if a PNG's checksums are made right, so that a reader reads more of it.
+    """
     for change in made:
         file = change.made(file)[:MOST]
     return with_checksums(file) if is_mended else file
 
 
 def with_checksums(file: bytes) -> bytes:
-    """A PNG whose chunks have right checksums; any other file as it is."""
+    """Return a PNG with right checksums of its chunks; return any other file as it is."""
     if not file.startswith(b"\x89PNG\r\n\x1a\n"):
         return file
     parts, at = [file[:8]], 8
@@ -157,7 +161,7 @@ def with_checksums(file: bytes) -> bytes:
 
 
 def png(width: int, height: int, bits: int, colour: int, is_interlaced: bool) -> bytes:
-    """A PNG of zeros, as far as they cost little to make; its header says whatever it likes."""
+    """Return a PNG of zeros, at most two million; its header may claim more."""
     row = 1 + (width * bits * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour] + 7) // 8
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, is_interlaced)
     pixels = zlib.compress(bytes(min(row * height, 2_000_000)), 1)

@@ -1,7 +1,8 @@
-"""The process in which a wheel gets damaged models: one case per line of its input.
+"""The process in which a wheel gets damaged models: it reads one case per line of its input.
 
-Each line is a model in base64. Before each stage a line names it, so that whoever started this
-process knows where it ended; the last line of a case is `done`. It needs the wheel and NumPy alone.
+Each line is a model in base64. The process writes a line with the name of each stage before the
+stage, so that its parent knows where it ended; the last line of a case is `done`. It needs only
+the wheel and NumPy.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from pathlib import Path
 import numpy as np
 from tflite_runtime.interpreter import Interpreter  # type: ignore[import-not-found]
 
-# A damaged size asks for any amount of memory; that must not be the machine's.
+# A damaged size may ask for any amount of memory; the machine's memory must not run out.
 ADDRESS_SPACE = 4 << 30
-# Of a tensor: what a small model asks for is less.
+# The largest size of a tensor; the tensors of a small model are smaller.
 MOST_BYTES = 64 << 20
 
 
 def main() -> None:
     """Answer until the input ends."""
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
-    # A loop that never ends is ended here, by a signal that has a name.
+    # SIGALRM ends a loop without end; the parent can tell this signal from others.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
@@ -42,11 +43,11 @@ def main() -> None:
 
 
 def run(**model: object) -> None:
-    """Load, allocate and run a model; what it raises is as it should be."""
+    """Load, allocate and run a model; the exceptions that are caught here are permitted."""
     try:
         interpreter = Interpreter(num_threads=1, **model)
     except (ValueError, RuntimeError, SystemError):
-        # SystemError: in 2.22 the name of a signature that is not UTF-8.
+        # TensorFlow 2.22 raises SystemError for a signature's name that is not UTF-8.
         return
     tell("allocate")
     try:
@@ -65,12 +66,12 @@ def run(**model: object) -> None:
 
 
 def size_of(detail: dict[str, object]) -> int:
-    """Bytes of a tensor, about."""
+    """Return the approximate size of a tensor, in bytes."""
     return int(np.prod(np.asarray(detail["shape"], np.float64))) * 8
 
 
 def tell(stage: str) -> None:
-    """A line of our own."""
+    """Write the name of a stage."""
     print(stage, flush=True)
 
 

@@ -1,8 +1,8 @@
-"""What is tried on a wheel: models that are cut or changed, as an interrupted download leaves them.
+"""Fuzzes a wheel with models that are cut or changed, as an interrupted download leaves them.
 
-A model that no converter wrote must be an error when it is loaded, and not the end of the process.
-Where it loads all the same and ends the process later, that is counted and no finding: the
-operators trust what a model says of its tensors.
+A damaged model must give an error when it is loaded, and must not end the process. If it loads
+and ends the process later, this is counted, but it is no finding: operators trust what a model
+says about its tensors.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from smoke_lambda.inside.conform.corpus import load, read_index
 from smoke_lambda.native import Environment
 
 WORKER = Path(__file__).with_name("model_worker.py")
-SECONDS = 20  # for a case; a model takes a few milliseconds
+SECONDS = 20  # the limit of a stage; a model takes a few milliseconds
 NAMES = (
     "conv2d-same.float32",
     "conv2d-same.int8",
@@ -38,30 +38,30 @@ NAMES = (
     "mobilenet-v3.int8",
     "transformer-block.dynamic",
 )
-"""Models of the corpus: weights and none, strings, two subgraphs, quantized, many operators."""
+"""Models of the corpus: with and without weights, strings, two subgraphs, quantized, many ops."""
 LOADING = ("load by content", "load by path")
-# Sizes and offsets where sums and products of them go wrong.
+# Sizes and offsets that make sums and products overflow.
 ODD = (0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x40000000, 0xFFFF, 0x10000)
 
 
 def chosen(folder: Path = CORPUS) -> Mapping[str, bytes]:
-    """The models' files, by name."""
+    """Return the models' files, by name."""
     models = {model.name: model for model in read_index(folder).models}
     return {name: load(folder, models[name])[0] for name in NAMES if name in models}
 
 
 def edits() -> SearchStrategy[list[Any]]:
-    """A change: where, in millionths of the file, and what is written there."""
+    """Return changes: a place, in millionths of the file, and the bytes to write there."""
     where = st.integers(0, 999_999)
     byte = st.binary(min_size=1, max_size=1)
     word = st.sampled_from(ODD).map(lambda number: number.to_bytes(4, "little"))
-    near = st.integers(0, 5000)  # the tables are before the weights
+    near = st.integers(0, 5000)  # a model's tables come before its weights
     what = st.one_of(byte, byte, word).map(bytes.hex)
     return st.tuples(st.one_of(where, near), what).map(list)
 
 
 def cases(names: list[str]) -> SearchStrategy[Case]:
-    """A model, where it is cut, and what is changed in it."""
+    """Return cases: a model, the place where it is cut, and the changes in it."""
     return st.fixed_dictionaries(
         {
             "model": st.sampled_from(names),
@@ -72,7 +72,7 @@ def cases(names: list[str]) -> SearchStrategy[Case]:
 
 
 def damaged(content: bytes, case: Case) -> bytes:
-    """The model of a case."""
+    """Return the damaged model of a case."""
     data = bytearray(content)
     for where, text in case["edits"]:
         change = bytes.fromhex(text)
@@ -83,10 +83,10 @@ def damaged(content: bytes, case: Case) -> bytes:
 
 
 class Models:
-    """A wheel in a process of its own, which is started again when it ends.
+    """A wheel in a separate process, which is started again after it ends.
 
     Attributes:
-        ended: how often it ended, by stage and signal.
+        ended: the number of times that the process ended, by stage and status.
     """
 
     def __init__(self, python: Path, contents: Mapping[str, bytes]) -> None:
@@ -101,7 +101,7 @@ class Models:
 
     @property
     def told(self) -> str:
-        """What was counted, in one line; empty where there is nothing."""
+        """A line of how often the process ended; empty if it never did."""
         return ", ".join(f"{what} ({count} times)" for what, count in sorted(self.ended.items()))
 
     def fault(self, case: Case) -> str:
@@ -109,7 +109,7 @@ class Models:
         return self.judge(damaged(self.contents[case["model"]], case))
 
     def judge(self, content: bytes) -> str:
-        """Try one model; gives what is wrong, in one sentence, or nothing."""
+        """Try one model; return the fault in one sentence, or an empty text."""
         self._child.send(base64.b64encode(content))
         stage = ""
         while stage != "done":
@@ -135,11 +135,11 @@ def _cases(names: tuple[str, ...]) -> SearchStrategy[Case]:
 
 @contextmanager
 def target(wheel: Path | None) -> Iterator[Target]:
-    """A wheel in an environment of this machine, until the block ends.
+    """Give a wheel in an environment of this machine as a target, until the block ends.
 
     Raises:
         UsageError: there is no wheel, or it does not run an undamaged model.
-        SmokeError: it cannot run here.
+        SmokeError: the wheel cannot run here.
     """
     if wheel is None or not wheel.is_file():
         raise UsageError("there is no wheel to try models on", remedy="name it by --wheel")

@@ -1,7 +1,7 @@
-"""What is tried on the unpacking of archives: names, links, kinds and sizes, and damaged bytes.
+"""Fuzzes the unpacking of archives with odd names, links, kinds and sizes, and damaged bytes.
 
-An archive is unpacked or refused by one error, in bounded time and memory; nothing is written
-outside its folder, and no link there leads outside.
+An archive must be unpacked, or refused with ArchiveError, in bounded time and memory. Nothing may
+be written outside its folder, and no link in the folder may lead outside.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ KINDS = {
 
 
 def members() -> SearchStrategy[Case]:
-    """A member of an archive."""
+    """Return members of an archive."""
     part = st.sampled_from(
         (
             "a",
@@ -94,7 +94,7 @@ def members() -> SearchStrategy[Case]:
 
 
 def cases() -> SearchStrategy[Case]:
-    """Members, how they are packed, and what is changed of the bytes."""
+    """Return cases: the members, the archive's format, and the edits of its bytes."""
     return st.fixed_dictionaries(
         {
             "format": st.sampled_from([*COMPRESSORS, "zip"]),
@@ -105,7 +105,7 @@ def cases() -> SearchStrategy[Case]:
 
 
 def archive_of(case: Case) -> bytes:
-    """The bytes of a case."""
+    """Return the bytes of a case's archive."""
     data = _zip(case) if case["format"] == "zip" else COMPRESSORS[case["format"]](_tar(case))
     return edited(data, case["edits"])
 
@@ -126,7 +126,7 @@ def _tar(case: Case) -> bytes:
 def _zip(case: Case) -> bytes:
     file = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(file, "w") as archive:
-        warnings.simplefilter("ignore")  # of names that are there twice
+        warnings.simplefilter("ignore")  # about duplicate names
         for member in case["members"]:
             name = member["name"].encode("utf-8", "replace").decode()
             info = zipfile.ZipInfo(name)
@@ -140,7 +140,7 @@ def _zip(case: Case) -> bytes:
 
 
 def tried(case: Case, folder: Path) -> str:
-    """Unpack the archive of a case; gives what is wrong, in one sentence, or nothing."""
+    """Unpack the archive of a case; return the fault in one sentence, or an empty text."""
     home = folder / "home"
     shutil.rmtree(home, ignore_errors=True)
     out = home / "deep" / "out"
@@ -161,7 +161,7 @@ def tried(case: Case, folder: Path) -> str:
     real = out.resolve()
     paths = list(_paths(out))
     for path in paths:
-        # A file that a link names need not be there.
+        # The target of a link need not exist.
         if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(real):
             return f"the link {path.name!r} leads outside"
         if not path.is_symlink() and not (path.is_file() or path.is_dir()):
@@ -171,13 +171,13 @@ def tried(case: Case, folder: Path) -> str:
 
 
 def _paths(folder: Path) -> Iterator[Path]:
-    """All below a folder; Path.rglob fails at a link to a name that is too long."""
+    """Give all paths below a folder; Path.rglob fails at a link to a name that is too long."""
     for below, folders, files in os.walk(folder):
         yield from (Path(below, name) for name in (*folders, *files))
 
 
 @contextmanager
 def target() -> Iterator[Target]:
-    """The unpacking, until the block ends."""
+    """Give the unpacking as a target, until the block ends."""
     with apart(__name__, cases(), seconds=SECONDS, memory=MEMORY) as worker:
         yield worker

@@ -1,7 +1,7 @@
-"""A process in which a target is tried, with bounded time and memory: one case per line.
+"""A process that tries cases on a target with bounded time and memory: one case per line.
 
-Started as a module with the name of the target's own, which has `tried(case, folder)`: what is
-wrong with a case, in one sentence, or nothing.
+The process is started as a module, with the name of the target's module. That has a function
+`tried(case, folder)`, which returns the fault in one sentence, or an empty text.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from ci.fuzz.campaign import Case
 from ci.fuzz.child import Child
 
 ROOT = Path(__file__).parent.parent.parent
-START_SECONDS = 600.0  # its imports, on a busy machine
-# Only CPU time tells what a case costs, on a busy machine; the wall clock, that it never ends.
+START_SECONDS = 600.0  # for the imports of the process, on a busy machine
+# On a busy machine, CPU time shows the cost of a case; wall time only shows that it never ends.
 WALL_FACTOR = 10
 
 
 class Worker:
-    """A target whose cases are tried in a process of its own; it is started again when it ends.
+    """A target whose cases are tried in a separate process, which is started again after it ends.
 
     Attributes:
-        module: the target's.
+        module: the name of the target's module.
         cases: see Target.
-        seconds: of CPU, for a case.
-        memory: of the process, in bytes of address space.
+        seconds: the limit of CPU time for a case.
+        memory: the limit of the process' address space, in bytes.
         told: see Target.
     """
 
@@ -64,10 +64,10 @@ class Worker:
         return str(fault)
 
     def start(self) -> None:
-        """Start the process, unless it runs.
+        """Start the process if it does not run.
 
         Raises:
-            UsageError: it does not start.
+            UsageError: the process does not start.
         """
         if not self._child.runs and not self._child.line(START_SECONDS):
             raise UsageError(
@@ -85,7 +85,7 @@ class Worker:
 def apart(
     module: str, cases: SearchStrategy[Case], *, seconds: float, memory: int
 ) -> Iterator[Worker]:
-    """A target in a process of its own, until the block ends.
+    """Give a target in a separate process, until the block ends.
 
     Raises:
         UsageError: see Worker.start.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -197,6 +198,13 @@ def test_it_answers_with_xnnpack_as_on_lambda(killed: Killed, place: Place, tmp_
     # Its softmax is the built-in kernel's, as on x86-64.
     assert run.xnnpack[INT8] > 0.8
     assert run.measures == {}
+
+
+def test_a_program_that_aborts_ends(killed: Killed, place: Place, tmp_path: Path) -> None:
+    with image(killed.wheel, place, tmp_path) as made:
+        (made.folder / "aborts.py").write_text("import os\n\nos.abort()\n")
+        status, _ = made.look("aborts", timeout=60)
+    assert status == 128 + signal.SIGABRT
 
 
 def test_without_the_patch_xnnpack_is_off(unpatched: Path, place: Place, tmp_path: Path) -> None:

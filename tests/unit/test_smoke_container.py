@@ -163,6 +163,7 @@ def test_a_probe_in_a_container(tmp_path: Path, waited: str | None, status: int 
     assert "found: {}" in (tmp_path / "log").read_text()
     created = engine.asked[0]
     assert created[-5:] == ("-s", "-B", "-m", "m", "x")
+    assert "--init" in created
     assert engine.asked[-1][:3] == ("rm", "--force", "--volumes")
 
 
