@@ -1,1 +1,1 @@
-"""Each module here is the script of its name: it parses arguments, calls, and prints."""
+"""The scripts: the module of each name parses arguments, calls other modules, and prints."""

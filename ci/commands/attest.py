@@ -1,4 +1,4 @@
-"""`./scripts/attest`: signs where published wheels come from, by the identity of a CI job."""
+"""`./scripts/attest`: sign the provenance of published wheels with the identity of a CI job."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Name wheels that were built by this run: to sign others would say what nobody kn
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run the command; raises UserError where `main` prints."""
+    """Run the command and return its exit code; `main` prints any UserError."""
     options = _parser().parse_args(argv)
     session = Session()
     hosting = find_hosting()
@@ -53,11 +53,11 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def unsigned(tree: Tree, manifest: Manifest, wheels: Sequence[Path]) -> dict[str, bytes]:
-    """The provenance of each wheel that nobody signed yet, by the wheel's name.
+    """Return the provenance of each wheel that nobody signed yet, by the wheel's name.
 
     Raises:
         UsageError: a wheel is not there, or not published.
-        PublishError: it is not the one that was published.
+        PublishError: a wheel has other bytes than the published one.
     """
     statements = {}
     for path in wheels:
@@ -75,7 +75,7 @@ def unsigned(tree: Tree, manifest: Manifest, wheels: Sequence[Path]) -> dict[str
 
 
 def signed(statements: dict[str, bytes], signer: Signer) -> dict[str, bytes]:
-    """Attestations, by the wheel's name; each was verified as ./scripts/verify will do it.
+    """Return attestations by the wheel's name; each was verified as ./scripts/verify does it.
 
     Raises:
         UsageError: this job has no identity.

@@ -1,4 +1,4 @@
-"""`./scripts/audit`: inspect wheels; builders/ has the command, since its images do without ci/."""
+"""`./scripts/audit`: inspect wheels; the code is in builders/, whose images do not have ci/."""
 
 from __future__ import annotations
 

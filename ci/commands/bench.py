@@ -1,4 +1,4 @@
-"""`./scripts/bench`: how fast wheels are, side by side in one run."""
+"""`./scripts/bench`: measure the speed of wheels, side by side in one run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from smoke_lambda.conform.networks import Networks, corpus_of, is_made, load_net
 QUICK = "quick"
 START_NETWORKS = ("mobilenetv2.float32",)
 SMALL_NETWORK = "mlp.float32"
-"""Of whose start NumPy is the most."""
+"""A network so small that NumPy's import is most of its start."""
 
 DESCRIPTION = """\
 Time networks in each wheel and in those that it is compared with: in turns, in processes that
@@ -63,7 +63,7 @@ takes; networks come from ./scripts/conform --networks.
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run the command; raises UserError where `main` prints."""
+    """Run the command and return its exit code; `main` prints any UserError."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = _parser().parse_args(arguments)
     session = Session()
@@ -86,7 +86,7 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def _numpys(options: argparse.Namespace, session: Session, command: str) -> int:
-    """Time starts of the wheels with each NumPy of their runtimes; gives the exit code."""
+    """Time starts of the wheels with each NumPy of their runtimes; return the exit code."""
     if options.against or options.check or options.html:
         raise UsageError("--numpys compares NumPys, and nothing else")
     settings, reporter, cache = load_settings(), session.reporter, session.cache
@@ -117,7 +117,7 @@ def _numpys(options: argparse.Namespace, session: Session, command: str) -> int:
 
 
 def command_of(arguments: Sequence[str]) -> str:
-    """The command line that gave a report: files by their path from here, or by their name."""
+    """Return a report's command line; files appear by their path in the repository, or by name."""
     words = []
     for word in arguments:
         path = Path(word).absolute()
@@ -186,19 +186,19 @@ def _report(options: argparse.Namespace, session: Session) -> Report:
 def _networks(
     options: argparse.Namespace, settings: Settings, cache: Cache
 ) -> tuple[Networks, Callable[[str], bool]]:
-    """The networks to be had, and which of their models are timed."""
+    """Return the networks to make, and a test for the names of the models to time."""
     networks = load_networks()
     if options.check:
         gate = settings.gate.networks
         return networks.named(*gate), gate.__contains__
     chosen = networks.quick() if options.networks == QUICK else networks
     few = chosen.named(options.only)
-    # All of them are minutes of work that only who wants them, or has them, is to have.
+    # To make all networks takes minutes: do it only if all are wanted, or were made before.
     return chosen if is_made(chosen, cache) else few, lambda name: options.only in name
 
 
 def _contest(options: argparse.Namespace, session: Session) -> tuple[list[Path], int]:
-    """All wheels, and the number of the first that the others are compared with."""
+    """Return all wheels, and the number of the first that the others are compared with."""
     settings = load_settings()
     wheels: list[Path] = list(options.wheels)
     if options.check:
@@ -221,10 +221,10 @@ def _contest(options: argparse.Namespace, session: Session) -> tuple[list[Path],
 
 
 def published(wheel: Path, matrix: Matrix, folder: Path = WHEELS) -> Path:
-    """The published wheel of the same target.
+    """Return the published wheel of the same target.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such wheel.
     """
     target = parse_own_name(wheel.name, matrix).target
     for found in read_manifest(folder).current:

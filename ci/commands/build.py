@@ -1,4 +1,4 @@
-"""`./scripts/build`: wheels from source, audited, smoke-tested and compared with TensorFlow."""
+"""`./scripts/build`: build wheels, audit and smoke-test them, compare them with TensorFlow."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ tflite-lambda-wheels) and may be deleted at any time.
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run the command; raises UserError where `main` prints."""
+    """Run the command and return its exit code; `main` prints any UserError."""
     options = _parser().parse_args(argv)
     matrix = load_matrix()
     if options.list:
@@ -63,7 +63,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         arch=tuple(options.arch),
         only=tuple(options.only),
     )
-    # A mistake is told before an engine is asked for anything.
+    # Report mistakes in the arguments before an engine is asked for anything.
     machine = platform.machine()
     every = select(matrix, selection, machine=machine, runs_here=lambda _runtime, _arch: True)
     named = bool(options.python or options.only)
@@ -114,7 +114,7 @@ def show(build: Build, console: Console, seconds: float) -> None:
 
 
 def times(steps: dict[str, float], whole: float) -> str:
-    """The line of times: of the core, of each further Python, of all."""
+    """Return the line of times: of fetching and the core, of wheels, of proofs, and of all."""
     parts = [
         f"{name} {duration(seconds)}"
         for name, seconds in steps.items()
@@ -130,7 +130,7 @@ def times(steps: dict[str, float], whole: float) -> str:
 
 
 def list_targets(matrix: Matrix) -> Table:
-    """Every target of the matrix with its state."""
+    """Return a table of every target of the matrix with its state."""
     today = datetime.datetime.now(tz=datetime.UTC).date()
     table = Table(title="Targets", title_justify="left")
     for column in ("target", "state", "Lambda runtime", "OS", "runtime is", "NumPy"):

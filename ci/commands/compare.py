@@ -1,4 +1,4 @@
-"""`./scripts/compare`: which runtime for a function? The same network in each, side by side."""
+"""`./scripts/compare`: compare runtimes for a function, with the same network in each."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from smoke_lambda.rie import emulator
 
 DEFAULT_PYTHON = "3.12"
 SO_FAR = "compare.json"
-"""In the run's folder of logs: what --json prints, of the models that are done."""
+"""The file in the run's folder of logs with the output of --json for the models that are done."""
 
 DESCRIPTION = """\
 Run a model in every runtime that a Lambda function could have: our wheels, and the newest of each
@@ -71,7 +71,7 @@ time. Memory and image are measured in Docker alone.
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run the command; raises UserError where `main` prints."""
+    """Run the command and return its exit code; `main` prints any UserError."""
     options = _parser().parse_args(argv)
     if options.kept:
         _tell(options, _read_kept(options.kept))
@@ -89,10 +89,10 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def _read_kept(path: Path) -> dict[str, Any]:
-    """What an earlier run has measured.
+    """Return the data that an earlier run has kept.
 
     Raises:
-        UsageError: it is no such file.
+        UsageError: the file has no such data.
     """
     try:
         data: dict[str, Any] = json.loads(path.read_text())
@@ -179,7 +179,7 @@ def _report(
                         tell=partial(reporter.show, step),
                     )
                     models[subject.name] = bench.measure(subject, installed)
-                # A run takes long: what is measured is kept, however it ends.
+                # A run takes long: keep each result, however the run ends.
                 so_far = replace(report, contenders=contenders, models=models).as_json()
                 write_atomically(log.with_name(SO_FAR), json.dumps(so_far).encode())
             images = {place.name: place.image_bytes for place in installed}
@@ -187,7 +187,7 @@ def _report(
 
 
 def _shown(subject: Subject, files: Path) -> Subject:
-    """A model whose files are in a folder that containers see."""
+    """Return a model with its files copied into a folder that containers see."""
     folder = files / subject.name
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -213,7 +213,7 @@ def _installed(
     subject: Subject,
     session: Session,
 ) -> tuple[list[Place], list[Contender]]:
-    """The contenders that install and run a model; and all, with the reasons of the others."""
+    """Return the contenders that run a model, and all contenders, the others with a reason."""
     installed: list[Place] = []
     found: list[Contender] = []
     for each in contenders:
@@ -229,7 +229,7 @@ def _installed(
 def installed_one(
     places: Places, registry: Registry, contender: Contender, subject: Subject
 ) -> tuple[Place | None, Contender]:
-    """A contender that runs a model, with the NumPy that it needs; or the reason why none does."""
+    """Return a contender that runs a model, with the NumPy that it needs; or with a reason."""
     variant = next((each for each in subject.of(contender.format) if not each.error), None)
     reason, candidate = "", contender
     for is_last in (contender.numpy.startswith("1."), True):
@@ -238,7 +238,7 @@ def installed_one(
         except NotInstalledError as error:
             fault = str(error)
         else:
-            # Where there is nothing to try it with, what it does with other models will tell.
+            # If there is no variant to try, the other models will show if the runtime works.
             fault = works(place, subject, variant, registry.log) if variant else ""
             if not fault:
                 return place, candidate

@@ -1,4 +1,4 @@
-"""`./scripts/compat`: where does a wheel work? By inspecting it, and by running it."""
+"""`./scripts/compat`: find out where a wheel works, by inspecting and running it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ tried here, and 10 if it does not, or nothing could be tried.
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run the command; raises UserError where `main` prints."""
+    """Run the command and return its exit code; `main` prints any UserError."""
     parser = wheels_parser("compat", DESCRIPTION, EXAMPLES)
     parser.add_argument(
         "--model", metavar="FILE", type=Path, action="append", default=[], help="repeatable"
@@ -81,7 +81,7 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def show(found: Survey, models: Sequence[str], console: Console) -> None:
-    """Print a survey: a row per runtime and NumPy, a column per model, then what is wrong."""
+    """Print a survey: a row per runtime and NumPy, a column per model, then the faults."""
     table = Table(title=escape(found.wheel), title_justify="left")
     for column in ("Lambda runtime", "its Linux", "NumPy", *models):
         table.add_column(column)

@@ -1,4 +1,4 @@
-"""`./scripts/conform`: compare what wheels compute with what TensorFlow computes."""
+"""`./scripts/conform`: compare the answers of wheels with those of TensorFlow."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ examples:
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run the command; raises UserError where `main` prints."""
+    """Run the command and return its exit code; `main` prints any UserError."""
     options = _parser().parse_args(argv)
     if options.write_delegated and (options.models or options.share or options.networks):
         raise UsageError(
@@ -123,7 +123,7 @@ def _report(
 
 
 def _networks(choice: str, session: Session) -> Path:
-    """The corpus of real networks, made now if the cache does not have it."""
+    """Return the corpus of real networks; make it if it is not in the cache."""
     log = session.logs / "conform-networks.log"
     networks = load_networks()
     with session.reporter.step(f"networks ({choice})") as step:
@@ -140,7 +140,7 @@ def _hunt(
     options: argparse.Namespace,
     session: Session,
 ) -> int:
-    """Try random graphs on each wheel, and say which fail."""
+    """Try random graphs on each wheel, and print those that fail; return the exit code."""
     failed = False
     for wheel, (runtime, _) in zip(options.wheels, images, strict=True):
         subject = subject_of(wheel)

@@ -1,4 +1,4 @@
-"""`./scripts/core`: compile a core, and hand it from one machine's cache to another's."""
+"""`./scripts/core`: compile a core, and move it from one machine's cache to another's."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ An interrupted `core compare` begins again: half a build has no time.
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run the command; raises UserError where `main` prints."""
+    """Run the command and return its exit code; `main` prints any UserError."""
     options = _parser().parse_args(argv)
     session = Session()
     reporter, cache = session.reporter, session.cache
@@ -81,7 +81,7 @@ def run(argv: Sequence[str] | None = None) -> int:
 def _compile(
     options: argparse.Namespace, session: Session, tensorflow: TensorFlow, arch: str
 ) -> int:
-    """Do `build` or `compare`."""
+    """Carry out `build` or `compare`; return the exit code."""
     reporter = session.reporter
     engine = chosen(options, reporter.say)
     runner = NativeRunner(
@@ -106,10 +106,10 @@ def _compile(
 
 
 def _keys(known: dict[str, CoreName], tensorflow: str, arch: str, origin: str) -> list[str]:
-    """The keys that a core may have: one for each origin that it may come from.
+    """Return the keys that a core may have: one for each origin of its sources.
 
     Raises:
-        UsageError: the sources are not locked, or not with that origin.
+        UsageError: the sources are not locked, or not with the wanted origin.
     """
     lock = load_lock(tensorflow)
     if origin != "auto":
@@ -136,7 +136,8 @@ def _parser() -> argparse.ArgumentParser:
     ):
         description = f"{what[0].upper()}{what[1:]}."
         sub = verbs.add_parser(verb, help=what, description=description)
-        # Any one shows what engines do; of all else, what is meant is to be said.
+        # `compare` may take the default core, since any core shows the engines; the other verbs
+        # need to know which core is meant.
         optional: dict[str, Any] = {"nargs": "?"} if verb == "compare" else {}
         sub.add_argument(
             "tensorflow",

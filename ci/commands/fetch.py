@@ -1,4 +1,4 @@
-"""`./scripts/fetch`: put everything that a build downloads on the shelf, for one offline."""
+"""`./scripts/fetch`: put all downloads of a build on the shelf, for an offline build."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ in the engine already.
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run the command; raises UserError where `main` prints."""
+    """Run the command and return its exit code; `main` prints any UserError."""
     options = _parser().parse_args(argv)
     matrix = load_matrix()
     tensorflow = matrix.tensorflow(options.tensorflow)

@@ -1,4 +1,4 @@
-"""`./scripts/function`: from a model to a Lambda function that was tried, in one command."""
+"""`./scripts/function`: make a Lambda function from a model, and try it, in one command."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ from smoke_lambda.site import Host
 
 MODEL = "model.tflite"
 LABELS = "labels.txt"
-# What a repository of ECR, a function and a role may all be called.
+# Names that an ECR repository, a function and a role may all have.
 NAME = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*")
 LONGEST_NAME = 64
-SHOWN = 500  # characters of an answer
+SHOWN = 500  # the number of characters of an answer that are shown
 
 DESCRIPTION = """\
 Make a Lambda function of a model: a folder with handler, model, requirements with hashes,
@@ -75,7 +75,7 @@ examples:
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run the command; raises UserError where `main` prints."""
+    """Run the command and return its exit code; `main` prints any UserError."""
     options = _parser().parse_args(argv)
     name = _checked_name(options)
     check_free(options.out)
@@ -115,14 +115,14 @@ class Maker:
     model: Path
 
     def make(self) -> Trial | None:
-        """Make it and try it; gives what was found, or nothing where it cannot run here."""
+        """Make the function and try it; return the trial, or None if it cannot run here."""
         if self.smoker.can_run(self.target.runtime, self.target.wheel.arch):
             with self._place(self.smoker, self.target) as place:
                 return self._made(place, self._looked(place, self.target))
-        # Another machine's: what the model takes is the same for this machine's wheel.
+        # The target is for another machine. This machine's wheel gives the same facts of the model.
         own = published(self.target.tensorflow, self.target.runtime)
         if own.wheel.arch == self.target.wheel.arch:
-            own = self.target  # its error says what is missing
+            own = self.target  # the target's error says what is missing
         smoker = NativeSmoker(self.session.cache, self.session.fetcher)
         with self._place(smoker, own) as place:
             facts = self._looked(place, own)
@@ -262,7 +262,7 @@ def _choice(options: argparse.Namespace) -> Choice:
 
 
 def _named(text: str) -> tuple[str, str]:
-    """A name and what it is, from `NAME=WHAT` or `WHAT`."""
+    """Return the name and the value of `NAME=VALUE`, or an empty name for `VALUE`."""
     name, _, what = text.rpartition("=")
     return name, what
 
@@ -284,7 +284,7 @@ def _labels(path: Path) -> tuple[str, ...]:
 
 
 def _conversion(options: argparse.Namespace, choice: Choice) -> Conversion | None:
-    """How the model is to be converted; None for one that is a .tflite file already."""
+    """Return how to convert the model; None if it is a .tflite file already."""
     if options.model.suffix not in ENDINGS:
         if options.convert != FLAVOURS[0] or options.representative:
             raise UsageError(

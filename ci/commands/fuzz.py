@@ -1,4 +1,4 @@
-"""`./scripts/fuzz`: try inputs of strangers on what must withstand them."""
+"""`./scripts/fuzz`: try hostile inputs on the code that must withstand them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ci.fuzz.campaign import Campaign, Finding, Target, loaded, run
 FOUND = 1
 OUT = Path("dist/fuzz")
 
-# What can be tried, by name; each is opened with the options of the command.
+# The targets by name; each is opened with the options of the command.
 TARGETS: Mapping[str, Callable[[argparse.Namespace], AbstractContextManager[Target]]] = {
     "audit": lambda options: audit.target(options.wheel),
     "handler": lambda options: handler.target(options.app),
@@ -47,7 +47,7 @@ exit codes: 0 nothing found, {FOUND} a case failed, 2 wrong usage"""
 
 
 def fuzz(argv: Sequence[str] | None = None) -> int:
-    """Run the command; raises UserError where `main` prints."""
+    """Run the command and return its exit code; `main` prints any UserError."""
     options = _parser().parse_args(argv)
     if options.replay:
         finding = loaded(options.replay)

@@ -1,4 +1,4 @@
-"""`./scripts/gate`: did every job that was required pass? The last job of a workflow asks."""
+"""`./scripts/gate`: check in a workflow's last job that every required job passed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ exit codes: 0 all required jobs passed, 1 one did not, 2 wrong usage
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run the command; raises UserError where `main` prints."""
+    """Run the command and return its exit code; `main` prints any UserError."""
     options = _parser().parse_args(argv)
     conditions = dict(map(_condition, options.when))
     try:

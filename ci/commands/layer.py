@@ -1,4 +1,4 @@
-"""`./scripts/layer`: AWS Lambda layers of wheels with the NumPy that their runtime can have."""
+"""`./scripts/layer`: make AWS Lambda layers of wheels with the NumPy that the runtime accepts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ examples:
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run the command; raises UserError where `main` prints."""
+    """Run the command and return its exit code; `main` prints any UserError."""
     options = _parser().parse_args(argv)
     folders = [options.wheels] if options.wheels else WHEELS
     wheels = find_wheels(options.targets, folders, load_matrix())

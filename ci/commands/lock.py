@@ -1,4 +1,4 @@
-"""`./scripts/lock`: write the lock of a TensorFlow version, or check it against a tree."""
+"""`./scripts/lock`: write the lock of a TensorFlow version, or check it against a source tree."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ For each component and origin it prints how it belongs to that TensorFlow: pinne
 shipped together with it in one archive, or substituted, and for what."""
 
 MATRIX = load_matrix()
-# The newest that is not built here; its sources are locked when it is.
+# The newest version that is not built here; its sources are locked once it is built.
 DECLARED = [row.version for row in MATRIX.tensorflows if not row.verified][-1]
 VERIFIED = next(row.version for row in MATRIX.tensorflows if row.verified)
 
@@ -54,7 +54,7 @@ examples:
 
 
 def run(argv: Sequence[str] | None = None, sources: Path = SOURCES) -> int:
-    """Run the command; raises UserError where `main` prints.
+    """Run the command and return its exit code; `main` prints any UserError.
 
     Args:
         sources: the folder of locks.
@@ -91,7 +91,7 @@ def run(argv: Sequence[str] | None = None, sources: Path = SOURCES) -> int:
 
 
 def _fetched_tree(tensorflow: TensorFlow, kept: Lock | None) -> Path:
-    """The tree of a version, without our patches: from its lock's origins, else upstream."""
+    """Return a version's tree without our patches: from its lock's origins, else from upstream."""
     session = Session()
     reporter, cache = session.reporter, session.cache
     with reporter.showing(), reporter.step(f"tensorflow {tensorflow.version}") as step:
@@ -114,7 +114,7 @@ def _fetched_tree(tensorflow: TensorFlow, kept: Lock | None) -> Path:
 
 
 def _with_excerpts(lock: Lock) -> Lock:
-    """The lock with its excerpts, from the archives of Debian's mirror."""
+    """Return the lock with new excerpts, from the archives of Debian's mirror."""
     session = Session()
     reporter = session.reporter
     with reporter.showing(), reporter.step("excerpts") as step:

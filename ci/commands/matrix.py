@@ -1,4 +1,4 @@
-"""`./scripts/matrix`: what a CI service is to build, from the repository's own matrix."""
+"""`./scripts/matrix`: print what a CI service must build, from the repository's matrix."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ exit codes: 0 done, 2 wrong usage, or no such revision
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run the command; raises UserError where `main` prints."""
+    """Run the command and return its exit code; `main` prints any UserError."""
     options = _parser().parse_args(argv)
     matrix, rules = load_matrix(), load_rules(load_matrix())
     asked = options.changed is not None or options.changed_since is not None
@@ -51,7 +51,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         targets = needed(targets, rules, changed, before)
     locked: dict[tuple[str, str], tuple[str, str]] = {}
     for key, name in known_cores(matrix, Toolchain(Session().cache)):
-        # The preferred origin is first, and a CI service reaches it.
+        # The preferred origin comes first, and a CI service can reach it.
         locked.setdefault((name.tensorflow, name.arch), (key, name.origin))
     found = plan(targets, rules.runners, locked, event, published(WHEELS))
     print(github_output(found) if options.github else json.dumps(found, indent=2))

@@ -1,4 +1,4 @@
-"""`./scripts/ops`: write which builtin operators each TensorFlow version has, or check it."""
+"""`./scripts/ops`: write, or check, the builtin operators of each TensorFlow version."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ A wheel for another machine, or for a Python that is not installed here, cannot 
 
 
 def run(argv: Sequence[str] | None = None, data: Path = DATA, page: Path = PAGE) -> int:
-    """Run the command; raises UserError where `main` prints.
+    """Run the command and return its exit code; `main` prints any UserError.
 
     Args:
         data, page: the files to write.

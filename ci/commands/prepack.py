@@ -1,4 +1,4 @@
-"""`./scripts/prepack`: pack a model's weights into a file, so that no start has to."""
+"""`./scripts/prepack`: pack a model's weights into a file, so that no start packs them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ docs/lambda.md shows how an image and a layer use it.
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run the command; raises UserError where `main` prints."""
+    """Run the command and return its exit code; `main` prints any UserError."""
     options = _parser().parse_args(argv)
     for model in options.models:
         check_model(model, None)
@@ -75,12 +75,12 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def chosen(wheel: Path | None) -> Path:
-    """The wheel that is to read the file: the one that was named, or one that is published.
+    """Return the wheel that will read the file: the named one, or a published one.
 
-    All wheels of a build read the same files, whatever their Python.
+    All wheels of a build read the same files, for any Python.
 
     Raises:
-        UsageError: there is none, or none that reads such files.
+        UsageError: there is no wheel, or it does not read such files.
     """
     found = _published() if wheel is None else wheel
     if not found.is_file():
@@ -94,7 +94,11 @@ def chosen(wheel: Path | None) -> Path:
 
 
 def reads_packed_weights(wheel: Path) -> bool:
-    """Whether the extension of a wheel knows the variable."""
+    """True if the extension of a wheel knows the variable READ_PACKED.
+
+    Raises:
+        UsageError: the file is not a wheel.
+    """
     try:
         with zipfile.ZipFile(wheel) as members:
             names = [name for name in members.namelist() if name.endswith(".so")]
@@ -117,14 +121,14 @@ def _published() -> Path:
 
 
 def packed(place: Place, model: Path, out: Path | None) -> str:
-    """Make the file of a model; gives a line that says what it brings.
+    """Make the file of a model; return a line that says what it saves.
 
     Raises:
-        SmokeError: there is none, or none that may be used.
+        SmokeError: the file cannot be made, or may not be used.
     """
     folder = model.parent if out is None else out
     folder.mkdir(parents=True, exist_ok=True)
-    # In the same file system, so that the file is there whole or not at all.
+    # Work in the same file system, so that the file appears as a whole or not at all.
     with TemporaryDirectory(prefix=".prepack-", dir=folder) as work:
         arguments = (str(model.absolute()), str(Path(work).absolute()))
         status, output = place.look(MODULE, *arguments, timeout=SECONDS)
@@ -137,7 +141,7 @@ def packed(place: Place, model: Path, out: Path | None) -> str:
 
 
 def line(made: Path, found: dict[str, Any]) -> str:
-    """What a file brings to a start, for people."""
+    """Return a line for people about what a file saves at a start."""
     after, before = found["with"], found["without"]
     peaks = (each["peak_bytes"] / MEGABYTE for each in (after, before))
     return (

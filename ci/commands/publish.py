@@ -1,4 +1,4 @@
-"""`./scripts/publish`: puts proven wheels into wheels/, and retires, yanks or removes them."""
+"""`./scripts/publish`: put proven wheels into wheels/, and retire, yank or remove wheels there."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ builders/matrix.toml; the wheel that it replaces is retired.
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run the command; raises UserError where `main` prints."""
+    """Run the command and return its exit code; `main` prints any UserError."""
     options = _parser().parse_args(argv)
     decisions = _decisions(options)
     wheels = _wheels(options, decisions)
@@ -73,7 +73,7 @@ def _decisions(options: argparse.Namespace) -> list[Decision]:
 
 
 def _wheels(options: argparse.Namespace, decisions: Sequence[Decision]) -> list[Path]:
-    """The wheels to publish: those that were named; else all, if nothing else was asked for."""
+    """Return the wheels to publish: the named ones, or all if nothing else was asked for."""
     named: list[Path] = options.wheels
     if named or decisions or options.refresh:
         return named

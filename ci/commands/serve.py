@@ -58,7 +58,13 @@ examples:
 
 @dataclass(frozen=True)
 class Served:
-    """A server that runs: its ports of gRPC and REST."""
+    """A running server.
+
+    Attributes:
+        grpc: the port of gRPC.
+        rest: the port of REST.
+        ended: returns True once the server has ended.
+    """
 
     grpc: int
     rest: int
@@ -66,7 +72,7 @@ class Served:
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run the command; raises UserError where `main` prints."""
+    """Run the command and return its exit code; `main` prints any UserError."""
     options = _parser().parse_args(argv)
     check_model(options.model, None)
     name = options.name or options.model.stem
@@ -90,10 +96,10 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def chosen(wheel: Path | None, python: str) -> tuple[Path, Runtime]:
-    """The wheel to serve with: the one that was named, or the published one of a Python.
+    """Return the named wheel, or the published one of a Python, and the wheel's runtime.
 
     Raises:
-        UsageError: the file is not there, or is of no Python that the server runs on.
+        UsageError: the file is not there, or is for no Python that the server runs on.
     """
     able = {runtime.tag: runtime for runtime in runtimes(load_matrix())}
     if wheel is None:
@@ -118,20 +124,20 @@ def _published(python: str) -> Path:
 
 
 def environment(options: argparse.Namespace, cache: Cache, log: Path) -> Path:
-    """The Python of an environment with the wheel.
+    """Return the Python of an environment with the wheel.
 
     Raises:
-        SmokeError: it cannot be made here.
+        SmokeError: the environment cannot be made here.
     """
     interpreter, wheel, runtime = with_interpreter(options.wheel)
     return serving_python(interpreter, runtime, wheel, cache, log)
 
 
 def with_interpreter(wheel: Path | None) -> tuple[Interpreter, Path, Runtime]:
-    """A wheel that this machine has the Python of.
+    """Return an interpreter of this machine, a wheel for it, and the wheel's runtime.
 
     Raises:
-        SmokeError: it has none.
+        SmokeError: this machine has no fitting Python.
     """
     for python in (image.default_python(), *(each.python for each in runtimes(load_matrix()))):
         path, runtime = chosen(wheel, python)
@@ -180,7 +186,7 @@ def _contained(
 
 
 def settings(options: argparse.Namespace) -> dict[str, str]:
-    """The server's variables: nobody waits for one that is stopped here."""
+    """Return the server's variables; a server here stops at once, as no client waits for it."""
     copies = {"COPIES": str(options.copies)} if options.copies else {}
     return {"LAME_SECONDS": "0"} | copies
 
@@ -189,7 +195,7 @@ def until_ready(served: Served, log: Path) -> None:
     """Wait until the server answers.
 
     Raises:
-        SmokeError: it ended, or takes too long.
+        SmokeError: the server ended, or takes too long.
     """
     end = time.monotonic() + READY_SECONDS
     while time.monotonic() < end and not served.ended():
@@ -205,10 +211,10 @@ def until_ready(served: Served, log: Path) -> None:
 def measured(
     options: argparse.Namespace, name: str, port: int, cache: Cache, log: Path
 ) -> list[dict[str, Any]]:
-    """What a load of the server found: a row for each number of clients.
+    """Measure the server under load; return a row for each number of clients.
 
     Raises:
-        SmokeError: it could not be measured.
+        SmokeError: the server could not be measured.
     """
     python = environment(options, cache, log)
     load = ["smoke_lambda.serving.load", f"localhost:{port}", name, str(options.model)]
@@ -227,7 +233,7 @@ def measured(
 
 
 def show(rows: Sequence[dict[str, Any]], console: Console) -> None:
-    """Print what a load found."""
+    """Print the rows of a measurement."""
     table = Table("clients", "requests/s", "p50, ms", "p95, ms", "p99, ms", "direct, ms", "ratio")
     for row in rows:
         shown = ("clients", "per_second", "p50_ms", "p95_ms", "p99_ms", "direct_p50_ms", "ratio")

@@ -47,7 +47,7 @@ made before, or AWS's; else native.
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run the command; raises UserError where `main` prints."""
+    """Run the command and return its exit code; `main` prints any UserError."""
     options = _parser().parse_args(argv)
     if bool(options.wheels) == bool(options.onnx):
         raise UsageError("give wheels, or --onnx with Pythons", remedy="see --help")

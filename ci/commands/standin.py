@@ -1,4 +1,4 @@
-"""`./scripts/standin`: make stand-ins, and say what they are not."""
+"""`./scripts/standin`: make stand-ins for AWS's base images, and say how they differ."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from has changed. Debian's mmdebstrap is needed (apt install mmdebstrap).
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run the command; raises UserError where `main` prints."""
+    """Run the command and return its exit code; `main` prints any UserError."""
     options = _parser().parse_args(argv)
     matrix = load_matrix()
     runtimes = [matrix.runtime(python) for python in options.python] or list(matrix.runtimes)

@@ -1,4 +1,4 @@
-"""`./scripts/test`: every check of this repository, fastest first."""
+"""`./scripts/test`: run every check of this repository, fastest first."""
 
 from __future__ import annotations
 
@@ -61,16 +61,16 @@ examples:
 exit codes: 0 all passed, else that of the first check that fails; 130 interrupted"""
 
 LONGEST = "test_docker_build.py"
-# Most of the integration tests' time is one program's that waits, or has one thread. Those
-# of a file share what they made; the files are taken in the order of their names.
+# Integration tests mostly wait, or use one thread, so two files run at once. The tests of a file
+# share their products, so they stay together. Files start in the order in which pytest finds them.
 SIDE_BY_SIDE = ("--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 
 
 def check(argv: Sequence[str] | None = None) -> int:
-    """Run the checks that were asked for; the exit code of the first that fails.
+    """Run the checks that were asked for; return the exit code of the first that fails, or 0.
 
     Raises:
-        UserError: where `main` prints.
+        UserError: a check cannot run; `main` prints the error.
     """
     options = _parser().parse_args(argv)
     if options.remote:
@@ -85,7 +85,7 @@ def check(argv: Sequence[str] | None = None) -> int:
         return 0
     with tempfile.TemporaryDirectory() as folder:
         wheels = Path(folder)
-        # What a maintainer types, in the environment that it makes for itself.
+        # Run what a maintainer types; the script makes its own environment.
         build = [sys.executable, str(ROOT / "scripts/build"), "--runner", "native"]
         build += ["--out", folder]
         if status := run("main job", build):
@@ -95,10 +95,10 @@ def check(argv: Sequence[str] | None = None) -> int:
 
 
 def remote_tests(arguments: Sequence[str]) -> int:
-    """The tests of remote execution, with what they need made first; their exit code.
+    """Make what the tests of remote execution need, and run them; return their exit code.
 
     Raises:
-        UserError: it cannot be made here.
+        UserError: something that they need cannot be made here.
     """
     session = Session()
     log, roots = session.own_logs() / "remote.log", {}
@@ -107,7 +107,7 @@ def remote_tests(arguments: Sequence[str]) -> int:
             with session.reporter.step(f"root file system {name}") as step:
                 on_line = functools.partial(session.reporter.show, step)
                 roots[name] = root_of(name, session.cache, log, on_line)
-                # What is missing here is told before anything is waited for.
+                # This raises an error early if bwrap is missing.
                 roots[name].command([], [])
         with session.reporter.step("BuildGrid"):
             buildgrid = install_buildgrid(roots["farm"], session.cache, log)
@@ -119,13 +119,13 @@ def remote_tests(arguments: Sequence[str]) -> int:
 
 
 def integration_tests() -> list[str]:
-    """Their files, the longest first: they are taken in this order, two side by side."""
+    """Return the files of the integration tests, the longest first; pytest keeps this order."""
     files = sorted((ROOT / "tests/integration").glob("test_*.py"))
     return [str(file) for file in sorted(files, key=lambda file: file.name != LONGEST)]
 
 
 def products(wheels: Path) -> dict[str, str]:
-    """Where the integration tests find what the main job made, as variables."""
+    """Return variables that tell the integration tests where the main job's products are."""
     cache = Cache(default_root())
     version = load_matrix().recommended.version
     lock = load_lock(version)
@@ -146,7 +146,7 @@ def products(wheels: Path) -> dict[str, str]:
 
 
 def run(name: str, command: Sequence[str], env: dict[str, str] | None = None) -> int:
-    """Run one check, its output as it comes; gives its exit code."""
+    """Run one check, with its output shown at once; return its exit code."""
     print(f"== {name}", flush=True)
     status = subprocess.run(
         command, cwd=ROOT, env={**os.environ, **(env or {})}, check=False

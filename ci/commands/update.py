@@ -1,4 +1,4 @@
-"""`./scripts/update`: rewrite every file of pins, and all text that the matrix gives."""
+"""`./scripts/update`: rewrite every file of pins, and all text that is made from the matrix."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ exit codes: 0 done, 2 wrong usage, 3 a package cannot be had, 130 interrupted"""
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run the command; raises UserError where `main` prints."""
+    """Run the command and return its exit code; `main` prints any UserError."""
     options = _parser().parse_args(argv)
     matrix = load_matrix()
     if not options.text:

@@ -1,4 +1,4 @@
-"""`./scripts/upstream-tests`: TensorFlow's own tests of its Python interpreter, on our wheels."""
+"""`./scripts/upstream-tests`: run TensorFlow's own tests of the interpreter on our wheels."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ The exit code is 0 if every test did what is expected of it, and 10 if not.
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run the command; raises UserError where `main` prints."""
+    """Run the command and return its exit code; `main` prints any UserError."""
     options = _options(argv)
     session = Session()
     runner = NativeRunner(session.cache, session.reporter, session.logs)
@@ -66,7 +66,7 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def run_wheels(options: argparse.Namespace, runner: NativeRunner) -> int:
-    """Run the tests of the interpreter against wheels; gives the exit code."""
+    """Run the tests of the interpreter against wheels; return the exit code."""
     reporter = runner.reporter
     matrix = load_matrix()
     wheels = options.wheels or published(WHEELS)
@@ -97,7 +97,7 @@ def run_wheels(options: argparse.Namespace, runner: NativeRunner) -> int:
 
 
 def run_native(options: argparse.Namespace, runner: NativeRunner) -> int:
-    """Run the C++ tests of each TensorFlow version that is asked for; gives the exit code."""
+    """Run the C++ tests of each wanted TensorFlow version; return the exit code."""
     if platform.machine() != ARCH:
         raise UsageError(f"the C++ tests are for {ARCH}", remedy="run them on such a machine")
     matrix = load_matrix()

@@ -1,4 +1,4 @@
-"""`./scripts/verify`: checks every file of wheels/, and that wheels can be rebuilt."""
+"""`./scripts/verify`: check every file of wheels/, and that the wheels can be rebuilt."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ A rebuild takes from the cache what is there already; to compile all of it, set
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run the command; raises UserError where `main` prints."""
+    """Run the command and return its exit code; `main` prints any UserError."""
     options = _parser().parse_args(argv)
     hosting = read_hosting(WHEELS)
     found = faults(WHEELS, hosting)
@@ -66,13 +66,13 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def verify_signatures(manifest: Manifest, signers: Sequence[Signer], *, every: bool) -> None:
-    """Verify who signed wheels, and say what that proves.
+    """Verify who signed wheels, and print what that proves.
 
     Args:
-        every: each current wheel must be signed.
+        every: True if each current wheel must be signed.
 
     Raises:
-        PublishError: a signature is not of these signers, or one is missing.
+        PublishError: a signature is not of these signers, or a required one is missing.
     """
     found, bad = attested(Tree(WHEELS), manifest, signers, public_verifier)
     if every:
@@ -100,7 +100,7 @@ def verify_signatures(manifest: Manifest, signers: Sequence[Signer], *, every: b
 def rebuild_all(
     manifest: Manifest, matrix: Matrix, session: Session, engine: Engine, jobs: int
 ) -> None:
-    """Build and compare every current wheel; raises PublishError where one differs."""
+    """Build every current wheel and compare it; raise PublishError if one differs."""
     reporter, cache, logs = session.reporter, session.cache, session.own_logs()
 
     def build(target: Target, origin: str) -> Path:

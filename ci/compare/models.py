@@ -36,7 +36,7 @@ INT8 = "int8"
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """A model to compare with, and further files for it.
+    """A given model, and the files that belong to it.
 
     Attributes:
         name: the name for people.

@@ -29,7 +29,7 @@ class Report:
         command: the command that was run.
         arch: the architecture that functions run on.
         contenders: all contenders, also those that cannot be installed.
-        image_bytes: the size of each contender's image less its base image, by name.
+        image_bytes: the size of each contender's image less that of its base image, by name.
         models: the rows of each model, by the model's name.
     """
 

@@ -45,7 +45,7 @@ def runtime_cells(found: Mapping[str, Any]) -> list[str]:
 
 
 def model_cells(found: Mapping[str, Any]) -> list[str]:
-    """Return a row's cells, in the order of MODEL_COLUMNS; after an error: only name and error."""
+    """Return a row's cells, in the order of MODEL_COLUMNS; a failed row has only name and error."""
     if "error" in found:
         return [found["runtime"], found["error"]]
     taken, total = found["nodes"]
@@ -74,7 +74,7 @@ def milliseconds(value: float | None) -> str:
 
 
 def ratio_text(found: Mapping[str, Any] | None) -> str:
-    """Return a ratio with its spread; `same` if the turns do not agree on which is faster."""
+    """Return a ratio with its spread, or `same` with the spread if the turns do not agree."""
     if found is None:
         return "1"
     if found["verdict"] == SAME:
@@ -84,7 +84,7 @@ def ratio_text(found: Mapping[str, Any] | None) -> str:
 
 
 def digits(ratio: float) -> str:
-    """Return a ratio with two digits after the point; without these if it is 10 or more."""
+    """Return a ratio with two digits after the point, or with none if it is 10 or more."""
     return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
 
 

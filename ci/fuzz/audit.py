@@ -1,7 +1,7 @@
 """Fuzzes the audit with wheels that are damaged, or forged so that they look right to it.
 
-The audit must give a report for any bytes, in bounded time and memory. A wheel with a changed
-Python file must never pass, even if RECORD and zip agree with the change.
+The audit must give a report for any bytes, in bounded time and memory. A wheel with a changed file
+of the package, other than the extension, must never pass, even if RECORD and zip agree with it.
 """
 
 from __future__ import annotations

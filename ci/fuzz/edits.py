@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-# Sizes, counts and offsets that make sums and products overflow.
+# Sizes, counts and offsets whose sums and products tend to go wrong.
 ODD = (0, 1, 8, 0x7F, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 40, (1 << 64) - 1)
 NESTED = (b"[" * 3_000, b'{"a":' * 3_000, b"(" * 3_000, b"\0" * 3_000, b"\x1b[31m", b"x,,\n" * 999)
 

@@ -44,22 +44,22 @@ class Interpreter:
     dtype: type
 
     def __init__(self, model_path: str) -> None:
-        """As the runtime's."""
+        """Accept the same argument as the runtime's class, and do not use it."""
 
     def allocate_tensors(self) -> None:
-        """As the runtime's."""
+        """Do nothing; the handler calls this method."""
 
     def invoke(self) -> None:
-        """As the runtime's."""
+        """Do nothing; the handler calls this method."""
 
     def get_input_details(self) -> list[dict[str, Any]]:
-        """As the runtime's."""
+        """Return the details of the input in the runtime's form."""
         scale = (0.0, 0) if self.dtype is np.float32 else (1 / 255, 0)
         shape = np.array(self.shape, np.int32)
         return [{"index": 0, "shape": shape, "dtype": self.dtype, "quantization": scale}]
 
     def get_output_details(self) -> list[dict[str, Any]]:
-        """As the runtime's."""
+        """Return the details of the output in the runtime's form."""
         return [{"index": 1, "dtype": np.float32, "quantization": (0.0, 0)}]
 
     def set_tensor(self, _index: int, tensor: Any) -> None:  # noqa: ANN401 - an array
@@ -111,8 +111,7 @@ class Internet:
         self.connected, self.outside = [], []
 
     def resolve(self, host: str, port: int, **_: object) -> list[Any]:
-        """Return the addresses of a name, or the address that the name spells, as a resolver does.
-        """
+        """Return a name's addresses; like a resolver, accept any spelling of an address."""
         if host in self.names:
             kind = socket.SOCK_STREAM
             return [(0, kind, 6, "", (address, port)) for address in self.names[host]]

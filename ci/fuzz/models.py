@@ -29,7 +29,7 @@ from smoke_lambda.inside.conform.corpus import load, read_index
 from smoke_lambda.native import Environment
 
 WORKER = Path(__file__).with_name("model_worker.py")
-SECONDS = 20  # the limit of a stage; a model takes a few milliseconds
+SECONDS = 20  # the limit of a case; a model takes a few milliseconds
 NAMES = (
     "conv2d-same.float32",
     "conv2d-same.int8",
@@ -40,7 +40,7 @@ NAMES = (
 )
 """Models of the corpus: with and without weights, strings, two subgraphs, quantized, many ops."""
 LOADING = ("load by content", "load by path")
-# Sizes and offsets that make sums and products overflow.
+# Sizes and offsets whose sums and products tend to go wrong.
 ODD = (0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x40000000, 0xFFFF, 0x10000)
 
 

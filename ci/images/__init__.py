@@ -1,1 +1,1 @@
-"""The modules here find or make the base images of Lambda's Pythons."""
+"""Finds or makes the base images of Lambda's Pythons."""

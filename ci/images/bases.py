@@ -1,4 +1,4 @@
-"""The base images of Lambda's Pythons: AWS's, one that was named, or stand-ins made here."""
+"""The base images of Lambda's Pythons: AWS's images, a named one, or stand-ins made here."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ AWS = "public.ecr.aws/lambda/python:{python}"
 
 @dataclass
 class BaseImages:
-    """Where the image of a Python comes from, and whether it can be had.
+    """Finds, pulls or makes the base image of a Python.
 
     Attributes:
         logs: the folder of log files.
         named: an image to use instead of AWS's; `{python}` in it stands for X.Y.
-        stand_ins: whether stand-ins are made where AWS's images cannot be pulled.
-        offline: pull and make nothing; take what is in the engine's store.
+        stand_ins: True if a stand-in is made when AWS's image cannot be pulled.
+        offline: True to pull and make nothing, and take only images of the engine's store.
     """
 
     engine: Engine
@@ -38,13 +38,13 @@ class BaseImages:
     named: str = ""
     stand_ins: bool = True
     offline: bool = False
-    # Why AWS's registry cannot be used; it is asked once.
+    # The reason why AWS's registry cannot be used; the registry is asked once.
     _no_registry: str = ""
     _got: dict[tuple[str, str], str] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def here(self, runtime: Runtime, arch: str) -> str | None:
-        """The image that is in the engine's store now, or None."""
+        """Return the image that is in the engine's store now; None if there is none."""
         for name in self._candidates(runtime, arch):
             if name == reference(runtime, arch):
                 if self._maker().is_there(runtime, arch):
@@ -54,10 +54,10 @@ class BaseImages:
         return None
 
     def get(self, runtime: Runtime, arch: str) -> str:
-        """The image of a Python, pulled or made now if need be.
+        """Return the image of a Python; pull or make it if necessary.
 
         Raises:
-            EngineError: it can neither be pulled nor made.
+            EngineError: the image can neither be pulled nor made.
             DiskFullError: the engine's store is full.
         """
         with self._lock:
@@ -67,7 +67,7 @@ class BaseImages:
             return self._got[key]
 
     def can_have(self, runtime: Runtime, arch: str) -> bool:
-        """True if there is, or may be, an image: without pulling or making it."""
+        """True if an image is there, or may be pulled or made; nothing is pulled or made here."""
         if self.here(runtime, arch):
             return True
         if self.offline:

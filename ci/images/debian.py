@@ -1,4 +1,4 @@
-"""Root file systems of Debian, made with mmdebstrap from the mirror that apt uses here."""
+"""Makes root file systems of Debian with mmdebstrap, from the mirror that apt uses here."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def make_root(
     on_line: Callable[[str], None],
     otherwise: str = "",
 ) -> None:
-    """Write a root file system as a tar file; of another architecture, packages are only unpacked.
+    """Write a root file system as a tar file; for another architecture, packages are only unpacked.
 
     Args:
-        otherwise: what else a user can do, to end the remedy with.
+        otherwise: the end of an error's remedy: what else a user can do.
 
     Raises:
-        EngineError: there is no mirror or no mmdebstrap, or it failed.
+        EngineError: there is no mirror or no mmdebstrap, or mmdebstrap failed.
     """
     mirrors = debian_mirrors()
     if not mirrors:
@@ -47,7 +47,7 @@ def make_root(
             "mmdebstrap",
             f"--variant={'minbase' if arch == platform.machine() else 'extract'}",
             f"--architectures={DEBIAN_ARCH[arch]}",
-            # A mirror may be a frozen one; its signature is checked all the same.
+            # Accept a frozen mirror, whose date has expired; its signature is still checked.
             '--aptopt=Acquire::Check-Valid-Until "false"',
             f"--include={','.join(packages)}",
             suite,
@@ -58,6 +58,6 @@ def make_root(
         failure=EngineError,
         what=f"making a root file system of Debian {suite} with mmdebstrap",
         on_line=on_line,
-        # No lock is handed on: mmdebstrap gives dash the numbers of its files, and dash
-        # knows no number above 9. What it writes is in a folder of this process alone.
+        # No lock is passed on: mmdebstrap gives dash the numbers of its open files, and dash
+        # knows no number above 9. mmdebstrap only writes into a folder of this process.
     )

@@ -1,4 +1,4 @@
-"""Can programs of another architecture run here? Linux's binfmt_misc says so."""
+"""Finds out from Linux's binfmt_misc if programs of another architecture can run here."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ REMEDY = (
 
 
 def emulates(arch: str) -> bool:
-    """True if an emulator of that architecture is registered for containers, too.
+    """True if an emulator of an architecture is registered, also for containers.
 
-    Its flag F has the kernel open the emulator when it is registered, so that a
-    container finds it (https://docs.kernel.org/admin-guide/binfmt-misc.html).
+    With its flag F, the kernel opens the emulator when it is registered, so that it also works in
+    a container (https://docs.kernel.org/admin-guide/binfmt-misc.html).
     """
     return any(_fits(entry.read_text(), arch) for entry in BINFMT.glob("*") if _is_entry(entry))
 
@@ -32,7 +32,8 @@ def _fits(entry: str, arch: str) -> bool:
     program = Path(fields.get("interpreter", "")).name
     return (
         state == "enabled"
-        # qemu-aarch64-static; Debian's link to it is aarch64-binfmt-P. Not qemu-aarch64_be.
+        # Matches qemu-aarch64-static and Debian's link to it, aarch64-binfmt-P, but not
+        # qemu-aarch64_be.
         and arch in re.split(r"[-.]", program)
         and "F" in fields.get("flags:", "")
     )

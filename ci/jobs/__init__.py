@@ -1,1 +1,1 @@
-"""The modules here decide what a CI service does: which jobs it runs, and whether they passed."""
+"""Decisions for a CI service: which jobs it runs, and whether they passed."""

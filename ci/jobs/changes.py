@@ -1,4 +1,4 @@
-"""What a change calls for: the targets that a pull request has to build."""
+"""Chooses the targets that a pull request must build, by the files that it changes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ ROOT = Path(__file__).parents[2]
 def needed(
     targets: Sequence[Target], rules: Rules, changed: Iterable[str], before: Matrix | None
 ) -> list[Target]:
-    """Those of the targets that the change of files calls for, in their order.
+    """Return the targets that the changed files concern, in the order of `targets`.
 
     Args:
-        before: the matrix as it was, where it is known.
+        before: the matrix before the change; None if it is not known.
     """
     wanted: set[str] = set()
     for file in changed:
@@ -37,7 +37,7 @@ def needed(
 
 
 def _ends(targets: Sequence[Target]) -> list[Target]:
-    """The first and the last of each TensorFlow and architecture: the matrix goes by age."""
+    """Return the oldest and newest target of each TensorFlow and architecture."""
     groups: dict[tuple[str, str], list[Target]] = {}
     for target in targets:
         groups.setdefault((target.tensorflow.version, target.arch), []).append(target)
@@ -45,9 +45,9 @@ def _ends(targets: Sequence[Target]) -> list[Target]:
 
 
 def _differs(target: Target, before: Matrix) -> bool:
-    """True if a target is new, or anything in its rows is.
+    """True if a target is new, or if anything in its rows of the matrix changed.
 
-    That another target of the row became verified is no change of this one.
+    A target has not changed if only another target of its row became verified.
     """
     for old in before.targets():
         if old.identifier == target.identifier:
@@ -61,7 +61,9 @@ def _rows(target: Target) -> tuple[object, ...]:
 
 
 def changed_files(revision: str) -> list[str]:
-    """The files that differ between a revision and this checkout, both names of a moved one.
+    """Return the files that differ between a revision and this checkout.
+
+    A moved file gives both its names.
 
     Raises:
         UsageError: there is no such revision.
@@ -70,7 +72,7 @@ def changed_files(revision: str) -> list[str]:
 
 
 def old_matrix(revision: str) -> Matrix | None:
-    """The matrix as it was; None if we cannot read what it was then."""
+    """Return the matrix of a revision; None if it cannot be read."""
     try:
         name = MATRIX_FILE.relative_to(ROOT).as_posix()
         return parse_matrix(tomllib.loads(_git("show", f"{revision}:{name}")))

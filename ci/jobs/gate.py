@@ -1,4 +1,4 @@
-"""Decide whether every required job of a workflow passed."""
+"""Decides whether every required job of a workflow passed."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ PLAN = "plan"
 def failures(
     jobs: Mapping[str, Mapping[str, Any]], conditions: Mapping[str, Sequence[str]]
 ) -> list[str]:
-    """What is wrong with the results of jobs.
+    """Return a line for each job with a wrong result.
 
-    A job must have succeeded. One with a condition must have done so where the plan
-    says so, and else been skipped: what runs though it was not to is wrong as well.
+    A job must have succeeded. A job with a condition must have succeeded if the plan says `true`,
+    and must have been skipped if it says `false`: to run without need is wrong, too.
 
     Args:
-        jobs: as GitHub's `needs` context has them, the one that plans among them.
-        conditions: output of the plan (`true` or `false`) -> the jobs that it decides on.
+        jobs: the jobs of GitHub's `needs` context, with the job that makes the plan.
+        conditions: an output of the plan (`true` or `false`) -> the jobs that it decides on.
 
     Raises:
-        UsageError: there is no plan, or no such output or job.
+        UsageError: there is no plan, or no such job.
     """
     if PLAN not in jobs:
         raise UsageError(f"there is no job {PLAN!r} among those that the gate needs")

@@ -1,4 +1,4 @@
-"""The plan of a CI service's jobs: the cores and wheels that it is to make."""
+"""The plan of a CI service's jobs: the cores and wheels that it must make."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def plan(
     event: str,
     there: Collection[Published],
 ) -> dict[str, Any]:
-    """The jobs for these targets.
+    """Return the jobs for some targets.
 
-    A published wheel is built and proven again, and not published again: whether its
-    bytes are the same depends on the origin of its sources, and they never change.
+    A published wheel is built and proven again, but not published again: the bytes of a
+    published wheel never change, and those of the new one depend on the origin of its sources.
 
     Args:
         runners: the label of a machine, by architecture.
         locked: a core's key and the origin of its sources, by TensorFlow and
-            architecture; there is none where the sources are not locked.
-        event: only a push publishes.
-        there: what is published.
+            architecture; there is no entry if the sources are not locked.
+        event: the event that starts the workflow; only a push publishes.
+        there: the published wheels.
     """
 
     def core(target: Target) -> tuple[str, str] | tuple[None, None]:
@@ -54,7 +54,7 @@ def plan(
             "arch": target.arch,
             "origin": core(target)[1],
             "key": core(target)[0],
-            # Cores are cross-compiled, on the kind of machine that there is most of.
+            # Cores are cross-compiled on x86_64, the kind of machine that CI has most of.
             "runner": runners["x86_64"],
         }
         for target in targets
@@ -82,10 +82,10 @@ def plan(
         "publish": event == PUSH and bool(new),
         "deploy": event == PUSH,
         "cores": list(cores.values()),
-        # Those that upstream's C++ tests run against.
+        # The cores that upstream's C++ tests run against.
         "native": [core for core in cores.values() if core["arch"] == ARCH],
         "wheels": wheels,
-        # Those of which there is a wheel, of any build: the nightly job tries it.
+        # The targets with a published wheel of any build: the nightly job tries that wheel.
         "published": [
             wheel for wheel in wheels if (wheel["tensorflow"], wheel["tag"], wheel["arch"]) in tried
         ],
@@ -93,7 +93,7 @@ def plan(
 
 
 def published(folder: Path) -> set[Published]:
-    """What a folder of wheels has: TensorFlow, build number, Python's tag, architecture."""
+    """Return TensorFlow, build number, Python tag and architecture of each wheel in a folder."""
     names = [parse_name(path.name) for path in folder.glob("*.whl")]
     return {
         (str(name.version), name.build[0] if name.build else 0, name.interpreter, name.arch or "")
@@ -106,7 +106,7 @@ def _published(target: Target) -> Published:
 
 
 def github_output(found: Mapping[str, Any]) -> str:
-    """A plan as the outputs of a step: `name=JSON`, a line each."""
+    """Return a plan as the outputs of a step: a line `name=JSON` for each."""
     return "\n".join(
         f"{name}={value if isinstance(value, str) else json.dumps(value)}"
         for name, value in found.items()

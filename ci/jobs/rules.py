@@ -1,4 +1,4 @@
-"""The rules of ci/jobs/rules.toml: which wheels a changed file calls for, and on what machines."""
+"""The rules of ci/jobs/rules.toml: the wheels that a changed file concerns, and the machines."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ NEEDS = ("none", "ends", "rows", "all")
 
 @dataclass(frozen=True, kw_only=True)
 class Pattern:
-    """Files, and what of the matrix they are of.
+    """A pattern of files, and the targets that such files concern.
 
     Attributes:
         needs: see rules.toml.
-        only: values that a target must have, by placeholder.
+        only: the values that a target must have, by placeholder.
     """
 
     files: str
@@ -31,17 +31,17 @@ class Pattern:
     only: Mapping[str, str] = field(default_factory=dict)
 
     def admits(self, target: Target) -> bool:
-        """True if such a file concerns a target."""
+        """True if files of this pattern concern a target."""
         has = _values(target)
         return all(has[name] == value for name, value in self.only.items())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """All of the file.
+    """The content of rules.toml.
 
     Attributes:
-        patterns: of each rule in turn.
+        patterns: the patterns of each rule, in the order of the file.
         runners: the label of a machine, by architecture.
     """
 
@@ -49,7 +49,7 @@ class Rules:
     runners: Mapping[str, str]
 
     def match(self, file: str) -> Pattern:
-        """The first pattern for a file; one that needs all wheels where there is none."""
+        """Return the first pattern for a file; without one, a pattern that needs all wheels."""
         for patterns in self.patterns:
             for pattern in patterns:
                 if fnmatchcase(file, pattern.files):
@@ -68,7 +68,7 @@ def load_rules(matrix: Matrix, path: Path = RULES_FILE) -> Rules:
 
 
 def parse_rules(data: Mapping[str, Any], matrix: Matrix) -> Rules:
-    """Validate the rules' data; raises UsageError naming the rule at fault."""
+    """Validate the rules' data; raise UsageError with the name of a malformed rule."""
     top = Row("rules", data)
     runners = Row("runners", top.take("runners", dict))
     labels = {arch: runners.take(arch, str, bool) for arch in matrix.architectures}
@@ -84,7 +84,7 @@ def parse_rules(data: Mapping[str, Any], matrix: Matrix) -> Rules:
 
 
 def _expanded(text: str, needs: str, matrix: Matrix, where: str) -> Iterator[Pattern]:
-    """A pattern with a placeholder, once for each of its values."""
+    """Give a pattern once for each value of its placeholders."""
     values = {tuple(_values(target).items()): None for target in matrix.targets()}
     seen = set()
     for items in values:
@@ -99,7 +99,7 @@ def _expanded(text: str, needs: str, matrix: Matrix, where: str) -> Iterator[Pat
 
 
 def _values(target: Target) -> dict[str, str]:
-    """What a placeholder stands for."""
+    """Return the values of the placeholders for a target."""
     return {
         "tensorflow": target.tensorflow.version,
         "tag": target.runtime.tag,

@@ -1,1 +1,1 @@
-"""The modules here pack wheels and what they need as AWS Lambda layers."""
+"""Packs wheels and the packages that they need as AWS Lambda layers."""

@@ -1,7 +1,8 @@
-"""Bytecode of the Python files in a layer, so that no start of a function compiles them.
+"""Makes the bytecode of the Python files in a layer, so that no cold start compiles them.
 
-A layer is read-only: Python would compile each file at each cold start, and keep nothing. The
-bytecode is `unchecked-hash` (PEP 552): Python loads it without a look at the source or its date.
+A layer is read-only: without bytecode, Python compiles each file at each cold start and cannot
+keep the result. The bytecode is `unchecked-hash` (PEP 552): Python loads it without checking the
+source or its date.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from builders.matrix import Runtime
 from builders.process import run
 
 OPT = PurePosixPath("/opt")
-"""Where Lambda has what is in layers; tracebacks name it."""
+"""The folder in which Lambda unpacks layers; tracebacks name it."""
 
 
 def interpreter_of(runtime: Runtime) -> Interpreter:
-    """The Python that writes a runtime's bytecode; any architecture's is the same.
+    """Return the Python that writes a runtime's bytecode, which suits all architectures.
 
     Raises:
-        UsageError: this machine has none.
+        UsageError: this machine has no such Python.
     """
     found = find_interpreter(runtime.python)
     if found is None:
@@ -39,15 +40,15 @@ def interpreter_of(runtime: Runtime) -> Interpreter:
 def bytecode_of(
     files: Mapping[str, bytes], folder: str, runtime: Runtime, cache: Cache, log: Path
 ) -> dict[str, bytes]:
-    """The bytecode of the Python files among some files.
+    """Return the bytecode of the Python files among some files.
 
     Args:
-        files: by their paths in a folder of a layer.
+        files: the files, by their paths in a folder of a layer.
         folder: that folder, such as `python`.
 
     Returns:
-        Files by their paths in the same folder: `numpy/__pycache__/….pyc`. The same Python
-        writes the same bytes.
+        The bytecode files, by their paths in the same folder: `numpy/__pycache__/….pyc`. The
+        same Python writes the same bytes.
 
     Raises:
         UsageError: this machine does not have that Python.
@@ -67,7 +68,7 @@ def bytecode_of(
             log=log,
             failure=SmokeError,
             what=f"compiling the Python files for {runtime.name}",
-            # The order of a set is in its bytecode.
+            # A fixed seed, because bytecode contains sets in the order of their hashes.
             env={"PYTHONHASHSEED": "0"},
             keep_open=cache.held_locks,
         )

@@ -1,4 +1,4 @@
-"""What is in a layer: wheels as pip would install them, less what a function never uses."""
+"""The content of a layer: wheels as pip installs them, without files that no function uses."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from builders.process import run
 from builders.wheelname import LEGACY_PLATFORMS
 from smoke_lambda.lock import lock_path, locked
 
-# Patterns of fnmatch(3), in which `*` matches `/` too. What another package imports where it is
-# least expected stays, such as numpy.testing, which SciPy does.
+# Patterns of fnmatch(3), in which `*` also matches `/`. Modules that other packages import stay,
+# even unlikely ones: SciPy imports numpy.testing.
 STRIPPED = (
     "*/tests/*",
     "*/_examples/*",
@@ -29,7 +29,7 @@ STRIPPED = (
     "*/conftest.py",
     "*.pyi",
     "*/py.typed",
-    # To compile against: headers, Cython's declarations, static libraries.
+    # Files to compile against: headers, Cython's declarations, static libraries.
     "*/include/*",
     "*.h",
     "*.pxd",
@@ -43,7 +43,7 @@ STRIPPED = (
     "numpy/doc/*",
     "numpy/setup.py",
     "numpy/*/setup.py",
-    # Extensions that its tests alone load; _simd has every vector function that there is.
+    # Extensions that only NumPy's tests load; _simd contains all of its vector functions.
     "numpy/*/_simd.*.so",
     "numpy/*/_*_tests.*.so",
     "numpy/core/umath_tests.py",
@@ -52,16 +52,16 @@ KEPT = (
     "*.dist-info/*",
     "*/LICEN[CS]E*",
     "*/COPYING*",
-    # NumPy 1.24 itself imports it, to document it.
+    # NumPy 1.24 itself imports this extension, to document it.
     "numpy/*/_multiarray_tests.*.so",
-    # NumPy 2.2's numpy.testing imports it.
+    # numpy.testing of NumPy 2.2 imports these.
     "numpy/_core/tests/__init__.py",
     "numpy/_core/tests/_natype.py",
 )
 
 
-# What stands in for a module that is left out. NumPy 2 imports numpy.f2py for whoever says
-# `from numpy import *`, and that must not fail.
+# The stand-in for a module that is left out. NumPy 2 imports numpy.f2py on `from numpy import *`,
+# which must not fail.
 LEFT_OUT = """\
 \"\"\"Left out of this layer: it compiles Fortran, which no function does.\"\"\"
 
@@ -73,10 +73,10 @@ STAND_INS = {"numpy/f2py/__init__.py": LEFT_OUT.format(module="numpy.f2py").enco
 
 
 def site_packages(wheels: Iterable[Path]) -> dict[str, bytes]:
-    """The files that wheels install, stripped, by their paths in site-packages.
+    """Return the stripped files that wheels install, by their paths in site-packages.
 
     Raises:
-        ArchiveError: a wheel is damaged, or has files for elsewhere.
+        ArchiveError: a wheel is damaged, or has files for another place than site-packages.
     """
     files: dict[str, bytes] = {}
     for wheel in wheels:
@@ -85,7 +85,7 @@ def site_packages(wheels: Iterable[Path]) -> dict[str, bytes]:
 
 
 def is_needed(path: str) -> bool:
-    """True if a function, or a licence, needs that file of a wheel."""
+    """True if a layer keeps a file of a wheel: a function or a licence needs it."""
     if any(fnmatch(path, pattern) for pattern in KEPT):
         return True
     return not any(fnmatch(path, pattern) for pattern in STRIPPED)
@@ -113,7 +113,7 @@ def _installed(wheel: Path) -> dict[str, bytes]:
 
 
 def _record_of(record: bytes, files: Mapping[str, bytes]) -> bytes:
-    """The rows of a RECORD whose files are there, as they are there."""
+    """Return a RECORD with the rows of the files that a layer has; a stand-in gets a new row."""
     rows = [row for row in csv.reader(io.StringIO(record.decode())) if row and row[0] in files]
     rows = [record_row(row[0], files[row[0]]) if row[0] in STAND_INS else row for row in rows]
     text = io.StringIO()
@@ -122,19 +122,19 @@ def _record_of(record: bytes, files: Mapping[str, bytes]) -> bytes:
 
 
 def record_row(path: str, data: bytes) -> list[str]:
-    """A file's row of a RECORD (the binary distribution format: sha256, base64, size)."""
+    """Return a file's row of a RECORD (the binary distribution format: sha256, base64, size)."""
     digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
     return [path, f"sha256={digest}", str(len(data))]
 
 
 def locked_wheel(project: str, runtime: Runtime, arch: str, cache: Cache, log: Path) -> Path:
-    """The wheel of the smoke test's NumPy or Pillow that runs on a Lambda runtime.
+    """Return the wheel of the smoke test's NumPy or Pillow for a Lambda runtime.
 
-    The newest that its glibc admits, downloaded for that Python and architecture
-    whatever this machine is, and checked against the lock's hashes.
+    It is the newest that the runtime's glibc accepts. pip downloads it for the runtime's Python
+    and the architecture, on any machine, and checks it against the lock's hashes.
 
     Raises:
-        FetchError: pip cannot have it.
+        FetchError: pip cannot download it.
     """
     requirement = locked(lock_path(runtime, runtime.numpy.on_lambda), project)
     options = ["--implementation", "cp", "--python-version", runtime.python]
@@ -176,7 +176,7 @@ def locked_wheel(project: str, runtime: Runtime, arch: str, cache: Cache, log: P
 
 
 def platforms(runtime: Runtime, arch: str) -> list[str]:
-    """The platform tags that a runtime's glibc admits, newest first (PEP 600)."""
+    """Return the platform tags that a runtime's glibc accepts, newest first (PEP 600)."""
     newest = int(runtime.glibc.removeprefix("2."))
     dated = {(2, minor): f"manylinux_2_{minor}" for minor in range(5, newest + 1)}
     names = [

@@ -1,4 +1,4 @@
-"""Which layers are to be made of some wheels, and how each is made."""
+"""Plans the layers of some wheels, and makes each."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from ci.layers.layer_zip import Layer, folder_of, write_layer
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A layer to be made.
+    """The plan of one layer.
 
     Attributes:
-        wheels: for each runtime the wheel of ours, or None in a layer without it.
-        projects: what else is in it, from the locks.
+        wheels: our wheel for each runtime, or None in a layer without our wheel.
+        projects: the other packages in the layer, from the locks.
+        multi: True if the layer is for several Pythons.
     """
 
     name: str
@@ -36,7 +37,7 @@ class Plan:
 def find_wheels(
     arguments: Sequence[str], folders: Sequence[Path], matrix: Matrix
 ) -> dict[Target, Path]:
-    """The wheel of each argument, which is a target's identifier or a wheel file.
+    """Return the wheel of each argument, which is a target's identifier or a wheel file.
 
     Raises:
         UsageError: there is no such target, or no wheel of it.
@@ -57,7 +58,7 @@ def find_wheels(
 
 
 def _newest(target: Target, folders: Sequence[Path], matrix: Matrix) -> Path:
-    """The wheel of the highest build in the first folder that has one."""
+    """Return the target's wheel with the highest build, from the first folder that has one."""
     for folder in folders:
         builds = {}
         for path in folder.rglob("*.whl"):
@@ -74,10 +75,10 @@ def _newest(target: Target, folders: Sequence[Path], matrix: Matrix) -> Path:
 
 
 def plan(wheels: Mapping[Target, Path], *, multi: bool, pillow: bool) -> Iterator[Plan]:
-    """The layers of these wheels: one each, or one of all.
+    """Give the plans of the layers: one layer for each wheel, or one layer for all.
 
     Raises:
-        UsageError: one layer cannot hold them: of two architectures or TensorFlow versions.
+        UsageError: one layer cannot hold wheels of two architectures or TensorFlow versions.
     """
     groups = [wheels] if multi else [{target: path} for target, path in wheels.items()]
     for group in groups:
@@ -111,15 +112,17 @@ def plan(wheels: Mapping[Target, Path], *, multi: bool, pillow: bool) -> Iterato
 def make(
     item: Plan, out: Path, cache: Cache, reporter: Reporter, *, bytecode: bool = True
 ) -> Layer:
-    """Fetch what a layer needs, and write it into a folder.
+    """Fetch the packages of a layer, and write the layer into a folder.
 
     Args:
-        bytecode: see bytecode.py; without it, each cold start compiles what it imports.
+        bytecode: True to add bytecode, see bytecode.py; without it, each cold start compiles the
+            modules that it imports.
 
     Raises:
-        FetchError: a locked wheel cannot be had.
+        FetchError: a locked wheel cannot be downloaded.
         ArchiveError: a wheel is damaged.
-        UsageError: the layer is larger than Lambda takes, or no Python here writes its bytecode.
+        UsageError: the layer is larger than Lambda accepts, or this machine lacks the Python that
+            writes its bytecode.
     """
     log = cache.root / "logs" / f"{item.name}.log"
     files: dict[str, bytes] = {}

@@ -1,4 +1,4 @@
-"""A layer's zip: where Lambda looks for packages, within its limits, always the same bytes."""
+"""Writes a layer's zip: packages where Lambda expects them, within its limits, reproducibly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from builders.errors import UsageError
 from builders.matrix import Runtime
 from builders.wheel import zip_entry
 
-# What PublishLayerVersion takes in one request
+# The largest zip that PublishLayerVersion accepts in one request, in bytes
 # (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html).
 ZIPPED_LIMIT = 50 * 1024 * 1024
 MEBIBYTE = 1024 * 1024
@@ -28,9 +28,9 @@ class Layer:
     """A layer that was written.
 
     Attributes:
-        zipped: bytes of the file.
-        unzipped: bytes of its files.
-        packages: by Python, the file names of the wheels in it.
+        zipped: the size of the zip, in bytes.
+        unzipped: the size of its unpacked files, in bytes.
+        packages: the file names of the wheels in the layer, by Python.
     """
 
     path: Path
@@ -41,7 +41,7 @@ class Layer:
     packages: Mapping[str, tuple[str, ...]]
 
     def as_json(self) -> dict[str, Any]:
-        """What a template or a publishing command asks for, in AWS's names."""
+        """Return the data that a template or a publishing command needs, with AWS's names."""
         return {
             "path": str(self.path),
             "sha256": self.sha256,
@@ -54,9 +54,9 @@ class Layer:
 
 
 def folder_of(runtime: Runtime, *, multi: bool) -> str:
-    """Where a layer has its packages: for any Python, or for the one of that runtime.
+    """Return the folder of a layer's packages: for one runtime if `multi`, else for any Python.
 
-    Both are on the path of a Python runtime
+    Both folders are on the path of a Python runtime
     (https://docs.aws.amazon.com/lambda/latest/dg/packaging-layers.html).
     """
     return f"python/lib/{runtime.name}/site-packages" if multi else "python"
@@ -70,14 +70,14 @@ def write_layer(
     packages: Mapping[str, tuple[str, ...]],
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Layer:
-    """Write the zip; an existing one is replaced whole or not at all.
+    """Write the zip; an existing zip is replaced as a whole, or not at all.
 
     Args:
-        files: by their paths below /opt.
-        progress: is called with the bytes that are packed, and all of them.
+        files: the files, by their paths below /opt.
+        progress: is called with the number of packed bytes and the number of all bytes.
 
     Raises:
-        UsageError: it is larger than Lambda takes; nothing is written.
+        UsageError: the layer is larger than Lambda accepts; nothing is written.
     """
     unzipped = sum(len(data) for data in files.values())
     _check(path.name, "unzipped", unzipped, UNPACKED_LIMIT)

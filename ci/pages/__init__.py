@@ -1,1 +1,1 @@
-"""The modules here write the pages, texts and pins that follow from the repository's data."""
+"""Writes the pages, texts and pins that are made from the repository's data."""

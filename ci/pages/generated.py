@@ -1,6 +1,6 @@
-"""Files, and parts of files, that say again what the matrix or another file of data says.
+"""Writes files, and parts of files, that are made from the matrix or from another file of data.
 
-`./scripts/update --text` rewrites them; a test demands that there is nothing to rewrite.
+`./scripts/update --text` rewrites them. A test fails if one of them is out of date.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ For each runtime: its system, the day on which AWS deprecates it, the NumPy that
 accepts, and the targets that are *verified*: this repository builds, audits and smoke-tests
 them. The same commands build a *declared* target, if its sources and headers can be had.
 """
-# Files in which any TensorFlow version of the matrix means the recommended one.
+# Files in which any TensorFlow version of the matrix is replaced by the recommended one.
 SAM = ROOT / "smoke_lambda/sam"
 NAMING = (DOCKERFILE, *sorted(SAM.glob("*.yaml")), SAM / "Dockerfile")
-# Documents that name other versions, too: there it is a part of a target's name, or what pip
-# is asked for.
+# Documents that also name other versions. There a version is only replaced in a target's name, or
+# in a requirement for pip.
 EXAMPLES = (ROOT / "docs/building.md", ROOT / "docs/lambda.md")
 ANYWHERE, EXAMPLE = r"(?<![\d.])({})(?![\w.])", r"\b(?:tf|tflite-runtime==)({})(?=-cp|\s)"
 
 
 def generated(matrix: Matrix) -> Mapping[Path, str]:
-    """The text of every such file as it should be."""
+    """Return the text that each generated file should have."""
     return {
         RUNTIMES_PAGE: runtimes_page(matrix),
         ARCHITECTURE: with_map(ARCHITECTURE.read_text(), ROOT),
@@ -65,19 +65,19 @@ def generated(matrix: Matrix) -> Mapping[Path, str]:
 
 
 def write_generated(matrix: Matrix) -> None:
-    """Rewrite those that differ."""
+    """Rewrite the generated files that differ."""
     for path, text in generated(matrix).items():
         if not path.is_file() or path.read_text() != text:
             write_atomically(path, text.encode())
 
 
 def with_map(text: str, root: Path) -> str:
-    """The page of the architecture with the map that the tree gives."""
+    """Return the architecture page with a new map of the source tree."""
     return between(text, MAP_BEGIN, MAP_END, f"\n{house_map(root)}\n")
 
 
 def runtimes_page(matrix: Matrix) -> str:
-    """The page of Lambda's runtimes."""
+    """Return the page of Lambda's runtimes."""
     lines = [RUNTIMES_HEAD, "| Lambda runtime | OS, glibc | AWS deprecates it | NumPy | verified |"]
     lines.append("| --- | --- | --- | --- | --- |")
     for runtime in matrix.runtimes:
@@ -95,10 +95,10 @@ def runtimes_page(matrix: Matrix) -> str:
 
 
 def with_recommended(text: str, matrix: Matrix, pattern: str) -> str:
-    """A text with the recommended version in the place of any other of the matrix.
+    """Return a text with all versions of the matrix replaced by the recommended one.
 
     Args:
-        pattern: where; `{}` in it stands for all versions.
+        pattern: the regular expression of a place; `{}` in it stands for the versions.
     """
     versions = "|".join(re.escape(row.version) for row in matrix.tensorflows)
     return re.sub(
@@ -113,12 +113,12 @@ def _named(text: str, matrix: Matrix) -> str:
 
 
 def with_builder(text: str, matrix: Matrix) -> str:
-    """A Dockerfile whose builder, if it has one, is of the matrix's Python."""
+    """Return a Dockerfile whose builder image, if any, has the matrix's Python."""
     return re.sub(r"(?m)^(ARG BUILDER_IMAGE=\S+:).*$", rf"\g<1>{matrix.builder.python}", text)
 
 
 def bake_file(matrix: Matrix) -> str:
-    """The file for `docker buildx bake`: a target for each verified one, all by default."""
+    """Return the file for `docker buildx bake`: it has each verified target, all by default."""
     targets = [target for target in matrix.targets() if target.verified]
     names = [bake_name(target) for target in targets]
     data = {
@@ -130,7 +130,7 @@ def bake_file(matrix: Matrix) -> str:
 
 
 def bake_name(target: Target) -> str:
-    """The target's identifier without dots, which bake does not allow in a name."""
+    """Return the target's identifier without dots, which bake does not allow in a name."""
     return target.identifier.replace(".", "-")
 
 

@@ -1,4 +1,4 @@
-"""The map of the house in docs/architecture.md: every folder and module, with its own words."""
+"""Makes the map in docs/architecture.md: each folder and module with its docstring's first line."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 from builders.errors import UsageError
 
-# Whose modules the map names; the others it names as a whole.
+# The folders whose modules are in the map; of other folders, the map only has the folder.
 PACKAGES = ("builders", "ci", "smoke_lambda")
-# What a folder holds that is no Python package.
+# The descriptions of folders that are no Python packages.
 FOLDERS = {
     "builders/cmake": "The CMake build of the core.",
     "builders/locking/cmake": "CMake modules that tell what a source tree would download.",
@@ -42,10 +42,10 @@ FOLDERS = {
 
 
 def house_map(root: Path) -> str:
-    """The lines of the map, a list item per folder and module.
+    """Return the lines of the map, a list item per folder and module.
 
     Raises:
-        UsageError: nobody said what a folder holds.
+        UsageError: a folder has no description.
     """
     tops = sorted({*PACKAGES, *(path for path in FOLDERS if "/" not in path)})
     return "".join(f"{line}\n" for top in tops for line in _lines(root, root / top))
@@ -76,6 +76,6 @@ def _folder_words(root: Path, folder: Path) -> str:
 
 
 def _words(module: Path) -> str:
-    """The first line of a module's docstring."""
+    """Return the first line of a module's docstring."""
     docstring = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
     return docstring.partition("\n")[0]

@@ -1,10 +1,10 @@
-"""Generated parts of documents that people write."""
+"""Replaces generated parts in documents that people write."""
 
 from __future__ import annotations
 
 
 def between(text: str, begin: str, end: str, part: str) -> str:
-    """The text with another part between two marks.
+    """Return a text with a new part between two marks.
 
     Raises:
         ValueError: a mark is missing.

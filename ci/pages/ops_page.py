@@ -1,4 +1,4 @@
-"""OPERATORS.md: the table of builtin operators for people."""
+"""Writes OPERATORS.md: the tables of builtin operators for people."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ those that a model needs and a wheel lacks, and the first TensorFlow version her
 
 
 def operators_page(table: OpsTable) -> str:
-    """The page: first what differs between TensorFlow versions, then the rest."""
+    """Return the page: first the operators that differ between versions, then the rest."""
     versions = list(table.tensorflows)
     rows = {
         name: [shown(table.versions(version, name)) for version in versions]

@@ -1,7 +1,8 @@
-"""The files of pins: what people wrote, resolved once and locked by hash.
+"""Writes the files of pins: versions that people ask for, resolved once and locked by hash.
 
-From the *.in files and matrix.toml to what machines check: the hash-locked requirements, the
-wheels whose headers extensions are compiled with, and the emulator of Lambda's runtime.
+From the *.in files and matrix.toml it makes the files that machines check: the hash-locked
+requirements, the wheels whose headers extensions are compiled with, and the emulator of Lambda's
+runtime.
 """
 
 from __future__ import annotations
@@ -33,17 +34,18 @@ EMULATOR = ROOT / "smoke_lambda" / "rie.toml"
 EMULATOR_WORDS = """\
 # The Lambda Runtime Interface Emulator, as a package of the AWS SAM CLI carries it.
 """
-# The oldest Python that the scripts promise to run on.
+# The oldest Python that the scripts support.
 DRIVER_PYTHON = "3.11"
-# What runs on another Python than the scripts: the oldest that it accepts.
+# Requirements for another Python than the scripts': the oldest that they support.
 OTHER_PYTHON = {ROOT / "ci/remote/requirements.in": "3.13"}
 
 
 def lock_requirements(source: Path) -> None:
-    """Pin a requirements.in, with what it needs and all hashes, in requirements.txt.
+    """Pin a requirements.in in requirements.txt, with all dependencies and hashes.
 
     Raises:
-        FetchError: uv cannot resolve it; the message has uv's last line. The file stays as it is.
+        FetchError: uv cannot resolve the requirements; the message has uv's last line. The file
+            stays as it is.
     """
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal"]
     command += ["--generate-hashes", "--upgrade", "--no-header", "--no-emit-index-url"]
@@ -63,7 +65,7 @@ def write_headers_lock(matrix: Matrix) -> None:
     """Pin the wheels of NumPy and pybind11 whose headers the matrix names.
 
     Raises:
-        FetchError: one of them cannot be had. The file stays as it is.
+        FetchError: a wheel cannot be downloaded. The file stays as it is.
     """
     lines = [GENERATED]
     for requirement, options in _header_wheels(matrix):
@@ -73,10 +75,10 @@ def write_headers_lock(matrix: Matrix) -> None:
 
 
 def write_emulator_lock(path: Path = EMULATOR) -> None:
-    """Pin the newest AWS SAM CLI, and the emulators of Lambda's runtime that it carries.
+    """Pin the newest AWS SAM CLI, and the emulators of Lambda's runtime in it.
 
     Raises:
-        FetchError: it cannot be had, or carries none. The file stays as it is.
+        FetchError: the CLI cannot be downloaded, or lacks an emulator. The file stays as it is.
     """
     old = read_toml(path)
     project = old["project"]
@@ -99,7 +101,7 @@ def write_emulator_lock(path: Path = EMULATOR) -> None:
 
 @contextmanager
 def _downloaded(requirement: str, *options: str) -> Iterator[Path]:
-    """The wheel that pip chooses for a requirement; it goes when the block ends."""
+    """Give the wheel that pip chooses for a requirement; it is deleted when the block ends."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *options]
         command += ["--only-binary", ":all:", "--dest", folder, requirement]

@@ -94,7 +94,7 @@ class Conform:
     """The result of the comparison with TensorFlow.
 
     Attributes:
-        place: as for Smoke.
+        place: where the comparison ran; see Smoke.
         part: the part of the corpus that was run; see smoke_lambda/conform/settings.toml.
         corpus: the digest of the corpus' models, answers and tolerances.
         models: the number of models that were run; all passed.
@@ -120,8 +120,8 @@ class Wheel:
         size: the wheel's size in bytes.
         metadata_sha256: the SHA-256 of `<file>.metadata` (PEP 658).
         provenance_sha256: the SHA-256 of `provenance/<file>.json`.
-        target: such as tf2.14.1-cp312-x86_64.
-        python: such as 3.12.
+        target: the target's identifier, such as tf2.14.1-cp312-x86_64.
+        python: the version of Python, such as 3.12.
         build: PEP 427's build number.
         glibc: the oldest glibc that the wheel loads with.
         verified: True if the matrix says that this repository builds, audits and smoke-tests

@@ -48,7 +48,7 @@ class Choice:
     """A Python that can be chosen on the page.
 
     Attributes:
-        tag: such as cp312.
+        tag: the Python's tag, such as cp312.
         numpy: the NumPy requirement of wheels for this Python.
     """
 

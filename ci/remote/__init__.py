@@ -1,1 +1,1 @@
-"""What serves Bazel: the configuration of a cache and of an executor, and both on this machine."""
+"""Servers for Bazel: the configuration of a cache and an executor, and both on this machine."""

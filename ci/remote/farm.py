@@ -1,7 +1,7 @@
-"""An executor with its workers on this machine: PostgreSQL, BuildGrid, and buildbox-worker.
+"""Runs an executor with its workers on this machine: PostgreSQL, BuildGrid and buildbox-worker.
 
-Each is in a root file system that has no compiler. They listen on the loopback interface and on
-sockets of one folder, which has all that they keep, and end with the block.
+Each program runs in a root file system without a compiler. The programs listen on the loopback
+interface and on sockets in one folder, which also has all their data. They end with the block.
 Sources: https://buildgrid.build, buildbox-worker(1), buildbox-casd(1)
 """
 
@@ -31,13 +31,14 @@ CONFIGURATION = HERE / "buildgrid.yml"
 REQUIREMENTS = HERE / "requirements.txt"
 
 RUNNER = "/usr/bin/buildbox-run-bubblewrap"
-# A mount of one program is not seen by the other, which is in a sandbox of its own.
+# The runner must not mount the inputs: the two programs are in separate sandboxes, and neither
+# sees a mount of the other.
 LINKED = "--runner-arg=--staging-mode=copy-or-link"
-# Debian's name of the database's user; PostgreSQL refuses to run as root.
+# Debian's name for the user of the database; PostgreSQL refuses to run as root.
 POSTGRES = "postgres"
 
 SECONDS = 120.0
-"""How long a program may take to answer: BuildGrid's imports take a while on a busy machine."""
+"""The time that a program has to answer; BuildGrid's imports are slow on a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,10 @@ class Program:
     process: subprocess.Popen[bytes]
 
     def until(self, ready: Callable[[], bool]) -> Program:
-        """Wait until something is so that it is to bring about.
+        """Wait until `ready` returns True.
 
         Raises:
-            EngineError: it ended, or takes too long.
+            EngineError: the program ended, or takes too long.
         """
         end = time.monotonic() + SECONDS
         while not ready():
@@ -62,10 +63,10 @@ class Program:
         return self
 
     def wait(self) -> None:
-        """Wait until it is done.
+        """Wait until the program ends.
 
         Raises:
-            EngineError: it failed, or takes too long.
+            EngineError: the program failed, or takes too long.
         """
         try:
             failed = self.process.wait(SECONDS)
@@ -81,25 +82,30 @@ class Program:
         )
 
 
-# Starts a command of a root by the name of its log.
+# A function that starts a command in a root; its arguments are the name of the log and the words.
 Start = Callable[[str, list[str | Path]], Program]
 
 
 @dataclass(frozen=True)
 class Worker:
-    """A machine that runs one command at a time: what keeps its files, and what runs commands."""
+    """A worker, which runs one command at a time.
+
+    Attributes:
+        keeps: the program that keeps the worker's files.
+        runs: the program that runs commands.
+    """
 
     keeps: Program
     runs: Program
 
     @property
     def is_busy(self) -> bool:
-        """Whether it runs a command now."""
+        """True if the worker is running a command."""
         running = members(self.runs.process.pid)
         return any(_program(process) == RUNNER for process in running)
 
     def kill(self) -> None:
-        """End it as a power cut does."""
+        """Kill the worker at once, as a power cut does."""
         for program in (self.runs, self.keeps):
             for process in members(program.process.pid):
                 with suppress(ProcessLookupError):
@@ -109,17 +115,17 @@ class Worker:
 
 @dataclass(frozen=True)
 class Farm:
-    """An executor that runs."""
+    """A running executor."""
 
     url: str
     workers: Sequence[Worker]
 
 
 def install_buildgrid(root: Root, cache: Cache, log: Path) -> Path:
-    """The folder of BuildGrid's locked packages, for the Python of a root.
+    """Return the folder of BuildGrid's locked packages, for the Python of a root.
 
     Raises:
-        FetchError: they cannot be had.
+        FetchError: the packages cannot be installed.
     """
 
     def make(product: Path) -> None:
@@ -136,11 +142,12 @@ def install_buildgrid(root: Root, cache: Cache, log: Path) -> Path:
 
 @contextmanager
 def running(root: Root, packages: Path, folder: Path, *, workers: int) -> Iterator[Farm]:
-    """Start an executor whose store is empty, with that many workers.
+    """Start an executor with an empty store, and its workers.
 
     Args:
-        packages: BuildGrid's.
-        folder: an empty one with a short path: a socket's has at most 107 bytes.
+        packages: the folder of BuildGrid's packages.
+        folder: an empty folder with a short path: a socket's path has at most 107 bytes.
+        workers: the number of workers.
 
     Raises:
         EngineError: a program did not start; the message names its log.
@@ -193,10 +200,10 @@ def _start_database(root: Root, folder: Path, start: Start) -> None:
     (programs,) = root.path.glob("usr/lib/postgresql/*/bin")
     place = Path("/") / programs.relative_to(root.path)
     data = folder / "database"
-    # Who may enter the folder of its socket is whom it trusts.
+    # The database trusts everyone who may enter the folder of its socket.
     initdb: list[str | Path] = [place / "initdb", "--no-sync", "--no-locale", "--encoding=UTF8"]
     start("initdb", [*initdb, "--auth=trust", f"--username={POSTGRES}", "-D", data]).wait()
-    # Nothing of it is kept: it need not be safe from a power cut.
+    # The database is not kept, so it need not survive a power cut.
     settings = [f"unix_socket_directories={folder}", "listen_addresses=", "fsync=off"]
     options = [word for setting in settings for word in ("-c", setting)]
     database = start("database", [place / "postgres", "-D", data, *options])
@@ -204,7 +211,7 @@ def _start_database(root: Root, folder: Path, start: Start) -> None:
 
 
 def _program(process: int) -> str:
-    """The first word of a process's command; nothing of one that has ended."""
+    """Return the first word of a process' command; an empty text if the process has ended."""
     try:
         return Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")[0].decode()
     except OSError:

@@ -1,4 +1,4 @@
-"""The root file systems of roots.toml, made once, and commands that run in them.
+"""Makes the root file systems of roots.toml, each once, and runs commands in them.
 
 Source: bwrap(1)
 """
@@ -20,9 +20,10 @@ from builders.tables import read_toml
 from ci.images.debian import make_root
 
 DATA = Path(__file__).with_name("roots.toml")
-# What a system brings itself.
+# The top folders that belong to a system.
 SYSTEM = frozenset(("bin", "boot", "etc", "lib", "lib32", "lib64", "libx32", "sbin", "usr", "var"))
-# This machine's own: of /proc, a sandbox in the sandbox wants all, and bwrap's has a part of it.
+# Folders that are bound from this machine. bwrap's own /proc is incomplete, and a sandbox in the
+# sandbox needs a complete one.
 DEVICES = ("/dev", "/proc", "/sys")
 
 
@@ -35,14 +36,14 @@ class Root:
     def command(
         self, words: Sequence[str | Path], places: Iterable[Path], *, user: str = ""
     ) -> list[str | Path]:
-        """A command of this machine that runs one in the root, in the same folder.
+        """Return a command that runs a command inside the root, in the present folder.
 
         Args:
-            places: the folders of this machine that it sees, under their own names.
-            user: whose name it is to see as its own; files that it makes are ours.
+            places: the folders of this machine that the command sees, at their own paths.
+            user: the user that the command runs as, in its own view; its files belong to us.
 
         Raises:
-            ToolchainError: there is no bwrap.
+            ToolchainError: bwrap is not installed.
         """
         found = shutil.which("bwrap")
         if found is None:
@@ -59,13 +60,13 @@ class Root:
         return [*command, "--die-with-parent", "--", *words]
 
     def programs(self) -> set[str]:
-        """The names of all that can be run in it."""
+        """Return the names of all programs in the root."""
         folders = (self.path / "usr" / name for name in ("bin", "sbin", "local/bin"))
         return {path.name for folder in folders for path in folder.glob("*")}
 
     @property
     def python(self) -> str:
-        """The version of its Python, such as `3.14`."""
+        """The version of the root's Python, such as `3.14`."""
         return (self.path / "usr/bin/python3").readlink().name.removeprefix("python")
 
     def _numbers(self, user: str) -> tuple[str, str]:
@@ -77,7 +78,7 @@ class Root:
 
 
 def root_of(name: str, cache: Cache, log: Path, on_line: Callable[[str], None]) -> Root:
-    """A root file system of roots.toml, made now if the cache does not have it.
+    """Return a root file system of roots.toml; make it if it is not in the cache.
 
     Raises:
         EngineError: mmdebstrap is not installed, or failed.
@@ -89,7 +90,7 @@ def root_of(name: str, cache: Cache, log: Path, on_line: Callable[[str], None]) 
         with tempfile.TemporaryDirectory(prefix="tflite-root-") as folder:
             tar = Path(folder) / "root.tar"
             make_root(tar, suite, packages, log=log, on_line=on_line)
-            # Its devices are this machine's, and no user but root can make one.
+            # The root uses this machine's devices; only the user root could make others.
             unpack: list[str | Path] = ["tar", "--extract", "--file", tar, "--directory", product]
             unpack += ["--no-same-owner", "--exclude=./dev/*"]
             run(unpack, log=log, failure=EngineError, what=f"unpacking Debian {suite}")
@@ -99,14 +100,14 @@ def root_of(name: str, cache: Cache, log: Path, on_line: Callable[[str], None]) 
 
 
 def own_folders() -> list[Path]:
-    """All folders of this machine but the system's."""
+    """Return the top folders of this machine, without the system's."""
     system = SYSTEM.union(Path(each).name for each in DEVICES)
     tops = (path for path in sorted(Path("/").iterdir()) if path.name not in system)
     return [path for path in tops if path.is_dir() and not path.is_symlink()]
 
 
 def bazel_program(root: Root, folder: Path) -> Path:
-    """A program `bazel` in a folder, which runs the Bazel of a root."""
+    """Write a program `bazel` into a folder, which runs the Bazel of a root; return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / "bazel"
     command = shlex.join(map(str, root.command(["/usr/bin/bazel"], own_folders())))
