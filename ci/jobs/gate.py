@@ -16,7 +16,7 @@ def failures(
     """Return a line for each job with a wrong result.
 
     A job must have succeeded. A job with a condition must have succeeded if the plan says `true`,
-    and must have been skipped if it says `false`: to run without need is wrong, too.
+    and must have been skipped if it says `false`: a job that runs without need is wrong, too.
 
     Args:
         jobs: the jobs of GitHub's `needs` context, with the job that makes the plan.

@@ -130,8 +130,8 @@ def record_row(path: str, data: bytes) -> list[str]:
 def locked_wheel(project: str, runtime: Runtime, arch: str, cache: Cache, log: Path) -> Path:
     """Return the wheel of the smoke test's NumPy or Pillow for a Lambda runtime.
 
-    It is the newest that the runtime's glibc accepts. pip downloads it for the runtime's Python
-    and the architecture, on any machine, and checks it against the lock's hashes.
+    It is the newest wheel that the runtime's glibc accepts. On any machine, pip downloads it
+    for the runtime's Python and the architecture, and checks it against the lock's hashes.
 
     Raises:
         FetchError: pip cannot download it.

@@ -159,7 +159,7 @@ def signer_of(
 
 
 class _Wanted:
-    """The policy that one of several signers must have signed; keeps which one did."""
+    """The policy that one of several signers must have signed; `found` keeps that signer."""
 
     def __init__(self, signers: Sequence[Signer]) -> None:
         self.signers = signers

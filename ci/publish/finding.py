@@ -95,9 +95,9 @@ def find_signers(
 ) -> list[str]:
     """Return the addresses of the repositories whose CI may have signed the published wheels.
 
-    These are this repository, if it is on GitHub, and the signers of `ci/hosting.toml`: a fork
-    names the repository that it was forked from there. `wheels/` is not asked, because whoever
-    changes a wheel there can change the signers there, too.
+    These are this repository, if it is on GitHub, and the signers of `ci/hosting.toml`: in that
+    file, a fork names the repository that it was forked from. The list does not come from
+    `wheels/`, because whoever changes a wheel there can change the signers there, too.
 
     Raises:
         UsageError: the file is malformed; the message names the key.

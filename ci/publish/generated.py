@@ -13,7 +13,7 @@ from ci.publish.product import stored_files
 from ci.publish.site import index_files
 
 Generator = Callable[[Manifest, Hosting], dict[str, bytes]]
-"""Makes files from the manifest, by path below wheels/; each time with the same bytes."""
+"""A function that returns files by path below wheels/; equal arguments give the same bytes."""
 
 GENERATORS: tuple[Generator, ...] = (
     lambda manifest, _hosting: {MANIFEST: manifest.encode()},

@@ -38,7 +38,7 @@ class Hosting:
     pages: str | None = None
 
     def raw_url(self, path: str) -> str:
-        """Return where pip installs a file of wheels/ from: an address, or a path in a clone."""
+        """Return the address, or the path in a clone, from which pip takes a file of wheels/."""
         return self.raw_base + quote(path)
 
     def source_url(self, path: str) -> str | None:
@@ -61,7 +61,7 @@ class Hosting:
         return self.site + INDEX
 
     def encode(self) -> bytes:
-        """The bytes of the file `HOSTING`."""
+        """Return the bytes of the file `HOSTING`."""
         return (json.dumps(dataclasses.asdict(self), indent=1) + "\n").encode()
 
 

@@ -74,7 +74,7 @@ class Smoke:
 
     Attributes:
         place: where the test ran: `native` is Lambda's emulator on the builder's own Linux,
-            `docker` with an image's name is that image.
+            `docker` with an image's name is a container of that image.
         checks: the number of checks; all passed.
         xnnpack: the share of the operators that XNNPACK took, 0 to 1, by model.
         import_ms: the time to import the runtime, and NumPy with it, in a fresh process.
@@ -130,7 +130,8 @@ class Wheel:
         smoke: one result per NumPy, the oldest first.
         substituted: the components that TensorFlow neither pins nor ships with this version,
             each with what it stands in for; None if the wheel does not say it.
-        conform: None for wheels that were published before there was a corpus.
+        conform: the result of the comparison with TensorFlow; None for wheels that were
+            published before there was a corpus.
         attestation_sha256: the SHA-256 of `<file>.provenance` (PEP 740); None if nobody signed.
         reason: why the wheel is not current; empty if it is.
     """

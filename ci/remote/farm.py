@@ -1,7 +1,8 @@
 """Runs an executor with its workers on this machine: PostgreSQL, BuildGrid and buildbox-worker.
 
 Each program runs in a root file system without a compiler. The programs listen on the loopback
-interface and on sockets in one folder, which also has all their data. They end with the block.
+interface and on sockets in one folder, which also has all their data. They end when
+the block of `running` ends.
 Sources: https://buildgrid.build, buildbox-worker(1), buildbox-casd(1)
 """
 

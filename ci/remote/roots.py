@@ -40,7 +40,8 @@ class Root:
 
         Args:
             places: the folders of this machine that the command sees, at their own paths.
-            user: the user that the command runs as, in its own view; its files belong to us.
+            user: the user that the command sees itself as; by default, our own user. On this
+                machine, the command's files always belong to our user.
 
         Raises:
             ToolchainError: bwrap is not installed.
