@@ -7,7 +7,9 @@ this ourselves because Debian 12's Python has no tarfile.data_filter (PEP 706).
 
 from __future__ import annotations
 
+import bz2
 import errno
+import gzip
 import lzma
 import shutil
 import stat
@@ -16,10 +18,10 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import IO, Literal, Self, cast
+from typing import IO, Self, cast
 
 from builders.errors import ArchiveError, printable
 
@@ -33,6 +35,12 @@ MOST_HEADER_BYTES = 1_000_000
 MOST_READS_BEYOND_END = 100
 # Errors when the system refuses a path: too long, too many links, bytes that are no name.
 NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EILSEQ)
+# The first bytes of a compressed file, and its decompressor.
+COMPRESSIONS: tuple[tuple[bytes, Callable[[IO[bytes]], object]], ...] = (
+    (b"\x1f\x8b", gzip.open),
+    (b"BZh", bz2.open),
+    (b"\xfd7zXZ\0", lzma.open),
+)
 
 
 class UnsafeMemberError(Exception):
@@ -43,6 +51,7 @@ DAMAGED = (
     UnsafeMemberError,
     tarfile.TarError,
     zipfile.BadZipFile,
+    gzip.BadGzipFile,
     lzma.LZMAError,
     zlib.error,
     EOFError,
@@ -86,7 +95,8 @@ def unpack(
         else:
             with archive.open("rb") as raw:
                 counted = cast(IO[bytes], Counted(raw, lambda done: progress(done, total)))
-                _unpack_tar(counted, output)
+                with _decompressed(counted, raw.peek(6)) as stream:
+                    _unpack_tar(stream, output)
         progress(total, total)
 
 
@@ -103,7 +113,7 @@ def unpack_stream(stream: IO[bytes], name: str, packed: int, folders: Mapping[st
     """
     remedy = "the lock may name other bytes of it; ./scripts/lock writes them"
     with _checked(name, remedy, packed, folders) as output:
-        _unpack_tar(stream, output, "r|")
+        _unpack_tar(stream, output)
 
 
 @contextmanager
@@ -113,8 +123,9 @@ def _checked(name: str, remedy: str, packed: int, folders: Mapping[str, Path]) -
     try:
         yield output
     except (*DAMAGED, OSError) as error:
-        known = isinstance(error, DAMAGED)
-        if not known and isinstance(error, OSError) and error.errno not in NO_PATH:
+        # The system's errors have a number; bz2's has none.
+        known = isinstance(error, DAMAGED) or error.errno in (None, *NO_PATH)
+        if not known:
             raise
         what = f"{name} is damaged or unsafe: {printable(str(error))}"
         raise ArchiveError(what, remedy=remedy) from error
@@ -122,10 +133,22 @@ def _checked(name: str, remedy: str, packed: int, folders: Mapping[str, Path]) -
         raise ArchiveError(f"{name} has no folder {folder!r}")
 
 
-def _unpack_tar(raw: IO[bytes], output: _Output, mode: Literal["r|", "r|*"] = "r|*") -> None:
+def _decompressed(file: IO[bytes], start: bytes) -> AbstractContextManager[IO[bytes]]:
+    """Return a file as it is, or decompressed, by its first bytes.
+
+    tarfile could decompress, but fails with errors of any type at a damaged gzip header.
+    """
+    for magic, opened in COMPRESSIONS:
+        if start.startswith(magic):
+            return cast(AbstractContextManager[IO[bytes]], opened(file))
+    return nullcontext(file)
+
+
+def _unpack_tar(stream: IO[bytes], output: _Output) -> None:
     # Read the stream once, from front to back: seeking in a compressed stream would
     # decompress it again.
-    with tarfile.open(fileobj=raw, mode=mode, tarinfo=_Header) as tar:
+    ending = cast(IO[bytes], Ending(stream))
+    with tarfile.open(fileobj=ending, mode="r|", tarinfo=_Header) as tar:
         for member in tar:
             output.count(member.size)
             if member.issparse():
@@ -284,15 +307,14 @@ class _Header(tarfile.TarInfo):
             raise tarfile.ReadError(str(error)) from error
 
 
-class Counted:
-    """A file that reports how far it has been read, and stops a reader that reads past the end.
+class Ending:
+    """A file that stops a reader that reads past the end.
 
     tarfile skips as many bytes as a header announces, whether the archive has them or not.
     """
 
-    def __init__(self, file: IO[bytes], report: Callable[[int], None]) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self._report = report
         self._read_beyond_end = 0
 
     def read(self, size: int = -1) -> bytes:
@@ -301,5 +323,18 @@ class Counted:
         self._read_beyond_end = 0 if data else self._read_beyond_end + 1
         if self._read_beyond_end > MOST_READS_BEYOND_END:
             raise EOFError("it ends before what it announces")
+        return data
+
+
+class Counted(Ending):
+    """An Ending that reports how far the file has been read."""
+
+    def __init__(self, file: IO[bytes], report: Callable[[int], None]) -> None:
+        super().__init__(file)
+        self._report = report
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes; raise EOFError after too many reads beyond the end."""
+        data = super().read(size)
         self._report(self._file.tell())
         return data

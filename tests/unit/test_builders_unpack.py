@@ -315,7 +315,16 @@ def test_a_cut_archive_is_damaged_wherever_it_is_cut(
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"no archive", b"\x1f\x8b\x08broken", b"PK\x03\x04", b"\xff" * 999]
+    "data",
+    [
+        b"",
+        b"no archive",
+        b"\x1f\x8b\x08",
+        b"\x1f\x8b\x08broken",
+        b"\x1f\x8b\x08\x04" + bytes(6) + b"\x07\x00an extra field",
+        b"PK\x03\x04",
+        b"\xff" * 999,
+    ],
 )
 def test_what_is_no_archive_is_damaged(tmp_path: Path, out: Path, data: bytes) -> None:
     archive = tmp_path / "archive.tar.gz"
