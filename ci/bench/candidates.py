@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import select
-import subprocess
 import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 from builders.cache import Cache
+from builders.child import Child
 from builders.errors import SmokeError
 from builders.interpreters import find_interpreter
 from builders.matrix import Runtime
-from builders.process import die_with_parent
 from builders.wheelname import parse_name
 from ci.proof.conformer import Subject, numpy_of, subject_of
 from smoke_lambda import native
@@ -30,9 +28,8 @@ ROOT = Path(__file__).parents[2]
 TIMING = "smoke_lambda.inside.timing"
 ANSWER_SECONDS = 120.0
 """The longest wait for an answer; one inference takes less with any network."""
-DYING_SECONDS = 5.0
 NOT_TOLD = "not told"
-CHUNK = 1 << 16
+MARK = TIMING_MARK.encode()
 # NumPy uses one thread, so that its threads do not disturb; the user's packages are not used.
 VARIABLES = {"OPENBLAS_NUM_THREADS": "1", "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -169,97 +166,38 @@ def installed(
         yield found
 
 
-@dataclass(kw_only=True)
 class Worker:
     """A process that times models in one runtime; see smoke_lambda/inside/timing.py."""
 
-    candidate: Startable
-    log: Path
-    _process: subprocess.Popen[str] | None = field(default=None)
-    _unread: bytes = b""
+    def __init__(self, *, candidate: Startable, log: Path) -> None:
+        self.candidate = candidate
+        command = candidate.command(TIMING, candidate.module)
+        self._child = Child(command, folder=ROOT, environment=environment(), errors=log)
 
     def ask(self, do: str, **request: object) -> dict[str, Any]:
         """Send a request and return the answer; it has an `error` if the request failed.
 
         A request that ends the process has failed, too.
         """
-        process = self._running()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            process.stdin.write(json.dumps({"do": do, **request}) + "\n")
-            process.stdin.flush()
-        except OSError:
-            return self._ended()
+        self._child.send(json.dumps({"do": do, **request}).encode())
         end = time.monotonic() + ANSWER_SECONDS
-        while (line := self._line(process.stdout.fileno(), end)) is not None:
-            if line.startswith(TIMING_MARK):
-                answer: dict[str, Any] = json.loads(line[len(TIMING_MARK) :])
+        while line := self._child.line(max(end - time.monotonic(), 0)):
+            if line.startswith(MARK):
+                answer: dict[str, Any] = json.loads(line.removeprefix(MARK))
                 return answer
-        return self._ended()
-
-    def _line(self, output: int, end: float) -> str | None:
-        """Return the next line of the process; None if it ends, or writes no line in time.
-
-        It is read without Python's buffer, because select(2) does not see the buffer's content.
-        """
-        while b"\n" not in self._unread:
-            if not select.select([output], [], [], max(end - time.monotonic(), 0))[0]:
-                return None
-            said = os.read(output, CHUNK)
-            if not said:
-                return None
-            self._unread += said
-        line, _, self._unread = self._unread.partition(b"\n")
-        return line.decode(errors="replace")
+        if line is None:
+            self.end()
+            return {"error": f"no answer within {ANSWER_SECONDS:.0f} s"}
+        return {"error": f"its process ended: {named(self._child.close())}"}
 
     def end(self) -> None:
         """End the process, if there is one."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process, self._unread = None, b""
-
-    def _ended(self) -> dict[str, Any]:
-        """Return an answer with an error for a process that is dead or does not answer."""
-        assert self._process is not None
-        try:
-            words = f"its process ended: {named(self._process.wait(DYING_SECONDS))}"
-        except subprocess.TimeoutExpired:
-            words = f"no answer within {ANSWER_SECONDS:.0f} s"
-        self.end()
-        return {"error": words}
-
-    def _running(self) -> subprocess.Popen[str]:
-        if self._process is None:
-            module = self.candidate.module
-            with self.log.open("a") as log:
-                self._process = started(
-                    self.candidate, TIMING, module, stdin=subprocess.PIPE, errors=log
-                )
-        return self._process
+        self._child.close(0)
 
 
-def started(
-    candidate: Startable,
-    module: str,
-    *arguments: str | Path,
-    stdin: int,
-    errors: IO[str],
-    variables: Mapping[str, str] | None = None,
-) -> subprocess.Popen[str]:
-    """Start a module of this repository in a candidate's environment."""
-    return subprocess.Popen(
-        [*candidate.command(module, *arguments)],
-        cwd=ROOT,
-        stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        text=True,
-        bufsize=1,
-        env={**os.environ, **VARIABLES, **(variables or {})},
-        preexec_fn=die_with_parent,
-    )
+def environment() -> dict[str, str]:
+    """Return the environment variables of a candidate's processes."""
+    return {**os.environ, **VARIABLES}
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from statistics import median
 from typing import Any
 
 from builders.errors import SmokeError
-from ci.bench.candidates import ANSWER_SECONDS, Startable, started
+from builders.process import die_with_parent
+from ci.bench.candidates import ANSWER_SECONDS, ROOT, Startable, environment
 from ci.bench.measure import Network
 from smoke_lambda.inside.probing import TIMING_MARK
 
@@ -89,23 +90,26 @@ def start_once(candidate: Startable, network: Network, log: Path) -> dict[str, A
     """Start a new process and return its report; see smoke_lambda/inside/starting.py.
 
     Raises:
-        SmokeError: the process does not start.
+        SmokeError: the process does not start, or does not answer in ANSWER_SECONDS.
     """
-    arguments = (candidate.module, network.model, network.cases)
+    arguments = (candidate.module, network.model, network.cases, str(time.monotonic_ns()))
+    command = [*candidate.command(STARTING, *arguments)]
     with log.open("a") as errors:
-        process = started(
-            candidate,
-            STARTING,
-            *arguments,
-            str(time.monotonic_ns()),
-            stdin=subprocess.DEVNULL,
-            errors=errors,
-            variables=bytecode(candidate),
-        )
         try:
-            output, _ = process.communicate(timeout=ANSWER_SECONDS)
-        finally:
-            process.kill()
+            output = subprocess.run(
+                command,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env={**environment(), **bytecode(candidate)},
+                timeout=ANSWER_SECONDS,
+                check=False,
+                preexec_fn=die_with_parent,
+            ).stdout
+        except subprocess.TimeoutExpired:
+            output = ""
     line = next((line for line in output.splitlines() if line.startswith(TIMING_MARK)), "")
     if not line:
         raise SmokeError(f"{candidate.name} does not start {network.name}", remedy=f"see {log}")

@@ -15,10 +15,10 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from builders.child import Child
 from builders.errors import UsageError
 from ci.fuzz import images
 from ci.fuzz.campaign import Case, Target
-from ci.fuzz.child import Child
 from smoke_lambda import events
 
 ROOT = Path(__file__).parent.parent.parent

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from builders.cache import Cache, default_root
+from builders.child import Child
 from builders.errors import UsageError
 from builders.fetch import Fetcher
 from ci.fuzz.campaign import Case, Target
-from ci.fuzz.child import Child
 from ci.proof.smoker import NativeSmoker, wheel_runtime
 from smoke_lambda.conform.settings import CORPUS
 from smoke_lambda.inside.conform.corpus import load, read_index

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from hypothesis.strategies import SearchStrategy
 
+from builders.child import Child
 from builders.errors import UsageError
 from ci.fuzz.campaign import Case
-from ci.fuzz.child import Child
 
 ROOT = Path(__file__).parent.parent.parent
 START_SECONDS = 600.0  # for the imports of the process, on a busy machine
@@ -46,7 +46,7 @@ class Worker:
     ) -> None:
         self.module, self.cases, self.seconds, self.memory = module, cases, seconds, memory
         command = [sys.executable, "-m", __name__, module, str(memory)]
-        self._child = Child(command, folder=ROOT, quiet=False)
+        self._child = Child(command, folder=ROOT, errors=None)
 
     def fault(self, case: Case) -> str:
         """See Target."""

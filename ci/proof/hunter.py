@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from builders.cache import Cache
+from builders.child import Child
 from builders.errors import UsageError
 from builders.interpreters import find_interpreter
 from builders.matrix import Runtime
@@ -49,21 +49,15 @@ class Maker:
     log: Path
     unfit: int = 0
     _starts: int = 0
-    _process: subprocess.Popen[str] | None = field(default=None)
+    _child: Child | None = None
 
     def corpus(self, graph: Graph) -> Path | None:
         """Return the folder of the corpus for a graph; None if TensorFlow cannot make one."""
-        process = self._running()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            process.stdin.write(json.dumps(as_data(graph)) + "\n")
-            process.stdin.flush()
-        except BrokenPipeError:
-            pass  # the process has ended, so the loop below finds no line
-        for line in process.stdout:
-            if line.startswith(MARK):
-                said = json.loads(line[len(MARK) :])
+        child = self._running()
+        child.send(json.dumps(as_data(graph)).encode())
+        while line := child.line():
+            if line.startswith(MARK.encode()):
+                said = json.loads(line.removeprefix(MARK.encode()))
                 if "made" in said:
                     return Path(said["made"])
                 self.unfit += 1
@@ -74,31 +68,22 @@ class Maker:
 
     def stop(self) -> None:
         """End the process."""
-        if self._process is None:
-            return
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                stream.close()
-        self._process.kill()
-        self._process.wait()
-        self._process = None
+        if self._child is not None:
+            self._child.close(0)
+            self._child = None
 
-    def _running(self) -> subprocess.Popen[str]:
-        if self._process is None:
+    def _running(self) -> Child:
+        if self._child is None:
             self._starts += 1
             folder = self.folder / str(self._starts)
             folder.mkdir()
-            with self.log.open("ab") as log:
-                self._process = subprocess.Popen(
-                    [self.python, "-B", "-m", "smoke_lambda.train.hunting", folder],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    text=True,
-                    cwd=ROOT,
-                    env={**os.environ, **TENSORFLOW_VARIABLES, "PYTHONPATH": str(ROOT)},
-                )
-        return self._process
+            self._child = Child(
+                [self.python, "-B", "-m", "smoke_lambda.train.hunting", folder],
+                folder=ROOT,
+                environment={**os.environ, **TENSORFLOW_VARIABLES, "PYTHONPATH": str(ROOT)},
+                errors=self.log,
+            )
+        return self._child
 
 
 def train_python(cache: Cache, log: Path, requirements: Path = REQUIREMENTS) -> Path:

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import re
-import subprocess
 import sys
 import types
 import zipfile
@@ -14,14 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from builders.cache import Cache
-from builders.errors import BenchError, UsageError
+from builders.errors import BenchError, SmokeError, UsageError
 from builders.matrix import Runtime, load_matrix
 from ci.bench import candidates as candidates_module
 from ci.bench import numpys as numpys_module
@@ -286,20 +285,8 @@ def starting(monkeypatch: pytest.MonkeyPatch) -> Starting:
     """Make every process of a candidate run a line of Python instead."""
 
     def start(code: str) -> Candidate:
-        def started(
-            *_arguments: object, stdin: int, errors: IO[str], **_variables: object
-        ) -> subprocess.Popen[str]:
-            return subprocess.Popen(
-                [sys.executable, "-c", code],
-                stdin=stdin,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                bufsize=1,
-            )
-
-        monkeypatch.setattr(candidates_module, "started", started)
-        monkeypatch.setattr("ci.bench.starts.started", started)
+        command = [sys.executable, "-c", code]
+        monkeypatch.setattr(Candidate, "command", lambda *_arguments: command)
         return candidate(OURS)
 
     return start
@@ -356,9 +343,18 @@ def test_a_process_that_does_not_answer_is_ended(
     starting: Starting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(candidates_module, "ANSWER_SECONDS", 0.2)
-    monkeypatch.setattr(candidates_module, "DYING_SECONDS", 0.2)
     worker = Worker(candidate=starting("import time; time.sleep(60)"), log=tmp_path / "log")
     assert "no answer" in worker.ask("load")["error"]
+
+
+@pytest.mark.usefixtures("allow_subprocess")
+def test_a_start_that_does_not_answer_is_an_error(
+    starting: Starting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ci.bench.starts.ANSWER_SECONDS", 0.2)
+    runs: Sequence[Candidate] = [starting("import time; time.sleep(60)")]
+    with pytest.raises(SmokeError, match="does not start"):
+        time_starts(network(), runs, 1, tmp_path / "log")
 
 
 @pytest.mark.usefixtures("allow_subprocess")
