@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from typing import Any
 
@@ -17,10 +16,6 @@ pytestmark = [
     pytest.mark.skipif(
         platform.machine() != ARCH,
         reason=f"the C++ tests are for {ARCH}: run them on such a machine",
-    ),
-    pytest.mark.skipif(
-        "TFLITE_NATIVE_TESTS" not in os.environ,
-        reason="what upstream's C++ tests do here is not written down yet: set TFLITE_NATIVE_TESTS",
     ),
 ]
 
@@ -37,7 +32,7 @@ def test_what_ci_runs_passes() -> None:
     assert status == 0, f"{report.get('faults')}\n{said}"
     assert report["tensorflow"] == RECOMMENDED.version
     assert report["faults"] == []
-    # One file alone has dozens.
-    assert report["passed"] > 200
+    # Some of the programs have hundreds.
+    assert report["passed"] > 1000
     for suite in ("xnnpack/", "kernels/"):
         assert any(t["test"].startswith(suite) for t in report["tests"])

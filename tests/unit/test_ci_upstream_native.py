@@ -38,7 +38,12 @@ from ci.upstream_tests.show import show_report
 
 TENSORFLOW = load_matrix().tensorflow("2.14.1")
 GOOD: dict[str, Any] = {
-    "helpers": ["lite/delegate/*_tester.cc", "lite/kernels/*util.cc", "lite/kernels/list.cc"],
+    "helpers": [
+        "lite/delegate/*_tester.cc",
+        "lite/kernels/*util.cc",
+        "lite/kernels/list.cc",
+        "moved/*.cc",
+    ],
     "suite": [
         {
             "name": "delegate",
@@ -61,6 +66,7 @@ GOOD: dict[str, Any] = {
     "version": [
         {
             "tensorflow": "2.14.1",
+            "abseil": ["absl/log.cc"],
             "schemas": {"lite/schema.fbs": "lite/schema"},
             "expected": [
                 {"test": "kernels/old_test:*", "outcome": LEFT_OUT, "reason": "wants more"},
@@ -81,16 +87,19 @@ FILES = {
     "lite/kernels/old_test.cc": "",
     "lite/kernels/test_common.h": '#include "lite/kernels/test_util.h"\n',
     "lite/kernels/test_util.h": "",
-    "lite/kernels/test_util.cc": '#include "lite/kernels/deep_util.h"\n',
+    "lite/kernels/test_util.cc": '#include "lite/kernels/deep_util.h"\n#include "lite/version.h"\n',
     "lite/kernels/deep_util.h": '#include "lite/kernels/test_util.h"\n',
     "lite/kernels/deep_util.cc": "",
     "lite/kernels/list.cc": "",
+    "moved/version.cc": "",
+    "moved/version.h": "",
+    "lite/version.h": '#include "moved/version.h"\n',
     "lite/schema.fbs": "",
     "lite/model.h": "",
 }
 # Imitates a googletest program: lists its tests, writes a report, crashes in one of them.
 PROGRAM = """#!/bin/sh
-if [ "$GTEST_LIST_TESTS" = 1 ]; then
+if [ "$1" = --gtest_list_tests ]; then
   printf 'Running main()\\nAdd.\\n  Good\\n  Bad\\nSlow.\\n  One  # GetParam() = 1\\n'; exit 0
 fi
 echo "$GTEST_FILTER" >> {folder}/filters
@@ -189,6 +198,7 @@ def test_a_program_is_linked_to_the_helpers_that_it_includes(tree: Tree) -> None
         "lite/kernels/deep_util.cc",
         "lite/kernels/list.cc",
         "lite/kernels/test_util.cc",
+        "moved/version.cc",
     )
 
 

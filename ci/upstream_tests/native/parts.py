@@ -56,6 +56,7 @@ INCLUDES = (
 )
 GOOGLETEST = ("googletest/src/gtest-all.cc", "googlemock/src/gmock-all.cc")
 MAIN = "googlemock/src/gmock_main.cc"
+OBJECT = "object.o"  # the compiler links no file of an unknown suffix
 # The folders of FlatBuffers that the schemas' headers depend on; the inputs that matter for them;
 # and the sources of FlatBuffers' compiler that write C++.
 FLATBUFFERS = ("src", "include")
@@ -153,6 +154,10 @@ class Parts:
         folders = [f"-I{own / name}" for name in ("googletest", "googlemock")]
         return [self.object(own / name, folders) for name in (*GOOGLETEST, MAIN)]
 
+    def abseil(self) -> list[Path]:
+        """Return the objects of abseil's sources that the core lacks."""
+        return [self.object(self.trees / "absl" / name, []) for name in self.tree.plan.abseil]
+
     def helper(self, source: str) -> Path:
         """Return the object of a helper.
 
@@ -198,12 +203,12 @@ class Parts:
 
         def make(product: Path) -> None:
             command = self.command(options, optimized=optimized)
-            self.tool(f"compiling {source.name}", [*command, "-c", source, "-o", product / "o"])
+            self.tool(f"compiling {source.name}", [*command, "-c", source, "-o", product / OBJECT])
 
         inputs = {**self.inputs, "source": str(name), "optimized": optimized}
         own = [option.replace(str(self.cache.root), "") for option in options]
         key = key_of({**inputs, "options": own})
-        return self.cache.product("upstream-native-objects", key, make) / "o"
+        return self.cache.product("upstream-native-objects", key, make) / OBJECT
 
     def command(self, options: Sequence[str], *, optimized: bool = False) -> list[str]:
         """Return the compiler's command with all options that a source of these tests needs."""

@@ -78,12 +78,14 @@ class Plan:
         suites: the suites of tests.
         helpers: the patterns of the helpers' sources, below TensorFlow's tree.
         schemas: the path of each schema below TensorFlow's tree -> the folder of its header.
+        abseil: the sources of abseil that every program needs, and that the core lacks.
     """
 
     version: Version
     suites: tuple[Suite, ...]
     helpers: tuple[str, ...]
     schemas: Mapping[str, str]
+    abseil: tuple[str, ...]
 
     def leaves_out(self, program: Program) -> bool:
         """True if the program is left out as a whole, so that it is not compiled."""
@@ -135,13 +137,16 @@ def parse_plans(data: Mapping[str, Any]) -> dict[str, Plan]:
     for row in top.rows("version", "tensorflow"):
         name = row.take("tensorflow", str, is_version)
         own = tuple(read_expectation(r) for r in row.rows("expected", "test"))
+        abseil = row.strings("abseil")
         schemas = row.take("schemas", dict, lambda t: all(isinstance(f, str) for f in t.values()))
         row.done()
         if name in found:
             raise UsageError(f"{TESTS_FILE.name} has {name} twice")
         # The version's own rows come first, so that they take precedence over those of all.
         version = Version(tensorflow=name, testdata=name, expected=own + of_all)
-        found[name] = Plan(version=version, suites=suites, helpers=helpers, schemas=schemas)
+        found[name] = Plan(
+            version=version, suites=suites, helpers=helpers, schemas=schemas, abseil=abseil
+        )
     top.done()
     return found
 
@@ -195,9 +200,11 @@ class Tree:
         """Return the helpers to link with a program.
 
         These are the helpers whose headers the program, its helpers or their test headers include.
+        A header can include that of a helper of the same name, which has moved to another folder.
         A helper without a header is linked if another helper of its folder is.
         """
         found: set[str] = set()
+        stems = {Path(helper).stem for helper in self.helpers}
         seen = {program.source}
         todo = [program.source]
         while todo:
@@ -205,7 +212,7 @@ class Tree:
                 source = header.removesuffix(".h") + ".cc"
                 if source in self.helpers:
                     found.add(source)
-                elif not _is_for_tests(header):
+                elif not _is_for_tests(header) and Path(header).stem not in stems:
                     continue
                 new = {header, source} - seen
                 seen |= new

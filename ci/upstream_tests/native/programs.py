@@ -71,7 +71,11 @@ class Workshop:
         # Each step needs the results of the steps before it.
         steps: list[list[Work]] = [
             [lambda: parts.schemas, lambda: self.library],
-            [*(partial(parts.precompiled, suite) for suite in suites), parts.googletest_objects],
+            [
+                *(partial(parts.precompiled, suite) for suite in suites),
+                parts.googletest_objects,
+                parts.abseil,
+            ],
             [
                 *(partial(parts.again, suite) for suite in suites),
                 *(partial(self._helper, helper) for helper in helpers),
@@ -129,7 +133,7 @@ class Workshop:
             objects = [compiled, *parts.again(program.suite), *map(parts.helper, helpers)]
             link = [*parts.toolchain.compiler("c++", ARCH), *PROGRAM_FLAGS]
             link += ["-o", str(product / program.stem), *map(str, objects)]
-            link += map(str, [*parts.googletest_objects(), self.library])
+            link += map(str, [*parts.googletest_objects(), *parts.abseil(), self.library])
             parts.tool(f"linking {program.name}", [*link, *LIBRARIES])
             shutil.rmtree(work)
 
@@ -139,6 +143,7 @@ class Workshop:
             "program": program.source,
             "suite": (program.suite.definitions, program.suite.again, program.suite.precompiled),
             "helpers": helpers,
+            "abseil": parts.tree.plan.abseil,
             "core": self.library.parent.name,
             "link": PROGRAM_FLAGS,
             "recipe of programs": recipe(Path(__file__)),

@@ -152,11 +152,12 @@ class Place:
                 "GTEST_OUTPUT": f"json:{account}",
                 # The filter is a variable, since it can be longer than the limit of an argument.
                 "GTEST_FILTER": tests,
-                "GTEST_LIST_TESTS": "1" if listing else "0",
             }
+            # This flag has no variable.
+            command = [self.program, *(["--gtest_list_tests"] if listing else [])]
             status = None
             with (
-                started([self.program], cwd=folder, env=env, log=log) as process,
+                started(command, cwd=folder, env=env, log=log) as process,
                 contextlib.suppress(subprocess.TimeoutExpired),
             ):
                 status = process.wait(SECONDS)

@@ -6,10 +6,19 @@
 #include <regex>
 #include <string>
 
-struct RE2 {
-  static bool FullMatch(const std::string& text, const std::string& pattern) {
-    return std::regex_match(text, std::regex(pattern));
+class RE2 {
+ public:
+  RE2(const std::string& pattern) : pattern_(pattern), regex_(pattern) {}
+
+  const std::string& pattern() const { return pattern_; }
+
+  static bool FullMatch(const std::string& text, const RE2& expression) {
+    return std::regex_match(text, expression.regex_);
   }
+
+ private:
+  std::string pattern_;
+  std::regex regex_;
 };
 
 #endif  // UPSTREAM_TESTS_RE2_H_
