@@ -51,6 +51,7 @@ GOOD: dict[str, Any] = {
             "precompiled": ["gtest/gtest.h", "lite/model.h"],
             "again": ["lite/delegate/delegate.cc"],
             "definitions": ["TEST_MODE=1"],
+            "as_built": ["abs_test"],
             "quick": ["*mean_test"],
         },
         {
@@ -59,6 +60,7 @@ GOOD: dict[str, Any] = {
             "precompiled": ["lite/kernels/test_util.h"],
             "again": [],
             "definitions": [],
+            "as_built": [],
             "quick": ["add_test"],
         },
     ],
@@ -66,6 +68,7 @@ GOOD: dict[str, Any] = {
     "version": [
         {
             "tensorflow": "2.14.1",
+            "definitions": ["USES_XNNPACK"],
             "abseil": ["absl/log.cc"],
             "schemas": {"lite/schema.fbs": "lite/schema"},
             "expected": [
@@ -341,6 +344,11 @@ def test_the_first_error_says_what_is_wrong() -> None:
     error = CompileError("compiling a failed:\nIn file b\nc.h:1: error: no d\ne: error: f")
     assert first_line(error) == "c.h:1: error: no d"
     assert first_line(CompileError("compiling a failed")) == "compiling a failed"
+
+
+def test_some_programs_use_the_core_as_it_is(tree: Tree) -> None:
+    assert program(tree, "delegate/mean_test").again == ("lite/delegate/delegate.cc",)
+    assert program(tree, "delegate/abs_test").again == ()
 
 
 def test_the_programs_that_are_asked_for(tree: Tree) -> None:

@@ -102,7 +102,7 @@ class Parts:
     @cached_property
     def definitions(self) -> list[str]:
         """The compiler's options for the macros of the core."""
-        own = definitions_of(self.tensorflow.version)
+        own = [*self.tree.plan.definitions, *definitions_of(self.tensorflow.version)]
         return [*DEFINITIONS, *(f"-D{definition}" for definition in own)]
 
     @cached_property

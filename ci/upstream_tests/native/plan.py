@@ -30,6 +30,7 @@ class Suite:
     precompiled: tuple[str, ...]
     again: tuple[str, ...]
     definitions: tuple[str, ...]
+    as_built: tuple[str, ...]
     quick: tuple[str, ...]
 
 
@@ -64,6 +65,12 @@ class Program:
         return f"{self.name}:*"
 
     @property
+    def again(self) -> tuple[str, ...]:
+        """The sources of the core that are compiled again for the program."""
+        as_built = any(fnmatchcase(self.stem, pattern) for pattern in self.suite.as_built)
+        return () if as_built else self.suite.again
+
+    @property
     def is_quick(self) -> bool:
         """True if CI runs the program."""
         return any(fnmatchcase(self.stem, pattern) for pattern in self.suite.quick)
@@ -79,6 +86,7 @@ class Plan:
         helpers: the patterns of the helpers' sources, below TensorFlow's tree.
         schemas: the path of each schema below TensorFlow's tree -> the folder of its header.
         abseil: the sources of abseil that every program needs, and that the core lacks.
+        definitions: the macros that upstream's CMake gives to all sources of TensorFlow Lite.
     """
 
     version: Version
@@ -86,6 +94,7 @@ class Plan:
     helpers: tuple[str, ...]
     schemas: Mapping[str, str]
     abseil: tuple[str, ...]
+    definitions: tuple[str, ...]
 
     def leaves_out(self, program: Program) -> bool:
         """True if the program is left out as a whole, so that it is not compiled."""
@@ -137,7 +146,7 @@ def parse_plans(data: Mapping[str, Any]) -> dict[str, Plan]:
     for row in top.rows("version", "tensorflow"):
         name = row.take("tensorflow", str, is_version)
         own = tuple(read_expectation(r) for r in row.rows("expected", "test"))
-        abseil = row.strings("abseil")
+        abseil, definitions = row.strings("abseil"), row.strings("definitions")
         schemas = row.take("schemas", dict, lambda t: all(isinstance(f, str) for f in t.values()))
         row.done()
         if name in found:
@@ -145,7 +154,12 @@ def parse_plans(data: Mapping[str, Any]) -> dict[str, Plan]:
         # The version's own rows come first, so that they take precedence over those of all.
         version = Version(tensorflow=name, testdata=name, expected=own + of_all)
         found[name] = Plan(
-            version=version, suites=suites, helpers=helpers, schemas=schemas, abseil=abseil
+            version=version,
+            suites=suites,
+            helpers=helpers,
+            schemas=schemas,
+            abseil=abseil,
+            definitions=definitions,
         )
     top.done()
     return found
@@ -158,6 +172,7 @@ def _suite(row: Row) -> Suite:
         precompiled=row.strings("precompiled"),
         again=row.strings("again"),
         definitions=row.strings("definitions"),
+        as_built=row.strings("as_built"),
         quick=row.strings("quick"),
     )
     row.done()

@@ -130,7 +130,8 @@ class Workshop:
             command = parts.command(parts.beginning(program.suite))
             source = parts.tree.root / program.source
             parts.tool(f"compiling {program.name}", [*command, "-c", source, "-o", compiled])
-            objects = [compiled, *parts.again(program.suite), *map(parts.helper, helpers)]
+            again = parts.again(program.suite) if program.again else []
+            objects = [compiled, *again, *map(parts.helper, helpers)]
             link = [*parts.toolchain.compiler("c++", ARCH), *PROGRAM_FLAGS]
             link += ["-o", str(product / program.stem), *map(str, objects)]
             link += map(str, [*parts.googletest_objects(), *parts.abseil(), self.library])
@@ -141,7 +142,7 @@ class Workshop:
         inputs = {
             **parts.inputs,
             "program": program.source,
-            "suite": (program.suite.definitions, program.suite.again, program.suite.precompiled),
+            "suite": (program.suite.definitions, program.again, program.suite.precompiled),
             "helpers": helpers,
             "abseil": parts.tree.plan.abseil,
             "core": self.library.parent.name,
