@@ -153,8 +153,9 @@ class Place:
                 # The filter is a variable, since it can be longer than the limit of an argument.
                 "GTEST_FILTER": tests,
             }
-            # This flag has no variable.
-            command = [self.program, *(["--gtest_list_tests"] if listing else [])]
+            command: list[str | Path] = [self.program]
+            if listing:
+                command.append("--gtest_list_tests")  # it has no variable
             status = None
             with (
                 started(command, cwd=folder, env=env, log=log) as process,
