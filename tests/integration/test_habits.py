@@ -27,8 +27,9 @@ MACHINE = os.uname().machine
 RUNTIME = load_matrix().runtime("3.11")
 # Far longer than any of these processes takes.
 SECONDS = 60
-# Waking a thread for each operator of a model that takes 10 microseconds.
-MOST_TIMES = 20
+# CPU time of an inference with one thread too many. Upstream spins 2 ms at each wait, and an
+# inference waits several times; waking a thread for each operator takes a part of a millisecond.
+MOST_SECONDS = 0.002
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 PRELUDE = f"""\
@@ -170,26 +171,25 @@ def test_a_child_that_makes_its_own(python: Path) -> None:
 
 @pytest.mark.parametrize("model", [FLOAT32, "digits-dynamic"])
 def test_two_threads_on_one_processor(python: Path, model: str) -> None:
-    # A thread that waits by spinning takes the processor from the one that it waits for: 300 to
-    # 1,700 times the time of one thread, before spinning was made brief. CPU time is that of this
+    # A thread that waits by spinning takes the processor from the one that it waits for. Build 2 of
+    # 2.14.1 took 20 ms and more, where one thread takes 4 microseconds. CPU time is that of this
     # process alone, whatever else the machine does.
     told = answer(
         python,
         f"""
         import time
         os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
-        def seconds(threads):
-            made = load({str(MODELS / f"{model}.tflite")!r}, num_threads=threads)
-            invoke(made)
+        made = load({str(MODELS / f"{model}.tflite")!r}, num_threads=2)
+        invoke(made)
+        def seconds():
             begin = time.process_time()
             for _ in range(200):
                 made.invoke()
-            return time.process_time() - begin
-        turns = [(seconds(1), seconds(2)) for _ in range(5)]
-        print(min(two for _, two in turns) / min(one for one, _ in turns))
+            return (time.process_time() - begin) / 200
+        print(min(seconds() for _ in range(5)))
         """,
     )
-    assert float(told) < MOST_TIMES, told
+    assert float(told) < MOST_SECONDS, told
 
 
 @pytest.mark.skipif(not HUGE_PAGES.exists(), reason=f"this kernel has no {HUGE_PAGES}")
