@@ -82,6 +82,21 @@ class Child:
         line, feed, self._unread = self._unread.partition(b"\n")
         return line + feed
 
+    def marked(self, mark: bytes, seconds: float | None = None) -> bytes | None:
+        """Return what follows a mark, of the next line that begins with it; skip other lines.
+
+        Args:
+            seconds: the longest wait for that line; see `line`.
+
+        Returns:
+            An empty line if the process has ended, None if no such line came in time.
+        """
+        end = None if seconds is None else time.monotonic() + seconds
+        while line := self.line(None if end is None else max(end - time.monotonic(), 0)):
+            if line.startswith(mark):
+                return line.removeprefix(mark)
+        return line
+
     def close(self, grace: float = GRACE_SECONDS) -> int:
         """End the input of the process; kill it if it still runs after `grace` seconds.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -29,7 +28,6 @@ TIMING = "smoke_lambda.inside.timing"
 ANSWER_SECONDS = 120.0
 """The longest wait for an answer; one inference takes less with any network."""
 NOT_TOLD = "not told"
-MARK = TIMING_MARK.encode()
 # NumPy uses one thread, so that its threads do not disturb; the user's packages are not used.
 VARIABLES = {"OPENBLAS_NUM_THREADS": "1", "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -180,12 +178,11 @@ class Worker:
         A request that ends the process has failed, too.
         """
         self._child.send(json.dumps({"do": do, **request}).encode())
-        end = time.monotonic() + ANSWER_SECONDS
-        while line := self._child.line(max(end - time.monotonic(), 0)):
-            if line.startswith(MARK):
-                answer: dict[str, Any] = json.loads(line.removeprefix(MARK))
-                return answer
-        if line is None:
+        said = self._child.marked(TIMING_MARK.encode(), ANSWER_SECONDS)
+        if said:
+            answer: dict[str, Any] = json.loads(said)
+            return answer
+        if said is None:
             self.end()
             return {"error": f"no answer within {ANSWER_SECONDS:.0f} s"}
         return {"error": f"its process ended: {named(self._child.close())}"}

@@ -55,14 +55,12 @@ class Maker:
         """Return the folder of the corpus for a graph; None if TensorFlow cannot make one."""
         child = self._running()
         child.send(json.dumps(as_data(graph)).encode())
-        while line := child.line():
-            if line.startswith(MARK.encode()):
-                said = json.loads(line.removeprefix(MARK.encode()))
-                if "made" in said:
-                    return Path(said["made"])
-                self.unfit += 1
-                return None
-        self.stop()
+        if said := child.marked(MARK.encode()):
+            answer = json.loads(said)
+            if "made" in answer:
+                return Path(answer["made"])
+        else:
+            self.stop()
         self.unfit += 1
         return None
 

@@ -48,6 +48,15 @@ def test_a_line_without_an_end_is_not_waited_for(child: Child) -> None:
     assert child.line(SECONDS) == b"halffirst b\n"
 
 
+def test_lines_without_the_mark_are_skipped(child: Child) -> None:
+    child.send(b"a")
+    assert child.marked(b"second ", SECONDS) == b"a\n"
+    child.send(b"a")
+    assert child.marked(b"third ", 0.2) is None
+    child.send(b"end")
+    assert child.marked(b"third ", SECONDS) == b""
+
+
 def test_a_process_that_has_ended_gives_empty_lines_and_its_status(
     child: Child, tmp_path: Path
 ) -> None:

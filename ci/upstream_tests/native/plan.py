@@ -67,13 +67,15 @@ class Program:
     @property
     def again(self) -> tuple[str, ...]:
         """The sources of the core that are compiled again for the program."""
-        as_built = any(fnmatchcase(self.stem, pattern) for pattern in self.suite.as_built)
-        return () if as_built else self.suite.again
+        return () if self._is_one_of(self.suite.as_built) else self.suite.again
 
     @property
     def is_quick(self) -> bool:
         """True if CI runs the program."""
-        return any(fnmatchcase(self.stem, pattern) for pattern in self.suite.quick)
+        return self._is_one_of(self.suite.quick)
+
+    def _is_one_of(self, patterns: Sequence[str]) -> bool:
+        return any(fnmatchcase(self.stem, pattern) for pattern in patterns)
 
 
 @dataclass(frozen=True, kw_only=True)
