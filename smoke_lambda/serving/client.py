@@ -105,20 +105,27 @@ class Client:
             time.sleep(pause * random.uniform(0.5, 1))
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def predict(self, inputs: Mapping[str, Array], seconds: float) -> tuple[int, dict[str, Array]]:
-        """Ask the model; return the version that answered, and the outputs.
+    def request(self, inputs: Mapping[str, Array]) -> pb.PredictRequest:
+        """Return a request for the model with these inputs."""
+        return pb.PredictRequest(
+            model_spec=pb.ModelSpec(name=self.model),
+            inputs={name: encode(array, as_content=True) for name, array in inputs.items()},
+        )
+
+    def send(self, request: pb.PredictRequest, seconds: float) -> tuple[int, dict[str, Array]]:
+        """Send a request; return the version that answered, and the outputs.
 
         Raises:
             grpc.RpcError: as for `call`.
             ServingError: the answer cannot be read.
         """
-        request = pb.PredictRequest(
-            model_spec=pb.ModelSpec(name=self.model),
-            inputs={name: encode(array, as_content=True) for name, array in inputs.items()},
-        )
         answer = self.call("Predict", request, seconds, (AS_CONTENT,))
         outputs = {name: decode(proto, MAX_BYTES) for name, proto in answer.outputs.items()}
         return answer.model_spec.version.value, outputs
+
+    def predict(self, inputs: Mapping[str, Array], seconds: float) -> tuple[int, dict[str, Array]]:
+        """Ask the model; as `send`, with the inputs as arrays."""
+        return self.send(self.request(inputs), seconds)
 
     def describe(self, seconds: float) -> Described:
         """Ask for the model's inputs and outputs.

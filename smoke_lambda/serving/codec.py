@@ -77,8 +77,9 @@ def decode(proto: TensorProto, max_bytes: int) -> Array:
     count = math.prod(shape)
     if count * dtype.itemsize > max_bytes or len(shape) > 32:
         raise invalid(f"a tensor of shape {shape} is larger than {max_bytes} bytes")
-    if proto.tensor_content:
-        flat = _content(proto.tensor_content, dtype)
+    content = proto.tensor_content  # each access copies it
+    if content:
+        flat = _content(content, dtype)
         if len(flat) != count:
             raise invalid(f"tensor_content has {len(flat)} values, and shape {shape} {count}")
     else:
