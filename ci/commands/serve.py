@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import re
 import subprocess
@@ -27,6 +28,8 @@ from builders.errors import SmokeError, UsageError
 from builders.interpreters import Interpreter, find_interpreter
 from builders.matrix import Runtime, load_matrix
 from builders.progress import table_console
+from ci.compare.models import own_models
+from ci.pages.load_page import COLUMNS, DOCUMENT, Loaded, write_document
 from ci.publish.choice import newest
 from ci.publish.manifest import read_manifest
 from ci.publish.places import ROOT, WHEELS
@@ -39,6 +42,9 @@ from smoke_lambda.serving.native import lay_out, running, serving_python
 RUNNERS = ("native", "docker", "podman")
 NAME = re.compile(r"[\w.-]+")
 READY_SECONDS = 60.0
+LOAD_SECONDS = 60.0
+LOADED = ("digits.float32", "mobilenetv2.float32")
+"""The models of docs/compare.md whose server docs/kubernetes.md describes."""
 
 DESCRIPTION = """\
 Run a model as a server with TensorFlow Serving's interface, gRPC and REST, until Ctrl-C: with the
@@ -50,6 +56,7 @@ examples:
   serve --model my.tflite                        as the model `my`
   serve --model my.tflite --name clothes         as another
   serve --model my.tflite --load 30              measure it for 30 seconds, and end
+  serve --document                               the repository's own, for docs/kubernetes.md
   serve --model my.tflite --runner podman        in a container
   serve --model my.tflite --wheel dist/some.whl  with another wheel
 
@@ -74,25 +81,56 @@ class Served:
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; `main` prints any UserError."""
     options = _parser().parse_args(argv)
+    if bool(options.model) == options.document:
+        raise UsageError("give one model", remedy="--model my.tflite; or --document alone")
+    session = Session()
+    if options.document:
+        write_document(_own_loads(options, session))
+        return 0
     check_model(options.model, None)
     name = options.name or options.model.stem
     if not NAME.fullmatch(name):
         raise UsageError(f"{name} is no name of a model", remedy="choose letters with --name")
-    session = Session()
+    with _serving(options, name, session) as (served, log):
+        print(f"gRPC localhost:{served.grpc}, REST http://localhost:{served.rest}", end="")
+        print(f"/v1/models/{name}; log: {log}", flush=True)
+        if options.load:
+            show(measured(options, name, served.grpc, session, log), table_console())
+            return 0
+        while not served.ended():
+            time.sleep(0.2)
+    raise SmokeError("the server has ended", remedy=f"see {log}")
+
+
+@contextmanager
+def _serving(
+    options: argparse.Namespace, name: str, session: Session
+) -> Iterator[tuple[Served, Path]]:
+    """Run a server that is ready, until the block ends; give its log, too."""
     log = session.logs / f"serve-{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
     serve = _native if options.runner == "native" else _contained
     with serve(options, name, session, log) as served:
         until_ready(served, log)
-        print(f"gRPC localhost:{served.grpc}, REST http://localhost:{served.rest}", end="")
-        print(f"/v1/models/{name}; log: {log}", flush=True)
-        if options.load:
-            show(measured(options, name, served.grpc, session.cache, log), table_console())
-            return 0
-        while not served.ended():
-            time.sleep(0.2)
-    raise SmokeError("the server has ended", remedy=f"see {log}")
+        yield served, log
+
+
+def _own_loads(options: argparse.Namespace, session: Session) -> Iterator[Loaded]:
+    """Measure the repository's own models with one copy, and with one per processor."""
+    log = session.logs / "serve-models.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="tflite-serve-") as folder:
+        with session.reporter.showing(), session.reporter.step("models"):
+            made = own_models(session.cache, session.fetcher, Path(folder), log)
+            models = {each.name: each.model for each in made if each.name in LOADED}
+        for name, model in models.items():
+            for copies in sorted({1, len(os.sched_getaffinity(0))}):
+                chosen = {"model": model, "copies": copies, "load": options.load or LOAD_SECONDS}
+                own = argparse.Namespace(**vars(options) | chosen)
+                with _serving(own, name, session) as (served, server_log):
+                    rows = measured(own, name, served.grpc, session, server_log)
+                yield Loaded(name=name, copies=copies, rows=rows)
 
 
 def chosen(wheel: Path | None, python: str) -> tuple[Path, Runtime]:
@@ -209,22 +247,24 @@ def until_ready(served: Served, log: Path) -> None:
 
 
 def measured(
-    options: argparse.Namespace, name: str, port: int, cache: Cache, log: Path
+    options: argparse.Namespace, name: str, port: int, session: Session, log: Path
 ) -> list[dict[str, Any]]:
     """Measure the server under load; return a row for each number of clients.
 
     Raises:
         SmokeError: the server could not be measured.
     """
-    python = environment(options, cache, log)
+    python = environment(options, session.cache, log)
     load = ["smoke_lambda.serving.load", f"localhost:{port}", name, str(options.model)]
-    done = subprocess.run(
-        [str(python), "-s", "-m", *load, str(options.load)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    reporter = session.reporter
+    with reporter.showing(), reporter.step(f"measure {name} for {options.load:.0f} s"):
+        done = subprocess.run(
+            [str(python), "-s", "-m", *load, str(options.load)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["it said nothing"]
         raise SmokeError(f"the server cannot be measured: {said[-1]}", remedy=f"see {log}")
@@ -234,22 +274,24 @@ def measured(
 
 def show(rows: Sequence[dict[str, Any]], console: Console) -> None:
     """Print the rows of a measurement."""
-    table = Table("clients", "requests/s", "p50, ms", "p95, ms", "p99, ms", "direct, ms", "ratio")
+    table = Table(*COLUMNS.values())
     for row in rows:
-        shown = ("clients", "per_second", "p50_ms", "p95_ms", "p99_ms", "direct_p50_ms", "ratio")
-        table.add_row(*(str(row[key]) for key in shown))
+        table.add_row(*(str(row[key]) for key in COLUMNS))
     console.print(table)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser("serve", DESCRIPTION, EXAMPLES)
-    parser.add_argument("--model", metavar="FILE.tflite", type=Path, required=True)
+    parser.add_argument("--model", metavar="FILE.tflite", type=Path)
     parser.add_argument("--name", help="what clients call it (default: the file's name)")
     parser.add_argument("--runner", choices=RUNNERS, default="native", help="default: native")
     parser.add_argument("--wheel", type=Path, help="default: the published one")
     parser.add_argument("--base", metavar="IMAGE", default="", help="of the image: a Python")
     parser.add_argument("--copies", type=int, default=0, help="default: one per CPU")
     parser.add_argument("--load", metavar="SECONDS", type=float, default=0, help="measure, and end")
+    parser.add_argument(
+        "--document", action="store_true", help=f"write measurements into {DOCUMENT.name}"
+    )
     return parser
 
 

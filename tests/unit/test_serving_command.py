@@ -10,6 +10,7 @@ from builders.errors import EngineError, SmokeError, UsageError
 from builders.matrix import load_matrix
 from builders.progress import table_console
 from ci.commands import serve
+from ci.pages.load_page import BEGIN, COLUMNS, DOCUMENT, END, Loaded, write_document
 from ci.publish.places import WHEELS
 from smoke_lambda import events
 from smoke_lambda.serving import image
@@ -93,5 +94,35 @@ def test_both_ways_to_the_image_leave_out_the_same() -> None:
 
 def test_a_load_is_shown_as_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     row = dict.fromkeys(("per_second", "p50_ms", "p95_ms", "p99_ms", "direct_p50_ms"), 1.5)
-    serve.show([{"clients": 16, "ratio": 2.25, **row}], table_console())
+    serve.show([{"clients": 16, "of_direct": 2.25, **row}], table_console())
     assert {"16", "2.25", "1.5"} <= set(capsys.readouterr().out.split())
+
+
+def test_a_load_is_written_into_its_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}old\n{END}\nafter\n")
+    row = dict.fromkeys(COLUMNS, 1.5)
+    loads = [
+        Loaded(name=name, copies=copies, rows=[row | {"clients": 16, "of_direct": of_direct}])
+        for name, copies, of_direct in (("digits", 2, 0.1), ("digits", 1, 0.05), ("one", 1, 0.9))
+    ]
+    write_document(loads, page)
+    text = page.read_text()
+    assert text.startswith(f"before\n{BEGIN}\nServer and clients")
+    assert text.endswith(f"\n\n{END}\nafter\n")
+    assert "| `digits` | 2 | 16 | 1.5 | 1.5 | 1.5 | 1.5 | 1.5 | 0.1 |\n" in text
+    assert "2 copies of `digits` answer 2.00 times the requests of one." in text
+    assert "of `one` answer" not in text
+    assert "old" not in text
+
+
+def test_the_page_has_a_place_for_a_load() -> None:
+    assert BEGIN in DOCUMENT.read_text()
+
+
+@pytest.mark.parametrize("arguments", [(), ("--document", "--model", str(MODEL))])
+def test_one_model_or_the_document(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, said = failed(*arguments, capsys=capsys)
+    assert (status, "give one model" in said) == (UsageError.exit_code, True)
