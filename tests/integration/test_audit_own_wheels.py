@@ -13,6 +13,7 @@ from support import wheels_folder
 
 from builders.audit import audit
 from builders.matrix import load_matrix
+from builders.wheelname import parse_name, parse_own_name
 
 pytestmark = pytest.mark.integration
 
@@ -51,6 +52,23 @@ def rewrite(wheel: Path, target: Path, change: Callable[[Members], Members]) -> 
 
 def extension_of(members: Members) -> str:
     return next(name for name in members if name.endswith(".so"))
+
+
+def test_kernels_in_assembly_leave_the_registers_of_avx_clean() -> None:
+    # XNNPACK's kernels end by taking rsi and rdi from the stack, which under Linux's calling
+    # convention no compiler saves there. Then comes vzeroupper (C5 F8 77), and `ret` (C3).
+    matrix = load_matrix()
+    for wheel in wheels():
+        target = parse_own_name(wheel.name, matrix).target
+        assert target is not None
+        if parse_name(wheel.name).build != (target.tensorflow.build, ""):
+            continue  # an older build
+        with zipfile.ZipFile(wheel) as file:
+            names = file.namelist()
+            extension = file.read(next(name for name in names if name.endswith(".so")))
+        assert b"\x5e\x5f\xc3" not in extension, wheel.name
+        has_kernels = target.arch == "x86_64" and target.tensorflow is matrix.recommended
+        assert (b"\x5e\x5f\xc5\xf8\x77\xc3" in extension) is has_kernels, wheel.name
 
 
 def test_every_wheel_passes() -> None:
