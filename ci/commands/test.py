@@ -61,6 +61,11 @@ examples:
 exit codes: 0 all passed, else that of the first check that fails; 130 interrupted"""
 
 LONGEST = "test_docker_build.py"
+NONE_SELECTED = 5
+"""pytest's exit code if it selected no test.
+
+https://docs.pytest.org/en/stable/reference/exit-codes.html
+"""
 # Integration tests mostly wait, or use one thread, so two files run at once. The tests of a file
 # share their products, so they stay together. Files start in the order in which pytest finds them.
 SIDE_BY_SIDE = ("--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder")
@@ -79,10 +84,10 @@ def check(argv: Sequence[str] | None = None) -> int:
         if status := run(name, [str(PROGRAMS / command[0]), *command[1:]]):
             return status
     pytest = [sys.executable, "-m", "pytest", *options.pytest]
-    if status := run("unit tests", [*pytest, *SIDE_BY_SIDE, "tests/unit"]):
-        return status
-    if options.unit:
-        return 0
+    unit = run("unit tests", [*pytest, *SIDE_BY_SIDE, "tests/unit"])
+    # Arguments such as `-k podman` may select tests of one kind alone.
+    if options.unit or unit not in (0, NONE_SELECTED if options.pytest else 0):
+        return unit
     with tempfile.TemporaryDirectory() as folder:
         wheels = Path(folder)
         # Run what a maintainer types; the script makes its own environment.
@@ -91,7 +96,8 @@ def check(argv: Sequence[str] | None = None) -> int:
         if status := run("main job", build):
             return status
         pytest += ["--verbose", *SIDE_BY_SIDE, *integration_tests()]
-        return run("integration tests", pytest, env=products(wheels))
+        integration = run("integration tests", pytest, env=products(wheels))
+        return unit if integration == NONE_SELECTED else integration
 
 
 def remote_tests(arguments: Sequence[str]) -> int:
@@ -152,7 +158,8 @@ def run(name: str, command: Sequence[str], env: dict[str, str] | None = None) ->
         command, cwd=ROOT, env={**os.environ, **(env or {})}, check=False
     ).returncode
     if status:
-        print(f"== {name} failed", flush=True)
+        said = "none selected" if status == NONE_SELECTED else "failed"
+        print(f"== {name}: {said}", flush=True)
     return status
 
 
