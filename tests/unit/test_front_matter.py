@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from builders.matrix import load_matrix
 from ci.pages.pins import REQUIREMENTS
 from ci.publish.manifest import read_manifest
 
@@ -42,3 +43,18 @@ def test_the_changelog_has_every_published_build() -> None:
     told = {(version, build) for names, build in sections for version in names.split(" and ")}
     for wheel in read_manifest(ROOT / "wheels").wheels:
         assert (wheel.tensorflow, wheel.file.split("-")[2]) in told, wheel.file
+
+
+def test_the_readme_has_the_speeds_of_the_benchmark() -> None:
+    text = (ROOT / "docs/performance.md").read_text()
+    version = load_matrix().recommended.version
+    # "## 2.22.0 build 5 / ai-edge-litert 2.3.0", and in its table "| all | 87 | 1.01 | …".
+    found = re.findall(
+        rf"^## {re.escape(version)} build \d+ / ([\w-]+) .*?^\| all \| (\d+) \| ([\d.]+) \|",
+        text,
+        re.MULTILINE | re.DOTALL,
+    )
+    means = {peer: mean for peer, _, mean in found}
+    (count,) = {count for _, count, _ in found}
+    row = f"mean of {count} networks | 1 | {means['tflite-runtime']} | {means['ai-edge-litert']} |"
+    assert row in (ROOT / "README.md").read_text()
