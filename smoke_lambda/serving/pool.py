@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Generic, TypeVar
+from queue import LifoQueue
+from threading import Lock
+from typing import Any, Generic, TypeVar
 
 from smoke_lambda.serving.errors import exhausted
 
@@ -14,7 +16,10 @@ Result = TypeVar("Result")
 
 
 class Pool(Generic[T]):
-    """Runs work on copies, with one thread per copy. A pool belongs to one event loop.
+    """Runs work on copies, with one thread per copy.
+
+    A thread that ends one piece of work takes the next one itself. It would otherwise wait for the
+    event loop, which has no processor of its own when all copies are at work.
 
     Args:
         copies: the copies; each does one piece of work at a time.
@@ -23,10 +28,11 @@ class Pool(Generic[T]):
 
     def __init__(self, copies: Sequence[T], queue: int) -> None:
         self.copies = len(copies)
-        self.waiting = 0
         self._most = queue
+        self._unfinished = 0
+        self._counting = Lock()
         # Last in, first out: the copy that was used last is still in the processor's caches.
-        self._idle: asyncio.LifoQueue[T] = asyncio.LifoQueue()
+        self._idle: LifoQueue[T] = LifoQueue()
         for copy in copies:
             self._idle.put_nowait(copy)
         self._threads = ThreadPoolExecutor(len(copies), thread_name_prefix="copy")
@@ -34,7 +40,12 @@ class Pool(Generic[T]):
     @property
     def busy(self) -> int:
         """The number of copies at work."""
-        return self.copies - self._idle.qsize()
+        return min(self._unfinished, self.copies)
+
+    @property
+    def waiting(self) -> int:
+        """The number of pieces of work in the queue."""
+        return max(self._unfinished - self.copies, 0)
 
     async def run(self, work: Callable[[T], Result]) -> Result:
         """Do one piece of work as soon as a copy is free.
@@ -45,26 +56,25 @@ class Pool(Generic[T]):
         Raises:
             ServingError: RESOURCE_EXHAUSTED, if the queue is full.
         """
-        if self._idle.empty() and self.waiting >= self._most:
-            raise exhausted(f"{self.waiting} requests are waiting already")
-        self.waiting += 1
-        try:
-            copy = await self._idle.get()
-        finally:
-            self.waiting -= 1
-        loop = asyncio.get_running_loop()
-        begun: Future[Result] = self._threads.submit(work, copy)
-        done = asyncio.wrap_future(begun, loop=loop)
-        done.add_done_callback(lambda future: self._free(copy, future))
-        return await asyncio.shield(done)
+        with self._counting:
+            if self._unfinished >= self.copies + self._most:
+                raise exhausted(f"{self.waiting} requests are waiting already")
+            self._unfinished += 1
+        begun = self._threads.submit(self._with_a_copy, work)
+        begun.add_done_callback(self._finished)
+        return await asyncio.wrap_future(begun)
 
-    def _free(self, copy: T, future: asyncio.Future[Result]) -> None:
-        if not future.cancelled():
-            future.exception()  # retrieved, else asyncio warns if nobody waits
-        self._idle.put_nowait(copy)
+    def _with_a_copy(self, work: Callable[[T], Result]) -> Result:
+        copy = self._idle.get_nowait()  # there are as many threads as copies
+        try:
+            return work(copy)
+        finally:
+            self._idle.put_nowait(copy)
+
+    def _finished(self, _done: Future[Any]) -> None:
+        with self._counting:
+            self._unfinished -= 1
 
     async def close(self) -> None:
         """Wait for all work that has begun or waits, and take the copies out of use."""
-        for _ in range(self.copies):
-            await self._idle.get()
-        self._threads.shutdown(wait=False)
+        await asyncio.to_thread(self._threads.shutdown)
