@@ -18,6 +18,7 @@ from builders.engines.bazel import (
     find_bazel,
     generate,
     known_options,
+    sandboxes_in_memory,
     without_password,
 )
 from builders.engines.engine import Job
@@ -299,6 +300,7 @@ def command(
     cache: str = "",
     executor: str = "",
     disk: Path | None = None,
+    sandboxes: Path | None = None,
     jobs: int = 2,
 ) -> list[str]:
     """Return the command for a Bazel that knows the given options."""
@@ -309,6 +311,7 @@ def command(
         cache=cache,
         executor=executor,
         disk=disk,
+        sandboxes=sandboxes,
         jobs=jobs,
     )
     return [str(word) for word in words]
@@ -320,6 +323,7 @@ def test_a_bazel_is_told_only_what_it_knows() -> None:
     assert "--spawn_strategy=sandboxed" in old
     assert not [word for word in old if "bzlmod" in word or "remote" in word or "disk" in word]
     assert "--disk_cache=/results" in command(disk=Path("/results"))
+    assert "--sandbox_base=/memory" in command(sandboxes=Path("/memory"))
     new = command(f"{EXECUTES} enable_bzlmod enable_workspace", cache="http://c:1", jobs=7)
     assert {"--noenable_bzlmod", "--enable_workspace", "--jobs=7"} <= set(new)
     assert {"--remote_cache=http://c:1", "--remote_download_outputs=toplevel"} <= set(new)
@@ -327,6 +331,27 @@ def test_a_bazel_is_told_only_what_it_knows() -> None:
     far = command(executor="grpc://e:1")
     assert {"--spawn_strategy=remote", "--remote_executor=grpc://e:1"} <= set(far)
     assert not [word for word in far if "nosystem_rc" in word or "nohome_rc" in word]
+
+
+def test_sandboxes_are_in_memory_if_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, root = tmp_path / "shm", tmp_path / "bazel-one"
+    assert sandboxes_in_memory(root, memory) is None
+    memory.mkdir()
+    monkeypatch.setattr(module, "SANDBOX_BYTES", 1 << 60)
+    assert sandboxes_in_memory(root, memory) is None
+    assert not list(memory.iterdir())
+    monkeypatch.setattr(module, "SANDBOX_BYTES", 1)
+    found = sandboxes_in_memory(root, memory)
+    assert found is not None
+    assert (found.parent, found.stat().st_mode & 0o777) == (memory, 0o700)
+    assert sandboxes_in_memory(root, memory) == found
+    other = sandboxes_in_memory(tmp_path / "bazel-two", memory)
+    assert other not in (None, found)
+    # Another user made the folder, to see what we put there.
+    monkeypatch.setattr("os.geteuid", lambda: found.stat().st_uid + 1)
+    assert sandboxes_in_memory(root, memory) is None
 
 
 def test_bazelisk_is_found_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
