@@ -202,11 +202,14 @@ def _start_database(root: Root, folder: Path, start: Start) -> None:
     place = Path("/") / programs.relative_to(root.path)
     data = folder / "database"
     # The database trusts everyone who may enter the folder of its socket.
-    initdb: list[str | Path] = [place / "initdb", "--no-sync", "--no-locale", "--encoding=UTF8"]
-    start("initdb", [*initdb, "--auth=trust", f"--username={POSTGRES}", "-D", data]).wait()
-    # The database is not kept, so it need not survive a power cut.
+    # The database is not kept, so it need not survive a power cut. Where it is killed, files in
+    # /dev/shm would stay.
     settings = [f"unix_socket_directories={folder}", "listen_addresses=", "fsync=off"]
+    settings += ["dynamic_shared_memory_type=mmap"]
     options = [word for setting in settings for word in ("-c", setting)]
+    initdb: list[str | Path] = [place / "initdb", "--no-sync", "--no-locale", "--encoding=UTF8"]
+    initdb += ["--auth=trust", f"--username={POSTGRES}", "-D", data, *options]
+    start("initdb", initdb).wait()
     database = start("database", [place / "postgres", "-D", data, *options])
     database.until(lambda: "ready to accept connections" in database.log.read_text())
 
