@@ -238,6 +238,7 @@ class Environment:
     ) -> tuple[int | None, str]:
         """See Place. The module runs in a fresh process."""
         output = self.folder / f"{module}.log"
+        output.unlink(missing_ok=True)  # of an earlier process
         # As isolated as with -I, except that Python finds the module in this repository.
         command: list[str | Path] = [self.python, "-s", "-B", "-m", module, *arguments]
         status: int | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -245,3 +246,23 @@ def test_training_tells_what_differs(tmp_path: Path) -> None:
         "models/a: differs (2 bytes, now 1)",
         "images/b: missing",
     ]
+
+
+@pytest.mark.usefixtures("allow_subprocess")
+def test_a_look_shows_the_output_of_its_own_process_alone(tmp_path: Path) -> None:
+    # An earlier model's findings are no findings of the next one.
+    made = native.Environment(
+        numpy="2.2.6",
+        interpreter=Path(sys.executable),
+        requirements=tmp_path / "none.txt",
+        folder=tmp_path,
+        rie=None,
+        log=tmp_path / "all.log",
+    )
+    made.python.parent.mkdir(parents=True)
+    made.python.symlink_to(sys.executable)
+    for said in ("one", "other"):
+        status, output = made.look("timeit", "-n", "1", "-r", "1", f"print('{said}')")
+        assert status == 0
+        assert output.startswith(f"{said}\n")
+        assert output.count("per loop") == 1
