@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -50,7 +50,7 @@ def rewrite(wheel: Path, target: Path, change: Callable[[Members], Members]) -> 
     return target
 
 
-def extension_of(members: Members) -> str:
+def extension_of(members: Iterable[str]) -> str:
     return next(name for name in members if name.endswith(".so"))
 
 
@@ -64,8 +64,7 @@ def test_kernels_in_assembly_leave_the_registers_of_avx_clean() -> None:
         if parse_name(wheel.name).build != (target.tensorflow.build, ""):
             continue  # an older build
         with zipfile.ZipFile(wheel) as file:
-            names = file.namelist()
-            extension = file.read(next(name for name in names if name.endswith(".so")))
+            extension = file.read(extension_of(file.namelist()))
         assert b"\x5e\x5f\xc3" not in extension, wheel.name
         has_kernels = target.arch == "x86_64" and target.tensorflow is matrix.recommended
         assert (b"\x5e\x5f\xc5\xf8\x77\xc3" in extension) is has_kernels, wheel.name
