@@ -24,17 +24,33 @@ def apply_patch(patch: Path, tree: Path, what: str) -> None:
 
     Raises:
         ArchiveError: a file does not have the patch's lines, or has them in more than one
-            place. No file is changed then, except for files that come earlier in the patch.
+            place; or a hunk's head counts fewer lines than the hunk has. No file is changed then,
+            except for files that come earlier in the patch.
     """
-    patch_set = patch_ng.PatchSet(io.BytesIO(patch.read_bytes()))
+    text = patch.read_bytes()
+    patch_set = patch_ng.PatchSet(io.BytesIO(text))
     # Be strict: a patch that fits only in part is a patch of other sources.
-    whole = patch_set.items and not patch_set.errors
+    whole = patch_set.items and not patch_set.errors and _has_all_changes(patch_set, text)
     if (
         not whole
         or not all(_move(item, tree) for item in patch_set.items)
         or not patch_set.apply(strip=1, root=str(tree), fuzz=False)
     ):
         raise ArchiveError(f"patch {patch.name} does not apply to {what}")
+
+
+def _has_all_changes(patch_set: Any, text: bytes) -> bool:  # noqa: ANN401 - patch_ng has no types
+    """Return False if a line that a patch adds or removes is in none of the hunks.
+
+    patch_ng leaves out, with a mere warning, what follows the lines that a hunk's head counts.
+    """
+    heads = 2 * len(patch_set.items)
+    hunks = [hunk.text for item in patch_set.items for hunk in item.hunks]
+    return _changes(text.splitlines()) == heads + sum(map(_changes, hunks))
+
+
+def _changes(lines: Sequence[bytes]) -> int:
+    return sum(line[:1] in (b"+", b"-") for line in lines)
 
 
 def _move(item: Any, tree: Path) -> bool:  # noqa: ANN401 - patch_ng has no types

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+import patch_ng
 import pytest
 
 from builders.errors import ArchiveError
 from builders.patching import apply_patch
 
+PATCHES = Path(__file__).parents[2] / "builders/patches"
 PATCH = """\
 Why: they were wrong.
 --- a/code.c
@@ -71,3 +74,25 @@ def test_a_patch_of_other_lines_changes_nothing(lines: tuple[str, ...], tmp_path
 def test_what_is_no_patch_of_the_tree(patch: str, tmp_path: Path) -> None:
     with pytest.raises(ArchiveError):
         patched(tmp_path, LINES, patch)
+
+
+@pytest.mark.parametrize(
+    "head", ["@@ -1,3 +1,3 @@", "@@ -1,2 +1,3 @@", "@@ -1,2 +1,1 @@"], ids=["new", "both", "fewer"]
+)
+def test_a_head_that_counts_fewer_lines_than_there_are(head: str, tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match="does not apply"):
+        patched(tmp_path, LINES, PATCH.replace("@@ -1,3 +1,4 @@", head))
+    assert tuple((tmp_path / "code.c").read_text().splitlines()) == LINES
+
+
+def test_context_beyond_the_count_is_not_needed(tmp_path: Path) -> None:
+    found = patched(tmp_path, LINES, PATCH + " ten\n")
+    assert found == ("one", "2", "2.5", *LINES[2:8], "9", "ten")
+
+
+@pytest.mark.parametrize("patch", sorted(PATCHES.glob("*/*.patch")), ids=lambda path: path.stem)
+def test_our_own_are_read_as_a_whole(patch: Path) -> None:
+    text = patch.read_bytes()
+    heads = sum(line.startswith(b"@@ ") for line in text.splitlines())
+    items = patch_ng.PatchSet(io.BytesIO(text)).items
+    assert sum(len(item.hunks) for item in items) == heads > 0
