@@ -77,7 +77,7 @@ def damaged(content: bytes, case: Case) -> bytes:
     for where, text in case["edits"]:
         change = bytes.fromhex(text)
         place = where * len(data) // 1_000_000
-        data[place : place + len(change)] = change
+        data[place : place + len(change)] = change[: len(data) - place]  # the length stays
     keep = case["keep"]
     return bytes(data if keep is None else data[: keep * len(data) // 1_000_000])
 
