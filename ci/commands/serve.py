@@ -83,6 +83,10 @@ def run(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     if bool(options.model) == options.document:
         raise UsageError("give one model", remedy="--model my.tflite; or --document alone")
+    if options.document and options.copies:
+        raise UsageError(
+            "--document measures one copy, and one per processor", remedy="leave out --copies"
+        )
     session = Session()
     if options.document:
         write_document(_own_loads(options, session))

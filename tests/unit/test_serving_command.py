@@ -120,9 +120,16 @@ def test_the_page_has_a_place_for_a_load() -> None:
     assert BEGIN in DOCUMENT.read_text()
 
 
-@pytest.mark.parametrize("arguments", [(), ("--document", "--model", str(MODEL))])
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ((), "give one model"),
+        (("--document", "--model", str(MODEL)), "give one model"),
+        (("--document", "--copies", "2"), "leave out --copies"),
+    ],
+)
 def test_one_model_or_the_document(
-    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+    arguments: tuple[str, ...], error: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, said = failed(*arguments, capsys=capsys)
-    assert (status, "give one model" in said) == (UsageError.exit_code, True)
+    assert (status, error in said) == (UsageError.exit_code, True)
