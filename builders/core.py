@@ -14,7 +14,6 @@ architecture; an extension is then compiled per Python from its product alone:
 from __future__ import annotations
 
 import json
-import platform
 import re
 import shlex
 import shutil
@@ -32,6 +31,8 @@ from builders.cache import Cache, key_of, recipe, write_atomically
 from builders.engines.engine import Engine, Job, compile_with
 from builders.engines.ninja import NINJA
 from builders.errors import ArchiveError, CompileError
+from builders.flatc import SOURCE as FLATC_SOURCE
+from builders.flatc import make_flatc
 from builders.locking.coherence import told
 from builders.matrix import TensorFlow
 from builders.process import run
@@ -125,7 +126,7 @@ def core_inputs(
         "flags": FLAGS,
         "definitions": definitions_of(tensorflow.version),
         "host_flatc": needs_host_flatc(tensorflow.version),
-        "recipe": recipe(CMAKE, Path(__file__)),
+        "recipe": recipe(CMAKE, FLATC_SOURCE, Path(__file__)),
     }
 
 
@@ -265,8 +266,6 @@ class _Compilation:
             "CORE_ABSL": ";".join(f"absl::{name}" for name in absl or ABSL_TARGETS),
             "CORE_ABSL_ALONE": "ON" if absl else "OFF",
             "CORE_DEFINITIONS": ";".join(definitions_of(self.tensorflow.version)),
-            "CORE_HOST_FLATC": "ON" if needs_host_flatc(self.tensorflow.version) else "OFF",
-            "CORE_HOST_CPU": self.toolchain.cpu(platform.machine()),
             # Of assembly, too: its objects name their sources, which zig's -g0 does not prevent.
             **dict.fromkeys((f"CMAKE_{language}_FLAGS" for language in LANGUAGES), flags),
             "CMAKE_CXX_STANDARD": self.tensorflow.cxx_standard,
@@ -274,10 +273,20 @@ class _Compilation:
             "CMAKE_EXPORT_COMPILE_COMMANDS": "ON",
             "CMAKE_POLICY_VERSION_MINIMUM": "3.5",
             "Python_EXECUTABLE": sys.executable,
+            **self._flatc(),
         }
         command: list[str | Path] = ["cmake", "-S", CMAKE, "-B", self.build, "-G", "Ninja"]
         command += ["--toolchain", CMAKE / "zig.cmake", "-Wno-dev", "--no-warn-unused-cli"]
         return command + [f"-D{name}={value}" for name, value in settings.items()]
+
+    def _flatc(self) -> dict[str, str | Path]:
+        """What TensorFlow Lite's build files look for when they generate a header."""
+        if not needs_host_flatc(self.tensorflow.version):
+            return {}
+        flatc = make_flatc(
+            self.trees / "flatbuffers", cache=self.cache, toolchain=self.toolchain, log=self.log
+        )
+        return {"TFLITE_HOST_TOOLS_DIR": flatc.parent, "FLATC_BIN": flatc, "FLATC_TARGET": flatc}
 
     def _merge(self, archive: Path) -> None:
         """All archives of the build as one, in an order that is always the same."""

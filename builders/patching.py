@@ -27,16 +27,22 @@ def apply_patch(patch: Path, tree: Path, what: str) -> None:
             place; or a hunk's head counts fewer lines than the hunk has. No file is changed then,
             except for files that come earlier in the patch.
     """
-    text = patch.read_bytes()
-    patch_set = patch_ng.PatchSet(io.BytesIO(text))
     # Be strict: a patch that fits only in part is a patch of other sources.
-    whole = patch_set.items and not patch_set.errors and _has_all_changes(patch_set, text)
+    patch_set = read_patch(patch)
     if (
-        not whole
+        not patch_set
         or not all(_move(item, tree) for item in patch_set.items)
         or not patch_set.apply(strip=1, root=str(tree), fuzz=False)
     ):
         raise ArchiveError(f"patch {patch.name} does not apply to {what}")
+
+
+def read_patch(patch: Path) -> Any:  # noqa: ANN401 - patch_ng has no types
+    """Return the `patch_ng.PatchSet` of a patch; None if not all of the patch can be read."""
+    text = patch.read_bytes()
+    patch_set = patch_ng.PatchSet(io.BytesIO(text))
+    whole = patch_set.items and not patch_set.errors and _has_all_changes(patch_set, text)
+    return patch_set if whole else None
 
 
 def _has_all_changes(patch_set: Any, text: bytes) -> bool:  # noqa: ANN401 - patch_ng has no types

@@ -4,16 +4,10 @@
 # compilation is their parsing. A target that depends on no other one compiles them for all.
 function(precompile_abseil)
   get_target_property(first absl::log_severity ALIASED_TARGET)
-  target_precompile_headers(${first} PRIVATE
-    "$<$<COMPILE_LANGUAGE:CXX>:<algorithm$<ANGLE-R>>"
-    "$<$<COMPILE_LANGUAGE:CXX>:<atomic$<ANGLE-R>>"
-    "$<$<COMPILE_LANGUAGE:CXX>:<chrono$<ANGLE-R>>"
-    "$<$<COMPILE_LANGUAGE:CXX>:<functional$<ANGLE-R>>"
-    "$<$<COMPILE_LANGUAGE:CXX>:<memory$<ANGLE-R>>"
-    "$<$<COMPILE_LANGUAGE:CXX>:<ostream$<ANGLE-R>>"
-    "$<$<COMPILE_LANGUAGE:CXX>:<string$<ANGLE-R>>"
-    "$<$<COMPILE_LANGUAGE:CXX>:<vector$<ANGLE-R>>"
-  )
+  set(headers algorithm atomic chrono functional memory ostream string vector)
+  list(TRANSFORM headers PREPEND "$<$<COMPILE_LANGUAGE:CXX>:<")
+  list(TRANSFORM headers APPEND "$<ANGLE-R>>")
+  target_precompile_headers(${first} PRIVATE ${headers})
   targets_below("${CORE_TREES}/absl" targets)
   foreach(target IN LISTS targets)
     get_target_property(type ${target} TYPE)

@@ -220,8 +220,7 @@ def generate(job: Job, graph: Graph) -> None:
     """Run the commands that write sources, on this machine.
 
     Ninja is not used for this: it would first compile the libraries that the target of such a
-    source links. If a command needs a tool, the command compiles it here, too, by a build of its
-    own.
+    source links.
 
     Raises:
         CompileError: a command failed.

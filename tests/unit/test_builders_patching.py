@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
-import patch_ng
 import pytest
 
 from builders.errors import ArchiveError
-from builders.patching import apply_patch
+from builders.patching import apply_patch, read_patch
 
 PATCHES = Path(__file__).parents[2] / "builders/patches"
 PATCH = """\
@@ -92,7 +90,4 @@ def test_context_beyond_the_count_is_not_needed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("patch", sorted(PATCHES.glob("*/*.patch")), ids=lambda path: path.stem)
 def test_our_own_are_read_as_a_whole(patch: Path) -> None:
-    text = patch.read_bytes()
-    heads = sum(line.startswith(b"@@ ") for line in text.splitlines())
-    items = patch_ng.PatchSet(io.BytesIO(text)).items
-    assert sum(len(item.hunks) for item in items) == heads > 0
+    assert read_patch(patch) is not None

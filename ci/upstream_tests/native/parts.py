@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from builders.breakages import definitions_of
-from builders.cache import Cache, digest_files, key_of, recipe, sha256_of
+from builders.cache import Cache, key_of, recipe, sha256_of
 from builders.core import PUBLIC_DEFINITIONS
 from builders.errors import CompileError
+from builders.flatc import make_flatc
 from builders.matrix import TensorFlow
 from builders.process import run
-from builders.toolchain import FLAGS, LIBRARIES, Toolchain
+from builders.toolchain import FLAGS, Toolchain
 from ci.upstream_tests.native.plan import Suite, Tree
 
 SHIM = Path(__file__).with_name("shim")
-GENERATOR = Path(__file__).with_name("generate.cc")
 ARCH = "x86_64"
 
 # Tests are compiled without optimization, which takes a quarter of the time. The tested code is
@@ -57,11 +57,7 @@ INCLUDES = (
 GOOGLETEST = ("googletest/src/gtest-all.cc", "googlemock/src/gmock-all.cc")
 MAIN = "googlemock/src/gmock_main.cc"
 OBJECT = "object.o"  # the compiler links no file of an unknown suffix
-# The folders of FlatBuffers that the schemas' headers depend on; the inputs that matter for them;
-# and the sources of FlatBuffers' compiler that write C++.
-FLATBUFFERS = ("src", "include")
-GENERATED_BY = ("toolchain", "target", "flags", "schemas", "recipe")
-FLATC = ("code_generators.cpp", "idl_gen_cpp.cpp", "idl_parser.cpp", "util.cpp")
+GENERATOR_OPTIONS = ("-c", "--gen-mutable", "--gen-object-api")
 
 
 @dataclass(frozen=True)
@@ -115,37 +111,27 @@ class Parts:
             "target": self.toolchain.target(ARCH),
             "flags": (FLAGS, self._standard, self.definitions, UNOPTIMIZED),
             "schemas": dict(self.tree.plan.schemas),
-            "recipe": recipe(SHIM, GENERATOR, Path(__file__)),
+            "recipe": recipe(SHIM, Path(__file__)),
         }
 
     @cached_property
     def schemas(self) -> Path:
         """The folder of the headers that FlatBuffers' compiler generates from schemas."""
+        flatc = make_flatc(
+            self.trees / "flatbuffers", cache=self.cache, toolchain=self.toolchain, log=self.log
+        )
+        schemas = self.tree.plan.schemas
 
         def make(product: Path) -> None:
-            flatbuffers = self.trees / "flatbuffers"
-            sources = [flatbuffers / "src" / name for name in FLATC]
-            generator = product / "generate"
-            includes = [f"-I{flatbuffers}", f"-I{flatbuffers / 'include'}"]
-            command = [*self.compiler, *UNOPTIMIZED, *includes]
-            self.tool(
-                "compiling the generator of headers",
-                [*command, "-o", generator, GENERATOR, *sources, *LIBRARIES],
-            )
-            for schema, folder in self.tree.plan.schemas.items():
+            for schema, folder in schemas.items():
                 (product / folder).mkdir(parents=True)
                 source = self.tree.root / schema
-                self.tool(f"reading {schema}", [generator, source, f"{product / folder}/"])
-            generator.unlink()
+                command = [flatc, *GENERATOR_OPTIONS, "-o", product / folder, source]
+                self.tool(f"reading {schema}", list(map(str, command)))
 
-        # The key has only these files of the trees, since most changes of the trees leave them
-        # alone.
-        read = [self.tree.root / schema for schema in self.tree.plan.schemas]
-        inputs = {
-            "flatbuffers": digest_files(*(self.trees / "flatbuffers" / n for n in FLATBUFFERS)),
-            "read": [sha256_of(schema) for schema in read],
-            **{name: value for name, value in self.inputs.items() if name in GENERATED_BY},
-        }
+        # The trees' name is not in the key, since most changes of the trees leave schemas alone.
+        read = {schema: sha256_of(self.tree.root / schema) for schema in schemas}
+        inputs = [flatc.parent.name, GENERATOR_OPTIONS, dict(schemas), read]
         return self.cache.product("upstream-native-schemas", key_of(inputs), make)
 
     def googletest_objects(self) -> list[Path]:
