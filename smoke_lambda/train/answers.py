@@ -18,6 +18,8 @@ from smoke_lambda.train.pattern import Pattern
 # What the interpreter says of an operator that the set of reference kernels lacks.
 LACKS = "Didn't find op for builtin opcode"
 
+MOVES = 4
+
 
 class Answers(NamedTuple):
     """The cases of a model.
@@ -106,6 +108,33 @@ def answers(content: bytes, pattern: Pattern) -> Answers:
     numbers = [v for values in real for v in values if v.dtype != object and v.size]
     largest = max((float(np.abs(v.astype(np.complex128)).max()) for v in numbers), default=0.0)
     return Answers([case for case, _ in first], stateful, float(f"{largest:.4g}"), real)
+
+
+def steepness(
+    content: bytes, cases: Sequence[Case], *, optimized: bool, draw: np.random.Generator
+) -> int:
+    """How far an answer of int8 moves if each number of the inputs moves by one step or none.
+
+    Kernels of int8 may differ by one step, which is as if their inputs had: where a layer's answer
+    has a much smaller scale than its input, they then differ by many.
+
+    Returns:
+        The most steps, of MOVES tries for each case.
+    """
+    asker = Asker(content, optimized=optimized)
+    found = 0
+    for case in cases:
+        for _ in range(MOVES):
+            moved, _ = asker.ask([_moved(value, draw) for value in case.inputs], None)
+            for one, other in zip(case.outputs, moved.outputs, strict=True):
+                found = max(found, int(np.abs(one.astype(int) - other.astype(int)).max(initial=0)))
+    return found
+
+
+def _moved(value: Array, draw: np.random.Generator) -> Array:
+    limits = np.iinfo(value.dtype)
+    moved = value.astype(int) + draw.integers(-1, 2, value.shape)
+    return np.clip(moved, limits.min, limits.max).astype(value.dtype)
 
 
 def names_of(details: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -14,14 +14,39 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from builders.errors import UserError
+import numpy as np
+
+from builders.errors import UsageError, UserError
 from smoke_lambda.conform.graph import from_data
+from smoke_lambda.conform.settings import load_tolerances
 from smoke_lambda.inside.conform import MARK
 from smoke_lambda.ops import load_ops
+from smoke_lambda.train.answers import steepness
 from smoke_lambda.train.making import entries_of, settle, version
+from smoke_lambda.train.pattern import INT8
 from smoke_lambda.train.patterns import RANDOM
 from smoke_lambda.train.random_graphs import pattern_of
-from smoke_lambda.train.writing import write_corpus
+from smoke_lambda.train.writing import Entry, write_corpus
+
+
+def refuse_steep(entry: Entry, *, optimized: bool) -> None:
+    """Refuse an int8 graph on which two right runtimes may differ by many steps; see `steepness`.
+
+    This also refuses graphs on which they agree: a hunt has enough of others.
+
+    Raises:
+        UsageError: the answers move by more steps than runtimes may differ by.
+    """
+    if entry.model.flavour != INT8:
+        return
+    draw = np.random.default_rng(entry.model.seed)
+    steps = steepness(entry.content, entry.cases, optimized=optimized, draw=draw)
+    allowed = load_tolerances()[entry.model.tolerance]["steps"]
+    if steps > allowed:
+        raise UsageError(
+            f"{entry.model.name} is steep: a step of its inputs moves an answer by {steps} steps, "
+            f"and {allowed} are allowed"
+        )
 
 
 def main(arguments: list[str]) -> int:
@@ -35,9 +60,11 @@ def main(arguments: list[str]) -> int:
         graph = from_data(json.loads(line))
         folder = Path(arguments[0]) / str(number)
         try:
-            write_corpus(
-                folder, version(), entries_of(RANDOM, pattern_of(graph), table, graph.seed)
-            )
+            pattern = pattern_of(graph)
+            entries = list(entries_of(RANDOM, pattern, table, graph.seed))
+            for entry in entries:
+                refuse_steep(entry, optimized=pattern.optimized)
+            write_corpus(folder, version(), entries)
         except UserError as error:
             said = {"unfit": str(error)}
         else:
