@@ -1,10 +1,12 @@
-"""Finds the NumPy that starts fastest on each Lambda runtime: times a wheel with each NumPy."""
+"""Times the start of a wheel on its Lambda runtime: with each NumPy, and in a layer."""
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any
 
 from packaging.version import Version
@@ -13,24 +15,74 @@ from rich.table import Table
 
 from builders.cache import Cache
 from builders.matrix import Runtime
-from ci.bench.candidates import installed
+from builders.wheelname import parse_name
+from ci.bench.candidates import Startable, installed
 from ci.bench.measure import Network
 from ci.bench.report import Machine, table
 from ci.bench.starts import PARTS, Start, time_starts
+from ci.layers.layer_zip import Layer, folder_of
 
 DOCUMENT = Path(__file__).parents[2] / "docs/starts.md"
 HEAD = """\
 <!-- Written by ./scripts/bench --numpys; not to be edited. -->
 
-# Which NumPy starts fastest
+# How fast a function starts
 
 Most of the time in which a small model starts is NumPy's import. For each Lambda runtime: new
 processes from the start to the first answer of {network}, in milliseconds of wall time, the
-files in the system's cache, and with bytecode, as `./scripts/layer` packs them. The fastest NumPy
-that the runtime's Linux accepts is in bold.
+files in the system's cache, and with bytecode. The packages are installed by pip, as in an image,
+or unpacked from the layer of `./scripts/layer`. The fastest NumPy that pip installs and that the
+runtime's Linux accepts is in bold.
 
 """
-COLUMNS = ("runtime", "NumPy", *PARTS, "total", "peak MB")
+COLUMNS = ("runtime", "from", "NumPy", *PARTS, "total", "peak MB")
+IMAGE, LAYER = "image", "layer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unpacked:
+    """A layer as Lambda unpacks it: a folder on Python's path, with bytecode of its own.
+
+    Attributes:
+        base: the runtime whose interpreter runs the processes.
+        folder: the folder with the packages, which are found before those of `base`.
+        numpy: the version of NumPy in the layer.
+    """
+
+    base: Startable
+    folder: Path
+    numpy: str
+
+    @property
+    def name(self) -> str:
+        """See Startable."""
+        return f"{self.base.name} in a layer"
+
+    @property
+    def module(self) -> str:
+        """See Startable."""
+        return self.base.module
+
+    @property
+    def bytecode(self) -> None:
+        """See Startable."""
+        return
+
+    def command(self, module: str, *arguments: str | Path) -> Sequence[str | Path]:
+        """See Startable."""
+        return ["env", f"PYTHONPATH={self.folder}", *self.base.command(module, *arguments)]
+
+
+def unpacked(layer: Layer, runtime: Runtime, base: Startable, folder: Path) -> Unpacked:
+    """Unpack a layer for one Python into a new folder."""
+    with zipfile.ZipFile(layer.path) as packed:
+        packed.extractall(folder)
+    (numpy,) = (
+        name.version
+        for name in map(parse_name, layer.packages[runtime.python])
+        if name.project == "numpy"
+    )
+    return Unpacked(base=base, folder=folder / folder_of(runtime, multi=False), numpy=str(numpy))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +90,13 @@ class Tried:
     """A runtime that was started with one NumPy.
 
     Attributes:
+        source: where the packages are from, IMAGE or LAYER.
         start: the times of its new processes.
     """
 
     runtime: Runtime
     wheel: str
+    source: str
     numpy: str
     start: Start
 
@@ -65,13 +119,28 @@ class NumPys:
     tried: tuple[Tried, ...]
 
     def fastest(self) -> Mapping[str, Tried]:
-        """Return the installable NumPy with the least total time, by runtime."""
+        """Return the installable NumPy of an image with the least total time, by runtime."""
         found: dict[str, Tried] = {}
         for each in self.tried:
             best = found.get(each.runtime.name)
-            if each.is_installable and (best is None or each.start.total < best.start.total):
+            if (
+                each.source == IMAGE
+                and each.is_installable
+                and (best is None or each.start.total < best.start.total)
+            ):
                 found[each.runtime.name] = each
         return found
+
+    def layer_ratios(self) -> Mapping[str, float]:
+        """Return the total time in the layer by that in the image with the same NumPy."""
+        image = {
+            (each.runtime.name, each.numpy): each for each in self.tried if each.source == IMAGE
+        }
+        return {
+            each.runtime.name: each.start.total / image[each.runtime.name, each.numpy].start.total
+            for each in self.tried
+            if each.source == LAYER
+        }
 
     def as_json(self) -> dict[str, Any]:
         """Return plain data."""
@@ -79,8 +148,14 @@ class NumPys:
             "machine": vars(self.machine),
             "network": self.network,
             "fastest": {name: each.numpy for name, each in self.fastest().items()},
+            "layer_of_image": dict(self.layer_ratios()),
             "starts": [
-                {"runtime": each.runtime.name, "wheel": each.wheel, "numpy": each.numpy}
+                {
+                    "runtime": each.runtime.name,
+                    "wheel": each.wheel,
+                    "from": each.source,
+                    "numpy": each.numpy,
+                }
                 | each.start.as_json()
                 for each in self.tried
             ],
@@ -88,30 +163,36 @@ class NumPys:
 
 
 def time_numpys(
-    wheels: Mapping[Path, Runtime],
+    layers: Mapping[Path, tuple[Runtime, Layer]],
     network: Network,
     processes: int,
     cache: Cache,
     log: Path,
+    work: Path,
     show: Callable[[str], None],
 ) -> NumPys:
-    """Start each wheel with each NumPy that its runtime is tried with, in turns.
+    """Start each wheel with each NumPy that its runtime is tried with, and in its layer, in turns.
 
     Args:
-        wheels: the wheels, each with its runtime.
+        layers: by wheel, its runtime and the layer that was made of it.
         processes: the number of processes to start with each NumPy.
+        work: a folder for unpacked layers.
 
     Raises:
         SmokeError: this machine lacks a Python, or a process does not start.
     """
     machine, found = Machine.here(), []
-    for wheel, runtime in wheels.items():
+    for wheel, (runtime, layer) in layers.items():
         show(runtime.name)
         numpys = runtime.numpy.smoke_versions
         with installed([wheel] * len(numpys), runtime, cache, log, numpys) as candidates:
-            starts = time_starts(network, candidates, processes, log)
-        for numpy, start in zip(numpys, starts, strict=True):
-            found.append(Tried(runtime=runtime, wheel=wheel.name, numpy=numpy, start=start))
+            there = unpacked(layer, runtime, candidates[0], work / runtime.tag)
+            starts = time_starts(network, [*candidates, there], processes, log)
+        sources = [*((IMAGE, numpy) for numpy in numpys), (LAYER, there.numpy)]
+        for (source, numpy), start in zip(sources, starts, strict=True):
+            found.append(
+                Tried(runtime=runtime, wheel=wheel.name, source=source, numpy=numpy, start=start)
+            )
     return NumPys(machine=machine, network=network.name, tried=tuple(found))
 
 
@@ -123,6 +204,7 @@ def show_numpys(found: NumPys, console: Console) -> None:
     for row in _rows(found, "[green]{}[/]"):
         shown.add_row(*row)
     console.print(shown)
+    console.print(_layers(found))
 
 
 def numpys_document(found: NumPys, command: str) -> str:
@@ -132,6 +214,7 @@ def numpys_document(found: NumPys, command: str) -> str:
         [
             HEAD.format(network=found.network),
             *table(COLUMNS, list(_rows(found, "**{}**"))),
+            f"\n{_layers(found)}\n",
             f"\nMeasured on {machine.processor}, load {machine.load:.1f}, by\n\n",
             f"```\n{command}\n```\n",
         ]
@@ -143,8 +226,18 @@ def _rows(found: NumPys, marked: str) -> Iterator[Sequence[str]]:
     for each in found.tried:
         yield (
             each.runtime.name,
+            each.source,
             marked.format(each.numpy) if each in fastest else each.numpy,
             *(f"{each.start.least(part):.1f}" for part in PARTS),
             f"{each.start.total:.1f}",
             f"{min(each.start.peak_bytes) / 1e6:.0f}",
         )
+
+
+def _layers(found: NumPys) -> str:
+    ratios = found.layer_ratios()
+    listed = ", ".join(f"{ratio:.2f} ({name})" for name, ratio in ratios.items())
+    return (
+        "A start in the layer takes, of a start in an image with the same NumPy: "
+        f"{geometric_mean(ratios.values()):.2f} on the mean; {listed}."
+    )

@@ -25,6 +25,7 @@ from ci.bench.page import DOCUMENT, document, page
 from ci.bench.report import Machine, Report, show
 from ci.bench.settings import Settings, load_settings
 from ci.bench.starts import Start, time_starts
+from ci.layers.layer_plan import find_wheels, make, plan
 from ci.proof.hunter import train_python
 from ci.proof.smoker import wheel_runtime
 from ci.publish.manifest import read_manifest
@@ -52,7 +53,7 @@ examples:
   bench new.whl --against ai-edge-litert --gate
                                             exit 14 where a ratio is above its bar
   bench dist/*-cp311-*.whl --check          as CI does, in two minutes: did the build lose speed?
-  bench dist/*x86_64.whl --numpys           which NumPy starts fastest, on each runtime
+  bench dist/*x86_64.whl --numpys           which NumPy starts fastest, on each runtime; and a layer
   bench new.whl --against ai-edge-litert --networks all --starts --html bench.html --document
                                             a page with plots, and docs/performance.md
 
@@ -91,19 +92,24 @@ def _numpys(options: argparse.Namespace, session: Session, command: str) -> int:
         raise UsageError("--numpys compares NumPys, and nothing else")
     settings, reporter, cache = load_settings(), session.reporter, session.cache
     log = session.logs / "bench.log"
-    runtimes = {wheel: wheel_runtime(wheel) for wheel in options.wheels}
+    wheels = find_wheels([str(wheel) for wheel in options.wheels], [], session.matrix)
     with reporter.showing(), TemporaryDirectory(prefix="tflite-bench-") as work:
+        layers = {}
+        for target, wheel in wheels.items():
+            (item,) = plan({target: wheel}, multi=False, pillow=False)
+            layers[wheel] = target.runtime, make(item, Path(work), cache, reporter)
         with reporter.step("networks"):
             networks = load_networks().named(SMALL_NETWORK)
             corpus = corpus_of(networks, train_python(cache, log), cache, session.fetcher, log)
         (network,) = unpacked(corpus, Path(work), SMALL_NETWORK.__eq__)
         with reporter.step("time starts") as step:
             found = time_numpys(
-                runtimes,
+                layers,
                 network,
                 settings.starts,
                 cache,
                 log,
+                Path(work),
                 lambda name: reporter.show(step, name),
             )
     if options.json:
@@ -279,7 +285,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--numpys",
         action="store_true",
-        help="time new processes with each NumPy of the wheels' runtimes, of several Pythons, too",
+        help="time new processes with each NumPy of the wheels' runtimes, and in a layer; of "
+        "several Pythons, too",
     )
     return parser
 

@@ -28,12 +28,21 @@ from ci.bench import plot
 from ci.bench.candidates import NOT_TOLD, Candidate, Worker, is_peer, name_of, xnnpack_of
 from ci.bench.judge import Pair, bar_of, gated_pairs, is_too_slow, pairs_of, verdicts
 from ci.bench.measure import Measured, Network, Timing, measure
-from ci.bench.numpys import NumPys, Tried, numpys_document, time_numpys
+from ci.bench.numpys import (
+    IMAGE,
+    LAYER,
+    NumPys,
+    Tried,
+    numpys_document,
+    time_numpys,
+    unpacked,
+)
 from ci.bench.page import document, page
 from ci.bench.report import Machine, Report, cell
 from ci.bench.settings import GROUPS, Bar, Gate, Settings, load_settings
 from ci.bench.starts import PARTS, Start, bytecode, time_starts
 from ci.commands import bench
+from ci.layers.layer_zip import Layer, write_layer
 from ci.proof.conformer import subject_of
 from smoke_lambda.conform.networks import Network as AnyNetwork
 from smoke_lambda.conform.networks import load_networks, model_names
@@ -557,31 +566,67 @@ def test_xnnpacks_version_is_what_the_sbom_says(tmp_path: Path) -> None:
     assert xnnpack_of(wheel) == "aaaaaaa"
 
 
-# --- Starts with each NumPy -----------------------------------------------------------
+# --- Starts with each NumPy, and in a layer -------------------------------------------
 
 
-def tried(numpy: str, total: float) -> Tried:
+def tried(numpy: str, total: float, source: str = IMAGE) -> Tried:
     parts = dict.fromkeys(PARTS, 0.0) | {"numpy": total}
     start = Start(parts=[parts], faults=[1], peak_bytes=[50_000_000])
-    return Tried(runtime=load_matrix().runtime("3.11"), wheel="a.whl", numpy=numpy, start=start)
+    runtime = load_matrix().runtime("3.11")
+    return Tried(runtime=runtime, wheel="a.whl", source=source, numpy=numpy, start=start)
 
 
 def numpys() -> NumPys:
     return NumPys(
         machine=Machine(processor="x", cpus=2, kernel="6", load=0.1),
         network="mlp.float32",
-        tried=(tried("1.23.2", 90.0), tried("2.2.6", 80.0), tried("2.4.6", 70.0)),
+        tried=(
+            tried("1.23.2", 90.0),
+            tried("2.2.6", 80.0),
+            tried("2.4.6", 70.0),
+            tried("2.2.6", 60.0, LAYER),
+        ),
     )
 
 
 def test_the_fastest_numpy_is_one_that_the_runtime_can_have() -> None:
     found = numpys()
-    assert [each.is_installable for each in found.tried] == [True, True, False]
+    assert [each.is_installable for each in found.tried] == [True, True, False, True]
     assert found.as_json()["fastest"] == {"python3.11": "2.2.6"}
     text = numpys_document(found, "./scripts/bench a.whl --numpys --document")
-    assert "| python3.11 | **2.2.6** | 0.0 | 80.0 |" in text
-    assert "| python3.11 | 2.4.6 | 0.0 | 70.0 |" in text
+    assert "| python3.11 | image | **2.2.6** | 0.0 | 80.0 |" in text
+    assert "| python3.11 | image | 2.4.6 | 0.0 | 70.0 |" in text
+    assert "| python3.11 | layer | 2.2.6 | 0.0 | 60.0 |" in text
     assert text.endswith("```\n./scripts/bench a.whl --numpys --document\n```\n")
+
+
+def test_a_layer_is_compared_with_an_image_of_the_same_numpy() -> None:
+    found = numpys()
+    assert found.layer_ratios() == {"python3.11": 0.75}
+    assert found.as_json()["layer_of_image"] == {"python3.11": 0.75}
+    text = numpys_document(found, "./scripts/bench a.whl --numpys --document")
+    assert "0.75 on the mean; 0.75 (python3.11)." in text
+
+
+def layer_of(tmp_path: Path) -> Layer:
+    """Make a layer that has a module, and says which NumPy it has."""
+    name = "numpy-2.2.6-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"
+    return write_layer(
+        tmp_path / "layer.zip",
+        {"python/only_here.py": b"print('from the layer')\n"},
+        arch="x86_64",
+        packages={"3.11": (OURS.name, name)},
+    )
+
+
+def test_a_layers_packages_are_found_where_they_are_unpacked(tmp_path: Path) -> None:
+    runtime = load_matrix().runtime("3.11")
+    there = unpacked(layer_of(tmp_path), runtime, candidate(OURS), tmp_path / "opt")
+    assert there.numpy == "2.2.6"
+    assert there.name.endswith(" in a layer")
+    assert list(there.command("only_here"))[:2] == ["env", f"PYTHONPATH={tmp_path}/opt/python"]
+    assert (tmp_path / "opt/python/only_here.py").is_file()
+    assert bytecode(there) == {}
 
 
 def test_each_numpy_has_an_environment_of_its_own(
@@ -602,10 +647,18 @@ def test_each_numpy_has_an_environment_of_its_own(
     )
     runtime = load_matrix().runtime("3.11")
     found = time_numpys(
-        {OURS: runtime}, network(), 3, Cache(tmp_path), tmp_path / "log", lambda _: None
+        {OURS: (runtime, layer_of(tmp_path))},
+        network(),
+        3,
+        Cache(tmp_path),
+        tmp_path / "log",
+        tmp_path,
+        lambda _: None,
     )
-    assert asked == [("3.11", version) for version in runtime.numpy.smoke_versions]
-    assert [each.numpy for each in found.tried] == list(runtime.numpy.smoke_versions)
+    versions = runtime.numpy.smoke_versions
+    assert asked == [("3.11", version) for version in versions]
+    assert [each.numpy for each in found.tried] == [*versions, "2.2.6"]
+    assert [each.source for each in found.tried] == [*[IMAGE] * len(versions), LAYER]
 
 
 def test_starts_find_bytecode_that_the_first_of_them_left() -> None:
