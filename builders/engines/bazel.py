@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -38,9 +39,7 @@ MOST_SECONDS = 900
 
 REMOTE_JOBS = 200
 """The number of commands to run at once on an executor, which does not tell its worker count."""
-# Bazel itself works only briefly: the JVM's second, optimizing compiler would cost more time than
-# it saves.
-JVM = ("-Xmx1g", "-XX:TieredStopAtLevel=1")
+JVM = ("-Xmx1g",)
 
 MEMORY = Path("/dev/shm")
 SANDBOX_BYTES = 1 << 30
@@ -110,18 +109,20 @@ class Bazel:
                 remedy=f"set {CACHE_VARIABLE} to one without, or leave out --engine bazel",
             )
         self.say(f"engine: {program.name}" + "".join(f", {what}" for what in self._where()))
-        if self.executor and EXECUTES not in known_options(program):
-            raise UsageError(
-                f"{program} is too old to have commands run by workers",
-                remedy="install bazelisk, or Bazel 7 or newer",
-            )
-        graph = job.graph()
-        generate(job, graph)
-        folders = Folders(job.folders)
-        actions = Translation(job.build, folders).actions(graph)
         root = _root(job.build)
-        write_workspace(root / "workspace", actions, job.compiler, folders)
-        self._run(job, program, root)
+        folders = Folders(job.folders)
+        with ThreadPoolExecutor(1) as beside:
+            # Bazel takes a second to tell its options.
+            known = beside.submit(known_options, program)
+            if self.executor and EXECUTES not in known.result():
+                raise UsageError(
+                    f"{program} is too old to have commands run by workers",
+                    remedy="install bazelisk, or Bazel 7 or newer",
+                )
+            generate(job, job.graph)
+            actions = Translation(job.build, folders).actions(job.graph)
+            write_workspace(root / "workspace", actions, job.compiler, folders)
+        self._run(job, program, root, known.result())
         _bring(root / "workspace" / "bazel-bin", actions, job.build)
 
     def forget(self, build: Path) -> None:
@@ -135,10 +136,9 @@ class Bazel:
         if self.cache:
             yield f"with the cache {without_password(self.cache)}"
 
-    def _run(self, job: Job, program: Path, root: Path) -> None:
+    def _run(self, job: Job, program: Path, root: Path, known: frozenset[str]) -> None:
         """Have Bazel make everything; if the cache does not answer, run again without it."""
         cache, server = self.cache, without_password(self.executor or self.cache)
-        known = known_options(program)
         while True:
             messages = Messages(job.progress, self.say, self.most_seconds)
             command = bazel_command(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -44,8 +45,9 @@ class Job:
     progress: Callable[[int, int | None], None]
     keep_open: Sequence[int] = ()
 
+    @cached_property
     def graph(self) -> Graph:
-        """Return the commands that make the target.
+        """The commands that make the target.
 
         Raises:
             CompileError: Ninja cannot read the build files.
@@ -82,7 +84,7 @@ def compile_with(engine: Engine, job: Job) -> None:
         CompileError: a compiler or the engine failed; or an object or archive is missing.
     """
     engine.compile(job)
-    graph = job.graph()
+    graph = job.graph
     wanted = [made.output for made in graph.objects] + [made.output for made in graph.archives]
     missing = [name for name in wanted if not (job.build / name).is_file()]
     if missing or not graph.archives:

@@ -46,7 +46,8 @@ def write_workspace(
     """
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
-    files = {path: folders.place(path) for action in actions for path in action.files}
+    read = set().union(*(action.files for action in actions))
+    files = {path: folders.place(path) for path in read}
     compiler = folders.place(str(program))
     for path, place in {**files, str(program): compiler}.items():
         _put(Path(path), root / place, folders)

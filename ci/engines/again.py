@@ -141,7 +141,7 @@ def differences(one: Core, other: Core) -> list[str]:
 
 def ninja_tasks(job: Job) -> list[Task]:
     """Return the commands of a Ninja build with the time of each, in the order of the graph."""
-    graph = job.graph()
+    graph = job.graph
     seconds = dict(_logged(job.build / NINJA_LOG))
     headers = {str(job.build / header.output): header.output for header in graph.headers}
 

@@ -87,7 +87,7 @@ class Build:
         return self.digests()
 
     def digests(self) -> dict[str, str]:
-        graph = self.job.graph()
+        graph = self.job.graph
         names = [made.output for made in graph.objects] + [made.output for made in graph.archives]
         paths = {name: self.build / name for name in names}
         return {name: sha256_of(path) for name, path in paths.items() if path.is_file()}

@@ -159,7 +159,7 @@ def test_all_that_a_compiler_reads_is_known_before(
         check=True,
     ).stdout
     folders = Folders(job.folders)
-    actions = Translation(job.build, folders).actions(job.graph())
+    actions = Translation(job.build, folders).actions(job.graph)
     known = {action.output: action.files for action in actions}
     outputs = 0
     for block in listed.strip().split("\n\n"):

@@ -99,7 +99,7 @@ def test_ninja_keeps_how_long_each_command_took(tmp_path: Path) -> None:
         # Made twice: the later one counts.
         "1500\t4000\t2\ta.o\tf2\n4000\t4100\t3\tx.a\tf3\n0\t7\t4\tmade.c\tf4\n"
     )
-    job: Any = SimpleNamespace(build=tmp_path, graph=lambda: graph)
+    job: Any = SimpleNamespace(build=tmp_path, graph=graph)
     assert ninja_tasks(job) == [
         Task(name="p.pch", seconds=1.5),
         Task(name="a.o", seconds=2.5, after=("p.pch",)),
