@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from builders.cache import Cache
+from builders.errors import SmokeError
 from builders.matrix import Runtime
 from builders.wheelname import parse_name
-from ci.bench.candidates import Startable, installed
+from ci.bench.candidates import Candidate, Startable, environment, installed
 from ci.bench.measure import Network
 from ci.bench.report import Machine, table
 from ci.bench.starts import PARTS, Start, time_starts
@@ -40,23 +42,25 @@ IMAGE, LAYER = "image", "layer"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unpacked:
-    """A layer as Lambda unpacks it: a folder on Python's path, with bytecode of its own.
+class Packages:
+    """Packages in a folder on Python's path, with their bytecode beside them.
 
     Attributes:
         base: the runtime whose interpreter runs the processes.
-        folder: the folder with the packages, which are found before those of `base`.
-        numpy: the version of NumPy in the layer.
+        source: where the packages are from, IMAGE or LAYER.
+        folder: the folder, whose packages are found before those of `base`.
+        numpy: the version of NumPy in the folder.
     """
 
     base: Startable
+    source: str
     folder: Path
     numpy: str
 
     @property
     def name(self) -> str:
         """See Startable."""
-        return f"{self.base.name} in a layer"
+        return f"{self.base.name} from the {self.source}"
 
     @property
     def module(self) -> str:
@@ -73,8 +77,24 @@ class Unpacked:
         return ["env", f"PYTHONPATH={self.folder}", *self.base.command(module, *arguments)]
 
 
-def unpacked(layer: Layer, runtime: Runtime, base: Startable, folder: Path) -> Unpacked:
-    """Unpack a layer for one Python into a new folder."""
+def installed_by_pip(base: Candidate) -> Packages:
+    """Compile a runtime's packages where they are, as pip does in an image.
+
+    Raises:
+        SmokeError: Python does not find or compile them.
+    """
+    code = "import compileall, sysconfig as s; f = s.get_path('purelib'); "
+    code += "compileall.compile_dir(f, quiet=2); print(f)"
+    done = subprocess.run(
+        [base.python, "-c", code], capture_output=True, text=True, check=False, env=environment()
+    )
+    if done.returncode:
+        raise SmokeError(f"{base.name}: Python does not compile its packages: {done.stderr[-500:]}")
+    return Packages(base=base, source=IMAGE, folder=Path(done.stdout.strip()), numpy=base.numpy)
+
+
+def unpacked(layer: Layer, runtime: Runtime, base: Startable, folder: Path) -> Packages:
+    """Unpack a layer for one Python into a new folder, as Lambda does."""
     with zipfile.ZipFile(layer.path) as packed:
         packed.extractall(folder)
     (numpy,) = (
@@ -82,7 +102,8 @@ def unpacked(layer: Layer, runtime: Runtime, base: Startable, folder: Path) -> U
         for name in map(parse_name, layer.packages[runtime.python])
         if name.project == "numpy"
     )
-    return Unpacked(base=base, folder=folder / folder_of(runtime, multi=False), numpy=str(numpy))
+    below = folder / folder_of(runtime, multi=False)
+    return Packages(base=base, source=LAYER, folder=below, numpy=str(numpy))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,12 +207,18 @@ def time_numpys(
         show(runtime.name)
         numpys = runtime.numpy.smoke_versions
         with installed([wheel] * len(numpys), runtime, cache, log, numpys) as candidates:
-            there = unpacked(layer, runtime, candidates[0], work / runtime.tag)
-            starts = time_starts(network, [*candidates, there], processes, log)
-        sources = [*((IMAGE, numpy) for numpy in numpys), (LAYER, there.numpy)]
-        for (source, numpy), start in zip(sources, starts, strict=True):
+            packages = list(map(installed_by_pip, candidates))
+            packages.append(unpacked(layer, runtime, candidates[0], work / runtime.tag))
+            starts = time_starts(network, packages, processes, log)
+        for each, start in zip(packages, starts, strict=True):
             found.append(
-                Tried(runtime=runtime, wheel=wheel.name, source=source, numpy=numpy, start=start)
+                Tried(
+                    runtime=runtime,
+                    wheel=wheel.name,
+                    source=each.source,
+                    numpy=each.numpy,
+                    start=start,
+                )
             )
     return NumPys(machine=machine, network=network.name, tried=tuple(found))
 

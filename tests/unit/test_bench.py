@@ -32,6 +32,7 @@ from ci.bench.numpys import (
     IMAGE,
     LAYER,
     NumPys,
+    Packages,
     Tried,
     numpys_document,
     time_numpys,
@@ -623,7 +624,7 @@ def test_a_layers_packages_are_found_where_they_are_unpacked(tmp_path: Path) -> 
     runtime = load_matrix().runtime("3.11")
     there = unpacked(layer_of(tmp_path), runtime, candidate(OURS), tmp_path / "opt")
     assert there.numpy == "2.2.6"
-    assert there.name.endswith(" in a layer")
+    assert there.name.endswith(" from the layer")
     assert list(there.command("only_here"))[:2] == ["env", f"PYTHONPATH={tmp_path}/opt/python"]
     assert (tmp_path / "opt/python/only_here.py").is_file()
     assert bytecode(there) == {}
@@ -639,9 +640,17 @@ def test_each_numpy_has_an_environment_of_its_own(
         wheels: Sequence[Path], runtime: Runtime, _cache: Cache, _log: Path, versions: Sequence[str]
     ) -> Iterator[list[Candidate]]:
         asked.extend((runtime.python, version) for version in versions)
-        yield [candidate(wheel) for wheel in wheels]
+        yield [
+            replace(candidate(wheel), numpy=version)
+            for wheel, version in zip(wheels, versions, strict=True)
+        ]
 
     monkeypatch.setattr(numpys_module, "installed", installed)
+    monkeypatch.setattr(
+        numpys_module,
+        "installed_by_pip",
+        lambda base: Packages(base=base, source=IMAGE, folder=tmp_path, numpy=base.numpy),
+    )
     monkeypatch.setattr(
         numpys_module, "time_starts", lambda _network, found, *_: [started() for _ in found]
     )
