@@ -23,6 +23,12 @@ function(merge_sources_by_flags target)
     if(NOT flags)
       set(flags "")
     endif()
+    # Half precision's functions in plain C: unrolled, with each conversion inlined, they would be
+    # a twentieth of the code. Nobody waits for them: without an option of the delegate's, which
+    # the Python package does not have, models compute in float32.
+    if(source MATCHES "/f16-v[^/]+/gen/[^/]*-scalar-")
+      string(APPEND flags " -Oz")
+    endif()
     # Kernels for any processor and those for what every processor of an architecture
     # has, NEON or SSE2, may have the same flags, but each kind gives the names of
     # XNNPACK's simd headers a meaning of its own.

@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from support import wheels_folder
 
 from builders.audit import audit
-from builders.matrix import load_matrix
+from builders.matrix import Target, load_matrix
 from builders.wheelname import parse_name, parse_own_name
 
 pytestmark = pytest.mark.integration
@@ -54,20 +54,29 @@ def extension_of(members: Iterable[str]) -> str:
     return next(name for name in members if name.endswith(".so"))
 
 
-def test_kernels_in_assembly_leave_the_registers_of_avx_clean() -> None:
-    # XNNPACK's kernels end by taking rsi and rdi from the stack, which under Linux's calling
-    # convention no compiler saves there. Then comes vzeroupper (C5 F8 77), and `ret` (C3).
+def newest() -> Iterator[tuple[Path, Target, bytes]]:
+    """Yield each wheel of the newest build, with its target and its extension."""
     matrix = load_matrix()
     for wheel in wheels():
         target = parse_own_name(wheel.name, matrix).target
         assert target is not None
-        if parse_name(wheel.name).build != (target.tensorflow.build, ""):
-            continue  # an older build
-        with zipfile.ZipFile(wheel) as file:
-            extension = file.read(extension_of(file.namelist()))
+        if parse_name(wheel.name).build == (target.tensorflow.build, ""):
+            with zipfile.ZipFile(wheel) as file:
+                yield wheel, target, file.read(extension_of(file.namelist()))
+
+
+def test_kernels_in_assembly_leave_the_registers_of_avx_clean() -> None:
+    # XNNPACK's kernels end by taking rsi and rdi from the stack, which under Linux's calling
+    # convention no compiler saves there. Then comes vzeroupper (C5 F8 77), and `ret` (C3).
+    for wheel, target, extension in newest():
         assert b"\x5e\x5f\xc3" not in extension, wheel.name
-        has_kernels = target.arch == "x86_64" and target.tensorflow is matrix.recommended
+        has_kernels = target.arch == "x86_64" and target.tensorflow is load_matrix().recommended
         assert (b"\x5e\x5f\xc5\xf8\x77\xc3" in extension) is has_kernels, wheel.name
+
+
+def test_no_wheel_links_the_streams_and_locales_of_libcxx() -> None:
+    # They are a twentieth of a wheel, and one use of std::cerr links them all.
+    assert all(b"ios_base" not in extension for _, _, extension in newest())
 
 
 def test_every_wheel_passes() -> None:
