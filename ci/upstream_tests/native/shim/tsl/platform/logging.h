@@ -33,12 +33,14 @@ struct Ignored {
 }  // namespace upstream_tests
 
 #define LOG(severity) ::upstream_tests::Line(#severity).text()
-#define CHECK(condition)                               \
+// Some tests read what a check says.
+#define CHECK_OR_SAY(condition, said)                  \
   (condition) ? (void)0                                \
               : ::upstream_tests::Ignored() &          \
-                    ::upstream_tests::Line("FATAL").text() << "not so: " #condition " "
-#define CHECK_EQ(a, b) CHECK((a) == (b))
-#define CHECK_GE(a, b) CHECK((a) >= (b))
-#define CHECK_LE(a, b) CHECK((a) <= (b))
+                    ::upstream_tests::Line("FATAL").text() << "Check failed: " said " "
+#define CHECK(condition) CHECK_OR_SAY(condition, #condition)
+#define CHECK_EQ(a, b) CHECK_OR_SAY((a) == (b), #a " == " #b)
+#define CHECK_GE(a, b) CHECK_OR_SAY((a) >= (b), #a " >= " #b)
+#define CHECK_LE(a, b) CHECK_OR_SAY((a) <= (b), #a " <= " #b)
 
 #endif  // UPSTREAM_TESTS_LOGGING_H_
