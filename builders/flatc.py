@@ -13,13 +13,12 @@ from builders.architecture import ARCHITECTURES
 from builders.cache import Cache, digest_files, key_of, recipe
 from builders.errors import CompileError, ToolchainError
 from builders.process import run
-from builders.toolchain import FLAGS, LIBRARIES, Toolchain
+from builders.toolchain import FLAGS, LIBRARIES, UNOPTIMIZED, Toolchain
 
 PROGRAM = "flatc"
 SOURCE = Path(__file__).with_name("flatc.cc")
-# It reads a few small schemas: without optimization it compiles in a third of the time. `-Xclang`
-# hides `-O0` from zig, which would compile a C++ library of its own for debugging, too.
-OPTIONS = (*FLAGS, "-s", "-w", "-std=gnu++17", "-Xclang", "-O0")
+# It reads a few small schemas.
+OPTIONS = (*FLAGS, "-s", "-std=gnu++17", *UNOPTIMIZED)
 
 
 def make_flatc(flatbuffers: Path, *, cache: Cache, toolchain: Toolchain, log: Path) -> Path:

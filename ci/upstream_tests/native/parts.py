@@ -19,16 +19,12 @@ from builders.errors import CompileError
 from builders.flatc import make_flatc
 from builders.matrix import TensorFlow
 from builders.process import run
-from builders.toolchain import FLAGS, Toolchain
+from builders.toolchain import FLAGS, UNOPTIMIZED, Toolchain
 from ci.upstream_tests.native.plan import Suite, Tree
 
 SHIM = Path(__file__).with_name("shim")
 ARCH = "x86_64"
 
-# Tests are compiled without optimization, which takes a quarter of the time. The tested code is
-# the core's, which is linked unchanged. `-Xclang` hides `-O0` from zig, which would otherwise
-# compile for debugging.
-UNOPTIMIZED = ("-w", "-Xclang", "-O0")
 DEFINITIONS = (
     *PUBLIC_DEFINITIONS,
     "-DEIGEN_MPL2_ONLY",
@@ -198,6 +194,7 @@ class Parts:
 
     def command(self, options: Sequence[str], *, optimized: bool = False) -> list[str]:
         """Return the compiler's command with all options that a source of these tests needs."""
+        # Tests need no speed: the tested code is the core's, which is linked unchanged.
         how = () if optimized else UNOPTIMIZED
         return [*self.compiler, *how, *self.definitions, *options, *self.includes]
 
