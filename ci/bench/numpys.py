@@ -93,8 +93,9 @@ def installed_by_pip(base: Candidate) -> Packages:
     return Packages(base=base, source=IMAGE, folder=Path(done.stdout.strip()), numpy=base.numpy)
 
 
-def unpacked(layer: Layer, runtime: Runtime, base: Startable, folder: Path) -> Packages:
-    """Unpack a layer for one Python into a new folder, as Lambda does."""
+def unpacked(layer: Layer, runtime: Runtime, base: Startable) -> Packages:
+    """Unpack a layer for one Python into a new folder beside it, as Lambda does."""
+    folder = layer.path.with_suffix("")
     with zipfile.ZipFile(layer.path) as packed:
         packed.extractall(folder)
     (numpy,) = (
@@ -189,15 +190,14 @@ def time_numpys(
     processes: int,
     cache: Cache,
     log: Path,
-    work: Path,
     show: Callable[[str], None],
 ) -> NumPys:
     """Start each wheel with each NumPy that its runtime is tried with, and in its layer, in turns.
 
     Args:
-        layers: by wheel, its runtime and the layer that was made of it.
+        layers: by wheel, its runtime and the layer that was made of it; each in a folder of its
+            own, where it is unpacked.
         processes: the number of processes to start with each NumPy.
-        work: a folder for unpacked layers.
 
     Raises:
         SmokeError: this machine lacks a Python, or a process does not start.
@@ -208,7 +208,7 @@ def time_numpys(
         numpys = runtime.numpy.smoke_versions
         with installed([wheel] * len(numpys), runtime, cache, log, numpys) as candidates:
             packages = list(map(installed_by_pip, candidates))
-            packages.append(unpacked(layer, runtime, candidates[0], work / runtime.tag))
+            packages.append(unpacked(layer, runtime, candidates[0]))
             starts = time_starts(network, packages, processes, log)
         for each, start in zip(packages, starts, strict=True):
             found.append(

@@ -92,12 +92,14 @@ def _numpys(options: argparse.Namespace, session: Session, command: str) -> int:
         raise UsageError("--numpys compares NumPys, and nothing else")
     settings, reporter, cache = load_settings(), session.reporter, session.cache
     log = session.logs / "bench.log"
-    wheels = find_wheels([str(wheel) for wheel in options.wheels], [], session.matrix)
+    # One by one: two builds of one target are two wheels.
+    wheels = [find_wheels([str(wheel)], [], session.matrix) for wheel in options.wheels]
     with reporter.showing(), TemporaryDirectory(prefix="tflite-bench-") as work:
         layers = {}
-        for target, wheel in wheels.items():
-            (item,) = plan({target: wheel}, multi=False, pillow=False)
-            layers[wheel] = target.runtime, make(item, Path(work), cache, reporter)
+        for number, own in enumerate(wheels):
+            (item,) = plan(own, multi=False, pillow=False)
+            ((target, wheel),) = own.items()
+            layers[wheel] = target.runtime, make(item, Path(work) / str(number), cache, reporter)
         with reporter.step("networks"):
             networks = load_networks().named(SMALL_NETWORK)
             corpus = corpus_of(networks, train_python(cache, log), cache, session.fetcher, log)
@@ -109,7 +111,6 @@ def _numpys(options: argparse.Namespace, session: Session, command: str) -> int:
                 settings.starts,
                 cache,
                 log,
-                Path(work),
                 lambda name: reporter.show(step, name),
             )
     if options.json:

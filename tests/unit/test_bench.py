@@ -622,11 +622,11 @@ def layer_of(tmp_path: Path) -> Layer:
 
 def test_a_layers_packages_are_found_where_they_are_unpacked(tmp_path: Path) -> None:
     runtime = load_matrix().runtime("3.11")
-    there = unpacked(layer_of(tmp_path), runtime, candidate(OURS), tmp_path / "opt")
+    there = unpacked(layer_of(tmp_path), runtime, candidate(OURS))
     assert there.numpy == "2.2.6"
     assert there.name.endswith(" from the layer")
-    assert list(there.command("only_here"))[:2] == ["env", f"PYTHONPATH={tmp_path}/opt/python"]
-    assert (tmp_path / "opt/python/only_here.py").is_file()
+    assert list(there.command("only_here"))[:2] == ["env", f"PYTHONPATH={tmp_path}/layer/python"]
+    assert (tmp_path / "layer/python/only_here.py").is_file()
     assert bytecode(there) == {}
 
 
@@ -661,7 +661,6 @@ def test_each_numpy_has_an_environment_of_its_own(
         3,
         Cache(tmp_path),
         tmp_path / "log",
-        tmp_path,
         lambda _: None,
     )
     versions = runtime.numpy.smoke_versions
