@@ -90,4 +90,7 @@ def test_context_beyond_the_count_is_not_needed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("patch", sorted(PATCHES.glob("*/*.patch")), ids=lambda path: path.stem)
 def test_our_own_are_read_as_a_whole(patch: Path) -> None:
-    assert read_patch(patch) is not None
+    heads = sum(line.startswith(b"@@ ") for line in patch.read_bytes().splitlines())
+    patch_set = read_patch(patch)
+    assert patch_set is not None
+    assert sum(len(item.hunks) for item in patch_set.items) == heads > 0
