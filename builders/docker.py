@@ -76,13 +76,19 @@ class DockerRunner:
     def __post_init__(self) -> None:
         self.fetcher = Fetcher(self.cache, offline=self.offline)
 
+    def prepare(self, target: Target) -> None:
+        """Make the core of a target, unless its wheel is in the cache."""
+        images = self.images(target.runtime, target.arch)
+        if not self.cache.has("docker", self._key(target, images)):
+            self._check_shelf()
+            self.core(target.tensorflow, target.arch, images)
+
     def wheel(self, target: Target) -> Path:
         """Return the wheel of a target, which the last stage exports."""
+        self.prepare(target)
         images = self.images(target.runtime, target.arch)
 
         def make(folder: Path) -> None:
-            self._check_shelf()
-            self.core(target.tensorflow, target.arch, images)
             self._stage(
                 "export",
                 f"wheel {target.identifier}",

@@ -7,16 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Semaphore
 from typing import Any
 
+from builders import precompiled
 from builders.architecture import ARCHITECTURES
 from builders.audit import extension_name
 from builders.breakages import definitions_of
 from builders.cache import Cache, key_of, recipe
-from builders.core import PUBLIC_DEFINITIONS, WRAPPER_SOURCES, Core
+from builders.core import WRAPPER_SOURCES, Core
 from builders.errors import CompileError
 from builders.headers import PythonHeaders
 from builders.matrix import Target
+from builders.precompiled import precompiled_headers, wrapper_command
 from builders.process import run
 from builders.toolchain import FLAGS, LIBRARIES, LINK_FLAGS, SHIM, Toolchain
 
@@ -73,7 +76,7 @@ def extension_inputs(
         "toolchain": toolchain.versions,
         "flags": (FLAGS, LINK_FLAGS, KEPT, EXPORTS, LINKER_FLAGS),
         "definitions": definitions_of(target.tensorflow.version),
-        "recipe": recipe(Path(__file__), SHIM, LEVEL),
+        "recipe": recipe(Path(__file__), Path(precompiled.__file__), SHIM, LEVEL),
     }
 
 
@@ -89,13 +92,14 @@ def make_extension(
     *,
     cache: Cache,
     toolchain: Toolchain,
-    jobs: int,
+    compilers: Semaphore,
     log: Path,
     progress: Callable[[int, int | None], None],
 ) -> Path:
     """The extension, compiled now if the cache does not have it.
 
     Args:
+        compilers: as many as may run at once, of all extensions that are made at once.
         progress: is called with the number of finished commands and of all.
 
     Returns:
@@ -110,9 +114,10 @@ def make_extension(
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
         library = product / extension_name(target.runtime, target.arch)
-        _Compilation(target, core, headers, work, cache, toolchain, log, progress).run(
-            library, jobs
-        )
+        shared = precompiled_headers(target, core, cache=cache, toolchain=toolchain, log=log)
+        _Compilation(
+            target, core, headers, shared, work, cache, toolchain, compilers, log, progress
+        ).run(library)
         shutil.rmtree(work)
 
     key = extension_key(target, core.path.name, headers, toolchain)
@@ -125,22 +130,24 @@ class _Compilation:
     target: Target
     core: Core
     headers: Headers
+    shared: Path
     work: Path
     cache: Cache
     toolchain: Toolchain
+    compilers: Semaphore
     log: Path
     progress: Callable[[int, int | None], None]
     total: int = 0
     # Appended to by several threads at once.
     done: list[str] = field(default_factory=list)
 
-    def run(self, library: Path, jobs: int) -> None:
+    def run(self, library: Path) -> None:
         own = self._own_sources()
         self.total = len(WRAPPER_SOURCES) + len(own) + 2
         self.progress(0, self.total)
-        with ThreadPoolExecutor(jobs) as pool:
-            objects = list(pool.map(self._compile_upstreams, WRAPPER_SOURCES))
-            objects += list(pool.map(self._compile_own, own))
+        with ThreadPoolExecutor() as pool:
+            compiled = pool.map(self._compile_upstreams, WRAPPER_SOURCES)
+            objects = [*compiled, *pool.map(self._compile_own, own)]
         self._link(objects, library)
 
     @property
@@ -158,16 +165,13 @@ class _Compilation:
         return [demangler, *([LEVEL / f"{self.target.arch}.c"] if self._has_level else [])]
 
     def _compile_upstreams(self, name: str) -> Path:
-        tensorflow, python = self.target.tensorflow, self.headers.python.folders
-        includes = [self.core.path / "include", self.headers.pybind11, self.headers.numpy, *python]
+        headers = self.headers
         command = [
-            *self._compiler("c++"),
-            f"-std=gnu++{tensorflow.cxx_standard}",
-            "-fvisibility=hidden",
-            *PUBLIC_DEFINITIONS,
-            *(f"-D{definition}" for definition in definitions_of(tensorflow.version)),
-            *(f"-I{folder}" for folder in includes),
-            f"-idirafter{SHIM}",
+            *wrapper_command(self.target, self.core, self.toolchain),
+            *self._prefix_maps,
+            *(f"-I{each}" for each in (headers.pybind11, headers.numpy, *headers.python.folders)),
+            "-include-pch",
+            str(self.shared),
         ]
         if self._has_level and name == MODULE:
             command.append(f"-D{INITIALIZER}={RUNTIME_INITIALIZER}")
@@ -175,18 +179,17 @@ class _Compilation:
 
     def _compile_own(self, source: Path) -> Path:
         # For every processor of the architecture: the level is asked for here.
-        command = [*self._compiler("c"), *self._oldest_cpu]
+        compiler = self.toolchain.compiler("c", self.target.arch)
+        command = [*compiler, *self._oldest_cpu, *FLAGS, *self._prefix_maps]
         command += [f"-DRUNTIME_INIT={RUNTIME_INITIALIZER}"]
         command += [f"-I{folder}" for folder in self.headers.python.folders]
         return self._compile([*command, f"-idirafter{SHIM}"], source)
 
-    def _compiler(self, language: str) -> list[str]:
-        toolchain, python = self.toolchain, self.headers.python.folders
-        maps = toolchain.prefix_maps(
-            core=self.core.path, work=self.work, headers=self.cache.root, level=LEVEL
-        )
-        maps += [f"-ffile-prefix-map={folder}=python" for folder in python]
-        return [*toolchain.compiler(language, self.target.arch), *FLAGS, *maps]
+    @property
+    def _prefix_maps(self) -> list[str]:
+        maps = self.toolchain.prefix_maps(work=self.work, headers=self.cache.root, level=LEVEL)
+        python = self.headers.python.folders
+        return [*maps, *(f"-ffile-prefix-map={folder}=python" for folder in python)]
 
     def _compile(self, command: Sequence[str], source: Path) -> Path:
         compiled = self.work / f"{source.name}.o"
@@ -212,15 +215,16 @@ class _Compilation:
         on_line: Callable[[str], None] | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
-        run(
-            command,
-            log=self.log,
-            failure=CompileError,
-            what=what,
-            env={**self.toolchain.environment, **(env or {})},
-            on_line=on_line,
-            keep_open=self.cache.held_locks,
-        )
+        with self.compilers:
+            run(
+                command,
+                log=self.log,
+                failure=CompileError,
+                what=what,
+                env={**self.toolchain.environment, **(env or {})},
+                on_line=on_line,
+                keep_open=self.cache.held_locks,
+            )
         self.done.append(what)
         self.progress(len(self.done), self.total)
 

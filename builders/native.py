@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Semaphore
 from typing import TypeVar
 
 from builders.cache import Cache
@@ -19,6 +20,8 @@ from builders.headers import PythonHeaders, locked_wheel, python_headers, wheel_
 from builders.locking.coherence import UPSTREAM
 from builders.locking.tree import is_made, made_lock
 from builders.matrix import Target, TensorFlow
+from builders.precompiled import KIND as PRECOMPILED
+from builders.precompiled import precompiled_headers, precompiled_key
 from builders.progress import Reporter, Step, describe
 from builders.sbom import Part
 from builders.sources import Lock, Source, fetch_sources, is_locked, load_lock
@@ -61,8 +64,11 @@ class NativeRunner:
     fetcher: Fetcher = field(init=False)
     _sources: dict[str, tuple[Source, ...]] = field(default_factory=dict)
     _fetching: Step | None = None
+    # As many as may run at once, of all wheels that are made at once.
+    _compilers: Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
+        self._compilers = Semaphore(self.jobs)
         self.toolchain = Toolchain(self.cache)
         self.fetcher = Fetcher(
             self.cache,
@@ -148,6 +154,25 @@ class NativeRunner:
             ),
         )
 
+    def prepare(self, target: Target) -> None:
+        """Make the core and all headers of a target, and precompile those that Pythons share."""
+        core = self.core(target.tensorflow, target.arch)
+        headers = self.headers(target)
+        key = extension_key(target, core.path.name, headers, self.toolchain)
+        if not self.cache.has("extension", key):
+            self._precompile(target, core)
+
+    def _precompile(self, target: Target, core: Core) -> None:
+        name = f"headers tf{target.tensorflow.version}-{target.arch}"
+        self._shown(
+            name,
+            "commands",
+            self.cache.has(PRECOMPILED, precompiled_key(target, core, self.toolchain)),
+            lambda _progress: precompiled_headers(
+                target, core, cache=self.cache, toolchain=self.toolchain, log=self.log(name)
+            ),
+        )
+
     def wheel(self, target: Target) -> Path:
         """Return the wheel of a target."""
         return self.wheel_from(target, self.core(target.tensorflow, target.arch))
@@ -165,7 +190,7 @@ class NativeRunner:
                 headers,
                 cache=self.cache,
                 toolchain=self.toolchain,
-                jobs=self.jobs,
+                compilers=self._compilers,
                 log=self.log(name),
                 progress=progress,
             )

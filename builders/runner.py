@@ -23,8 +23,14 @@ class Runner(Protocol):
     logs: Path
     jobs: int
 
+    def prepare(self, target: Target) -> None:
+        """Make what a wheel needs and others share: the core, and all that is downloaded."""
+
     def wheel(self, target: Target) -> Path:
-        """Return the wheel of a target; raise the UserError of the step that fails."""
+        """Return the wheel of a target; raise the UserError of the step that fails.
+
+        May be called from several threads for targets that are prepared.
+        """
 
     def is_cached(self, kind: str, target: Target) -> bool:
         """True if the step `fetch`, `sources`, `core` or `wheel` of a target has nothing to do."""

@@ -18,6 +18,7 @@ from importlib import metadata
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from zipfile import ZIP_DEFLATED, ZipInfo
 
 from auditwheel.architecture import Architecture
@@ -50,6 +51,7 @@ SUMMARY = "TensorFlow Lite interpreter for AWS Lambda: NumPy 1 and 2, XNNPACK, n
 RECIPE = ("wheel.py", "core_metadata.py", "deflated.py", "sbom.py", "stubs")
 # The earliest time that a zip can hold (https://reproducible-builds.org/specs/source-date-epoch/).
 SOURCE_DATE_EPOCH = 315532800
+_ONE_TIME = Lock()
 INIT = '"""The TensorFlow Lite runtime."""\n\n__version__ = "{version}"\n'
 DESCRIPTION = """\
 # tflite_runtime {version}
@@ -255,12 +257,14 @@ def zip_entry(name: str) -> ZipInfo:
 @contextmanager
 def _fixed_time() -> Iterator[None]:
     """Set SOURCE_DATE_EPOCH while the block lasts: the `wheel` library dates RECORD by it."""
-    before = os.environ.get("SOURCE_DATE_EPOCH")
-    os.environ["SOURCE_DATE_EPOCH"] = str(SOURCE_DATE_EPOCH)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["SOURCE_DATE_EPOCH"]
-        else:
-            os.environ["SOURCE_DATE_EPOCH"] = before
+    # The variable is the whole process's: of several threads, one writes its wheel at a time.
+    with _ONE_TIME:
+        before = os.environ.get("SOURCE_DATE_EPOCH")
+        os.environ["SOURCE_DATE_EPOCH"] = str(SOURCE_DATE_EPOCH)
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["SOURCE_DATE_EPOCH"]
+            else:
+                os.environ["SOURCE_DATE_EPOCH"] = before

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from builders.cache import CACHE_VARIABLE
 from builders.errors import DiskFullError, UserError
 from builders.matrix import Target
 from ci.proof.prove import Proof, Prover
 from ci.proof.source_state import source_state
+
+T = TypeVar("T")
 
 # The unpacked sources, a core's objects, the compiler's cache, and some reserve.
 NEEDED_BYTES = 4_000_000_000
@@ -40,15 +44,12 @@ class Build:
             UserError: a wheel cannot be built, and `keep_going` is not set.
         """
         _check_space(self.runner.cache.root)
-        failures: list[UserError] = []
-        wheels: list[tuple[Target, Path]] = []
-        for target in self.targets:
-            try:
-                wheels.append((target, self.runner.wheel(target)))
-            except UserError as error:
-                if not self.keep_going:
-                    raise
-                failures.append(error)
+        prepared = [self._tried(self.runner.prepare, target) for target in self.targets]
+        ready = [target for target, error in prepared if error is None]
+        with ThreadPoolExecutor(self.runner.jobs) as pool:
+            made = list(pool.map(lambda target: self._tried(self.runner.wheel, target), ready))
+        failures = [error for _, error in (*prepared, *made) if isinstance(error, UserError)]
+        wheels = [(target, wheel) for target, wheel in made if isinstance(wheel, Path)]
         for proof in self.prover.prove(wheels, jobs=self.runner.jobs):
             self.proofs.append(proof)
             self._publish(proof)
@@ -57,6 +58,15 @@ class Build:
                 failures.append(failure)
         self.proofs.sort(key=lambda proof: self.targets.index(proof.target))
         return failures
+
+    def _tried(self, make: Callable[[Target], T], target: Target) -> tuple[Target, T | UserError]:
+        """Return what a target's step made; with `keep_going`, or the error of the step."""
+        try:
+            return target, make(target)
+        except UserError as error:
+            if not self.keep_going:
+                raise
+            return target, error
 
     def _publish(self, proof: Proof) -> None:
         """Put a wheel into the output folder, and its record into the folder `records` there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Semaphore
 
 import pytest
 from test_builders_toolchain import fake_toolchain
@@ -23,6 +24,7 @@ from builders.extension import (
 )
 from builders.headers import PythonHeaders
 from builders.matrix import Target, load_matrix
+from builders.precompiled import shared_headers
 from builders.toolchain import Toolchain
 
 TARGET = load_matrix().target("tf2.14.1-cp312-aarch64")
@@ -32,6 +34,15 @@ ZIG = """echo "$*" >> "$LOG"
 [ -z "$FAIL" ] || case "$*" in *$FAIL*) echo "x.cc:1:1: error: wrong"; exit 1;; esac
 while [ "$1" != -o ]; do shift; done
 echo made > "$2"
+"""
+
+SOURCE = """\
+#include <Python.h>
+#include "pybind11/stl.h"  // from @pybind11
+#include "tensorflow/lite/python/interpreter_wrapper/numpy.h"
+#include "tensorflow/python/lib/core/pybind11_lib.h"
+#include <vector>
+#include "tensorflow/lite/core/model.h"  // the last
 """
 
 
@@ -69,7 +80,7 @@ class World:
             self.headers,
             cache=self.toolchain.cache,
             toolchain=self.toolchain,
-            jobs=2,
+            compilers=Semaphore(2),
             log=self.folder / "log",
             progress=lambda done, total: self.steps.append((done, total)),
         )
@@ -82,19 +93,26 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allow_subprocess: Non
         (tmp_path / folder).mkdir()
     (tmp_path / "python" / "Python.h").write_text("#define X 1\n")
     monkeypatch.setenv("LOG", str(tmp_path / "asked"))
-    return World(tmp_path, fake_toolchain(tmp_path, ZIG), monkeypatch)
+    made = World(tmp_path, fake_toolchain(tmp_path, ZIG), monkeypatch)
+    (made.core.path / "wrapper").mkdir(parents=True)
+    for name in WRAPPER_SOURCES:
+        (made.core.path / "wrapper" / name).write_text(SOURCE)
+    return made
 
 
 def test_it_is_compiled_from_headers_and_linked_with_the_core(world: World) -> None:
     made = world.make()
     assert made.name == extension_name(TARGET.runtime, "aarch64")
     assert made.read_text() == "made\n"
-    *compiles, demangler, link, linker = world.commands
+    headers, *compiles, demangler, link, linker = world.commands
     assert len(compiles) == len(WRAPPER_SOURCES)
+    assert "-x c++-header" in headers
+    precompiled = headers.split()[-1].replace("/.", "/").replace(".new/", "/")
     for command in compiles:
         assert command.startswith("c++ -target aarch64-linux-gnu.2.17 ")
         assert "-std=gnu++17" in command
         assert "-fvisibility=hidden" in command
+        assert f"-include-pch {precompiled} " in command
         folders = [part[2:] for part in command.split() if part.startswith("-I")]
         assert folders == [
             str(world.core.path / "include"),
@@ -107,6 +125,18 @@ def test_it_is_compiled_from_headers_and_linked_with_the_core(world: World) -> N
     assert "-Wl,--version-script=" in link
     assert demangler.startswith("cc -target aarch64-linux-gnu.2.17 ")
     assert linker == f"ld.lld {link} {' '.join(LINKER_FLAGS)}"
+
+
+def test_what_all_pythons_share_is_parsed_once(world: World) -> None:
+    assert shared_headers(world.core) == ["vector", "tensorflow/lite/core/model.h"]
+    world.make()
+    world.make(load_matrix().target("tf2.14.1-cp313-aarch64"))
+    (asked,) = (command for command in world.commands if "-x c++-header" in command)
+    assert "-include vector -include tensorflow/lite/core/model.h " in asked
+    assert "python" not in asked.replace(str(world.folder), "")
+    # Another architecture has other headers: glibc's.
+    world.make(load_matrix().target("tf2.14.1-cp312-x86_64"))
+    assert len([command for command in world.commands if "-x c++-header" in command]) == 2
 
 
 def test_a_processor_of_x86_64_is_asked_before_any_other_code_runs(world: World) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from email import message_from_bytes
 from pathlib import Path
@@ -354,3 +355,18 @@ def test_what_changes_a_wheel_changes_its_place(tmp_path: Path) -> None:
     inputs.extension.write_bytes(b"other")
     places.append(make_wheel(inputs, toolchain.cache, toolchain))
     assert len(set(places)) == len(places)
+
+
+def test_threads_that_write_wheels_at_once_date_them_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+
+    def seen(seconds: float) -> str | None:
+        with wheel_module._fixed_time():
+            time.sleep(seconds)
+            return os.environ.get("SOURCE_DATE_EPOCH")
+
+    with ThreadPoolExecutor(3) as pool:
+        # The first to begin is not the last to end.
+        found = list(pool.map(seen, (0.02, 0.05, 0.01)))
+    assert found == [str(wheel_module.SOURCE_DATE_EPOCH)] * 3
+    assert "SOURCE_DATE_EPOCH" not in os.environ
