@@ -22,6 +22,7 @@ from builders.cache import Cache, default_root
 from builders.errors import DiskFullError, UsageError, UserError, printable
 from builders.fetch import Fetcher
 from builders.matrix import Matrix, load_matrix
+from builders.process import stopping_programs
 from builders.progress import Reporter
 
 # A shell's exit codes for a program ended by a signal: 128 plus the number of SIGINT or SIGPIPE.
@@ -117,9 +118,10 @@ def guarded(body: Callable[[], int]) -> int:
     Args:
         body: does the work and returns the exit code.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
-        code = body()
+        with stopping_programs() as stop:
+            _interrupt_by_signals(stop)
+            code = body()
         # Write our buffer now: if Python wrote it at its end, a failure could not be reported.
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -194,5 +196,13 @@ def fail(error: UserError) -> int:
     return error.exit_code
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _interrupt_by_signals(stop: Callable[[], None]) -> None:
+    """Have SIGTERM, and SIGINT unless it is ignored, raise KeyboardInterrupt after `stop`."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        stop()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, interrupt)

@@ -10,11 +10,12 @@ import resource
 import shlex
 import signal
 import subprocess
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from builders.errors import DiskFullError, ToolchainError, UserError
 
@@ -109,7 +110,8 @@ def _started(
         ) from error
     assert process.stdout is not None
     try:
-        yield process, process.stdout
+        with stoppable(process):
+            yield process, process.stdout
     except BaseException:
         _end(process)
         raise
@@ -127,6 +129,46 @@ def _end(process: subprocess.Popen[str]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         pass
+
+
+# An interrupt reaches the main thread alone; it waits for the others, and they for programs.
+_programs: set[subprocess.Popen[Any]] = set()
+_stopping = threading.Event()
+
+
+@contextmanager
+def stoppable(process: subprocess.Popen[Any]) -> Iterator[None]:
+    """Let `stop_programs` end a program, which leads its process group, while the block lasts.
+
+    Raises:
+        KeyboardInterrupt: programs are being stopped, and this is not the main thread.
+    """
+    _programs.add(process)
+    try:
+        if _stopping.is_set() and threading.current_thread() is not threading.main_thread():
+            raise KeyboardInterrupt
+        yield
+    finally:
+        _programs.discard(process)
+
+
+@contextmanager
+def stopping_programs() -> Iterator[Callable[[], None]]:
+    """Yield a function that ends the programs of all threads, and those that they start later.
+
+    After the block, threads may start programs again.
+    """
+
+    def stop() -> None:
+        _stopping.set()
+        for process in tuple(_programs):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+
+    try:
+        yield stop
+    finally:
+        _stopping.clear()
 
 
 _LIBC = ctypes.CDLL(None)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from builders.process import confine, die_with_parent
+from builders.process import confine, die_with_parent, stoppable
 
 END_SECONDS = 3.0
 
@@ -49,7 +49,8 @@ def started(
             preexec_fn=confine if is_strange else die_with_parent,
         )
     try:
-        yield process
+        with stoppable(process):
+            yield process
     finally:
         _end(process)
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,27 @@ def test_an_interrupted_run_ends_the_program_and_its_children(
     assert time.monotonic() - started < 5
     assert len(pids) == 2
     until(lambda: not any(map(is_alive, pids)))
+
+
+def test_programs_that_threads_wait_for_are_stopped_and_none_is_started(tmp_path: Path) -> None:
+    pids: list[int] = []
+
+    def work(number: int) -> None:
+        script = "sleep 60 & echo $$ $!; wait"
+        log = tmp_path / f"log-{number}"
+        sh(script, log, on_line=lambda line: pids.extend(map(int, line.split())))
+
+    started = time.monotonic()
+    with ThreadPoolExecutor(2) as pool, process.stopping_programs() as stop:
+        running = [pool.submit(work, number) for number in range(2)]
+        until(lambda: len(pids) == 4)
+        stop()
+        later = pool.submit(work, 2)
+        assert all(isinstance(each.exception(), CompileError) for each in running)
+        assert isinstance(later.exception(), KeyboardInterrupt)
+        sh("exit 0", tmp_path / "main-log")
+    assert time.monotonic() - started < 5
+    assert not any(map(is_alive, pids))
 
 
 def test_a_program_that_will_not_end_is_killed(
