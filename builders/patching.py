@@ -6,6 +6,7 @@ The same patch serves many versions of a file, in which its lines are at differe
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from typing import Any
 import patch_ng
 
 from builders.errors import ArchiveError
+
+NO_FILE = os.devnull.encode()
+"""What a patch has as the source of a file that it adds."""
 
 
 def apply_patch(patch: Path, tree: Path, what: str) -> None:
@@ -29,12 +33,16 @@ def apply_patch(patch: Path, tree: Path, what: str) -> None:
     """
     # Be strict: a patch that fits only in part is a patch of other sources.
     patch_set = read_patch(patch)
-    if (
-        not patch_set
-        or not all(_move(item, tree) for item in patch_set.items)
-        or not patch_set.apply(strip=1, root=str(tree), fuzz=False)
-    ):
+    if not patch_set or not all(_move(item, tree) for item in patch_set.items):
         raise ArchiveError(f"patch {patch.name} does not apply to {what}")
+    added = [item for item in patch_set.items if item.source == NO_FILE]
+    patch_set.items = [item for item in patch_set.items if item.source != NO_FILE]
+    if patch_set.items and not patch_set.apply(strip=1, root=str(tree), fuzz=False):
+        raise ArchiveError(f"patch {patch.name} does not apply to {what}")
+    # patch_ng puts these elsewhere: it takes a leading folder from their names twice.
+    for item in added:
+        lines = (line[1:] for hunk in item.hunks for line in hunk.text)
+        _target(item, tree).write_bytes(b"".join(lines))
 
 
 def read_patch(patch: Path) -> Any:  # noqa: ANN401 - patch_ng has no types
@@ -60,7 +68,12 @@ def _changes(lines: Sequence[bytes]) -> int:
 
 
 def _move(item: Any, tree: Path) -> bool:  # noqa: ANN401 - patch_ng has no types
-    """Move a file's hunks to where their lines are; return False if a hunk has not one place."""
+    """Move a file's hunks to where their lines are; return False if a hunk has not one place.
+
+    A file that the patch adds must not be there.
+    """
+    if item.source == NO_FILE:
+        return not _target(item, tree).exists()
     file = tree / patch_ng.pathstrip(item.source, 1).decode()
     if not file.is_file():
         return False
@@ -74,6 +87,11 @@ def _move(item: Any, tree: Path) -> bool:  # noqa: ANN401 - patch_ng has no type
         hunk.startsrc += moved
         hunk.starttgt += moved
     return True
+
+
+def _target(item: Any, tree: Path) -> Path:  # noqa: ANN401 - patch_ng has no types
+    name: bytes = patch_ng.pathstrip(item.target, 1)
+    return tree / name.decode()
 
 
 def _places(wanted: Sequence[bytes], lines: Sequence[bytes]) -> list[int]:

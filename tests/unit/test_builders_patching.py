@@ -74,6 +74,30 @@ def test_what_is_no_patch_of_the_tree(patch: str, tmp_path: Path) -> None:
         patched(tmp_path, LINES, patch)
 
 
+ADDED = """\
+--- /dev/null
++++ b/new/added.c
+@@ -0,0 +1,2 @@
++first
++- second
+"""
+
+
+def test_a_file_is_added(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    assert patched(tmp_path, LINES, PATCH + ADDED)[1] == "2"
+    assert (tmp_path / "new" / "added.c").read_text() == "first\n- second\n"
+
+
+def test_a_file_that_is_there_is_not_added(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "added.c").write_text("other\n")
+    with pytest.raises(ArchiveError, match=r"patch x\.patch does not apply"):
+        patched(tmp_path, LINES, PATCH + ADDED)
+    assert (tmp_path / "new" / "added.c").read_text() == "other\n"
+    assert tuple((tmp_path / "code.c").read_text().splitlines()) == LINES
+
+
 @pytest.mark.parametrize(
     "head", ["@@ -1,3 +1,3 @@", "@@ -1,2 +1,3 @@", "@@ -1,2 +1,1 @@"], ids=["new", "both", "fewer"]
 )
