@@ -76,6 +76,11 @@ class DockerRunner:
     def __post_init__(self) -> None:
         self.fetcher = Fetcher(self.cache, offline=self.offline)
 
+    @property
+    def wheels_at_once(self) -> int:
+        """Two: each may use all processors, and one compiles as the other links."""
+        return 2
+
     def prepare(self, target: Target) -> None:
         """Make the core of a target, unless its wheel is in the cache."""
         images = self.images(target.runtime, target.arch)

@@ -78,6 +78,11 @@ class NativeRunner:
             progress=self._download_progress,
         )
 
+    @property
+    def wheels_at_once(self) -> int:
+        """As many as there are compilers: what one wheel does not use, another one does."""
+        return self.jobs
+
     def sources(self, tensorflow: TensorFlow) -> tuple[Source, ...]:
         """Download the components of a TensorFlow version, and return them."""
         if tensorflow.version not in self._sources:

@@ -23,6 +23,10 @@ class Runner(Protocol):
     logs: Path
     jobs: int
 
+    @property
+    def wheels_at_once(self) -> int:
+        """The number of wheels to make at once."""
+
     def prepare(self, target: Target) -> None:
         """Make what a wheel needs and others share: the core, and all that is downloaded."""
 

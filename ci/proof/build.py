@@ -46,7 +46,7 @@ class Build:
         _check_space(self.runner.cache.root)
         prepared = [self._tried(self.runner.prepare, target) for target in self.targets]
         ready = [target for target, error in prepared if error is None]
-        with ThreadPoolExecutor(self.runner.jobs) as pool:
+        with ThreadPoolExecutor(self.runner.wheels_at_once) as pool:
             made = list(pool.map(lambda target: self._tried(self.runner.wheel, target), ready))
         failures = [error for _, error in (*prepared, *made) if isinstance(error, UserError)]
         wheels = [(target, wheel) for target, wheel in made if isinstance(wheel, Path)]

@@ -25,7 +25,8 @@ class FakeRunner:
     """Makes no wheel; two of them are made at once, or the test fails."""
 
     cache: Cache
-    jobs: int = 2
+    jobs: int = 3
+    wheels_at_once: int = 2
     fails: dict[str, UserError] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)
     both: threading.Barrier | None = None
