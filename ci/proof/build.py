@@ -60,7 +60,7 @@ class Build:
         return failures
 
     def _tried(self, make: Callable[[Target], T], target: Target) -> tuple[Target, T | UserError]:
-        """Return what a target's step made; with `keep_going`, or the error of the step."""
+        """Return what a step made of a target, or, with `keep_going`, the step's error."""
         try:
             return target, make(target)
         except UserError as error:
