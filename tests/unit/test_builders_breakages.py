@@ -108,6 +108,7 @@ def test_versions_that_were_built_keep_what_they_were_built_with() -> None:
         ("python/refuse-threads-after-a-fork.patch",),
         ("xnnpack/multiply-int8-by-avx512.patch",),
         ("xnnpack/fuse-the-padding-of-int8.patch",),
+        ("xnnpack/look-up-swish-of-int8.patch",),
         ("tensorflow/compute-int8-activations-once.patch",),
         ("xnnpack/ask-for-huge-pages.patch",),
         ("tensorflow/collect-errors-in-a-string.patch",),
