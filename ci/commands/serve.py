@@ -43,7 +43,7 @@ RUNNERS = ("native", "docker", "podman")
 NAME = re.compile(r"[\w.-]+")
 READY_SECONDS = 60.0
 LOAD_SECONDS = 60.0
-LOADED = ("digits.float32", "mobilenetv2.float32")
+LOADED = ("digits.float32", "mobilenetv2.float32", "xception.float32")
 """The models of docs/compare.md whose server docs/kubernetes.md describes."""
 
 DESCRIPTION = """\

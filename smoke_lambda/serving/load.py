@@ -56,14 +56,19 @@ def timed(call: Callable[[], object], end: float) -> list[float]:
 
 def served(
     client: Client, inputs: Mapping[str, Array], clients: int, seconds: float
-) -> list[float]:
-    """Send requests from `clients` threads; return the time of each request, in seconds.
+) -> tuple[list[float], float]:
+    """Send requests from `clients` threads.
 
     The request is encoded once: clients share the processors with the server.
+
+    Returns:
+        The time of each request, and the time until the last answer, in seconds. It is longer than
+        `seconds` by up to the time of a request.
     """
     found: list[float] = []
     request = client.request(inputs)
-    end = time.monotonic() + seconds
+    begun = time.monotonic()
+    end = begun + seconds
 
     def work() -> None:
         found.extend(timed(lambda: client.send(request, CALL_SECONDS), end))
@@ -73,7 +78,7 @@ def served(
         thread.start()
     for thread in threads:
         thread.join()
-    return found
+    return found, time.monotonic() - begun
 
 
 def row(
@@ -83,6 +88,12 @@ def row(
 
     `of_direct` is the number of answers by the number that direct calls, one after the other, give
     in the same time.
+
+    Args:
+        clients: how many clients sent requests.
+        times: the time of each request, in seconds.
+        alone: the time of each direct call, in seconds.
+        seconds: the time in which all requests were answered.
     """
     cuts = statistics.quantiles(times, n=100) if len(times) > 1 else [*times] * 99
     p50 = statistics.median(alone)
@@ -111,9 +122,9 @@ def main(arguments: Sequence[str]) -> int:
     rows = []
     for count in counts:
         alone = direct(model, inputs, DIRECT_SHARE * seconds / 2)
-        times = served(client, inputs, count, (1 - DIRECT_SHARE) * seconds)
+        times, took = served(client, inputs, count, (1 - DIRECT_SHARE) * seconds)
         alone += direct(model, inputs, DIRECT_SHARE * seconds / 2)
-        rows.append(row(count, times, alone, (1 - DIRECT_SHARE) * seconds))
+        rows.append(row(count, times, alone, took))
     print(json.dumps(rows))
     return 0
 
