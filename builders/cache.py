@@ -203,6 +203,21 @@ class Cache:
         self._checked.add((kind, key))
 
     @contextmanager
+    def scratch(self, name: str) -> Iterator[Path]:
+        """Give an empty folder of that name, and delete it when the block ends.
+
+        Its path is the same each time, since a compiler may write it into its output. The caller
+        holds a lock: a folder that is there was left by a killed run.
+        """
+        folder = self.root / "work" / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    @contextmanager
     def lock(self, name: str) -> Iterator[None]:
         """Hold the lock of that name; wait while another process holds it."""
         path = self.root / "locks" / name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -10,7 +9,6 @@ from pathlib import Path
 from threading import Semaphore
 from typing import Any
 
-from builders import precompiled
 from builders.architecture import ARCHITECTURES
 from builders.audit import extension_name
 from builders.breakages import definitions_of
@@ -37,6 +35,7 @@ LINKER_FLAGS = ("--icf=safe", "--bp-compression-sort=function")
 # Where not every processor has the level that all is compiled for, a source of ours, named by the
 # architecture, asks first.
 LEVEL = Path(__file__).with_name("level")
+PRECOMPILED = Path(__file__).with_name("precompiled.py")
 MODULE = "interpreter_wrapper_pybind11.cc"
 INITIALIZER = "PyInit__pywrap_tensorflow_interpreter_wrapper"
 RUNTIME_INITIALIZER = "tflite_runtime_init"
@@ -76,7 +75,7 @@ def extension_inputs(
         "toolchain": toolchain.versions,
         "flags": (FLAGS, LINK_FLAGS, KEPT, EXPORTS, LINKER_FLAGS),
         "definitions": definitions_of(target.tensorflow.version),
-        "recipe": recipe(Path(__file__), Path(precompiled.__file__), SHIM, LEVEL),
+        "recipe": recipe(Path(__file__), PRECOMPILED, SHIM, LEVEL),
     }
 
 
@@ -110,15 +109,12 @@ def make_extension(
     """
 
     def make(product: Path) -> None:
-        work = cache.root / "work" / product.name.strip(".")
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
         library = product / extension_name(target.runtime, target.arch)
         shared = precompiled_headers(target, core, cache=cache, toolchain=toolchain, log=log)
-        _Compilation(
-            target, core, headers, shared, work, cache, toolchain, compilers, log, progress
-        ).run(library)
-        shutil.rmtree(work)
+        with cache.scratch(product.name.strip(".")) as work:
+            _Compilation(
+                target, core, headers, shared, work, cache, toolchain, compilers, log, progress
+            ).run(library)
 
     key = extension_key(target, core.path.name, headers, toolchain)
     folder = cache.product("extension", key, make)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -111,33 +110,26 @@ def unpack_core(
     """
     if not file.is_file():
         raise UsageError(f"there is no file {file}", remedy="./scripts/core pack makes one")
-    with cache.lock("unpack-core"):
-        folder = cache.root / "work" / "unpack-core"
-        # We hold the lock: an existing folder was left by a killed run.
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        try:
-            key = _unpack_verified(file, folder)
-            if key not in known:
-                raise UsageError(
-                    f"{file.name} has the core {key}, which this checkout would not make",
-                    remedy="pack one from the same sources, patches, flags and tools",
-                )
+    with cache.lock("unpack-core"), cache.scratch("unpack-core") as folder:
+        key = _unpack_verified(file, folder)
+        if key not in known:
+            raise UsageError(
+                f"{file.name} has the core {key}, which this checkout would not make",
+                remedy="pack one from the same sources, patches, flags and tools",
+            )
 
-            found = digest_below(folder / FOLDER)
-            if digest is not None and found != digest:
-                raise ChecksumError(
-                    f"{file.name} has the digest {found}, expected {digest}",
-                    remedy="take the file and its digest from the machine that packed it",
-                )
+        found = digest_below(folder / FOLDER)
+        if digest is not None and found != digest:
+            raise ChecksumError(
+                f"{file.name} has the digest {found}, expected {digest}",
+                remedy="take the file and its digest from the machine that packed it",
+            )
 
-            def make(product: Path) -> None:
-                for child in sorted((folder / FOLDER).iterdir()):
-                    child.rename(product / child.name)
+        def make(product: Path) -> None:
+            for child in sorted((folder / FOLDER).iterdir()):
+                child.rename(product / child.name)
 
-            return load_core(cache.product("core", key, make))
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        return load_core(cache.product("core", key, make))
 
 
 def _header(name: str, size: int) -> tarfile.TarInfo:

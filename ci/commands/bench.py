@@ -26,11 +26,11 @@ from ci.bench.report import Machine, Report, show
 from ci.bench.settings import Settings, load_settings
 from ci.bench.starts import Start, time_starts
 from ci.layers.layer_plan import find_wheels, make, plan
-from ci.proof.hunter import train_python
+from ci.proof.networks import networks_corpus
 from ci.proof.smoker import wheel_runtime
 from ci.publish.manifest import read_manifest
 from ci.publish.places import ROOT, WHEELS
-from smoke_lambda.conform.networks import Networks, corpus_of, is_made, load_networks
+from smoke_lambda.conform.networks import Networks, is_made, load_networks
 
 QUICK = "quick"
 START_NETWORKS = ("mobilenetv2.float32",)
@@ -100,9 +100,7 @@ def _numpys(options: argparse.Namespace, session: Session, command: str) -> int:
             (item,) = plan(own, multi=False, pillow=False)
             ((target, wheel),) = own.items()
             layers[wheel] = target.runtime, make(item, Path(work) / str(number), cache, reporter)
-        with reporter.step("networks"):
-            networks = load_networks().named(SMALL_NETWORK)
-            corpus = corpus_of(networks, train_python(cache, log), cache, session.fetcher, log)
+        corpus = networks_corpus(load_networks().named(SMALL_NETWORK), session, log)
         (network,) = unpacked(corpus, Path(work), SMALL_NETWORK.__eq__)
         with reporter.step("time starts") as step:
             found = time_numpys(
@@ -145,9 +143,7 @@ def _report(options: argparse.Namespace, session: Session) -> Report:
             remedy="give wheels of one; peers of PyPI are for " + settings.python,
         )
     networks, is_wanted = _networks(options, settings, cache)
-    with reporter.step("networks") as step:
-        reporter.show(step, "models and TensorFlow's answers: minutes, the first time")
-        corpus = corpus_of(networks, train_python(cache, log), cache, session.fetcher, log)
+    corpus = networks_corpus(networks, session, log)
     machine = Machine.here()
     with (
         TemporaryDirectory(prefix="tflite-bench-") as work,

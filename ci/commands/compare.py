@@ -160,7 +160,7 @@ def _report(
         with reporter.step("models") as step:
             reporter.show(step, "the environment that converts: a minute, the first time")
             python = train_python(cache, log, LOCK)
-            asked = given or own_models(cache, session.fetcher, files, log)
+            asked = given or own_models(session, files, log)
             subjects = []
             for model in asked:
                 reporter.show(step, f"{model.name}: ONNX, and the reference kernels' answers")

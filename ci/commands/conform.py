@@ -15,12 +15,12 @@ from builders.errors import ConformError, UsageError
 from builders.matrix import Runtime
 from builders.progress import table_console
 from ci.proof.conformer import Subject, compare, corpus_of, subject_of
-from ci.proof.hunter import hunt_on, making, train_python
+from ci.proof.hunter import hunt_on, making
+from ci.proof.networks import networks_corpus
 from ci.proof.runners import RUNNERS, Image, Wanted, choose_smoker
 from ci.proof.show_conform import show_conform
 from ci.proof.smoker import NativeSmoker, Smoker, images_of
 from smoke_lambda.conform import delegated
-from smoke_lambda.conform.networks import corpus_of as networks_corpus
 from smoke_lambda.conform.networks import load_networks
 from smoke_lambda.conform.settings import CORPUS, OWN, WHOLE, load_settings
 
@@ -124,14 +124,9 @@ def _report(
 
 def _networks(choice: str, session: Session) -> Path:
     """Return the corpus of real networks; make it if it is not in the cache."""
-    log = session.logs / "conform-networks.log"
     networks = load_networks()
-    with session.reporter.step(f"networks ({choice})") as step:
-        session.reporter.show(step, "TensorFlow")
-        python = train_python(session.cache, log)
-        session.reporter.show(step, "models and TensorFlow's answers: minutes, the first time")
-        chosen = networks.quick() if choice == QUICK else networks
-        return networks_corpus(chosen, python, session.cache, session.fetcher, log)
+    chosen = networks.quick() if choice == QUICK else networks
+    return networks_corpus(chosen, session, session.logs / "conform-networks.log")
 
 
 def _hunt(

@@ -125,8 +125,8 @@ def _own_loads(options: argparse.Namespace, session: Session) -> Iterator[Loaded
     log = session.logs / "serve-models.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="tflite-serve-") as folder:
-        with session.reporter.showing(), session.reporter.step("models"):
-            made = own_models(session.cache, session.fetcher, Path(folder), log)
+        with session.reporter.showing():
+            made = own_models(session, Path(folder), log)
             models = {each.name: each.model for each in made if each.name in LOADED}
         for name, model in models.items():
             for copies in sorted({1, len(os.sched_getaffinity(0))}):

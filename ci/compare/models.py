@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from builders.cache import Cache, key_of, recipe, sha256_of
+from builders.cli import Session
 from builders.errors import SmokeError, UsageError
-from builders.fetch import Fetcher
 from builders.process import run
 from ci.bench.measure import Network, unpacked
 from ci.compare.settings import HERE, ONNX, TFLITE
-from ci.proof.hunter import train_python
+from ci.proof.networks import networks_corpus
 from smoke_lambda import events
 from smoke_lambda.conform.environment import TENSORFLOW_VARIABLES
-from smoke_lambda.conform.networks import corpus_of, load_networks
+from smoke_lambda.conform.networks import load_networks
 from smoke_lambda.lock import CONVERT
 from smoke_lambda.model import check_model
 
@@ -195,7 +195,7 @@ def own_names() -> list[str]:
     ]
 
 
-def own_models(cache: Cache, fetcher: Fetcher, folder: Path, log: Path) -> Iterator[Given]:
+def own_models(session: Session, folder: Path, log: Path) -> Iterator[Given]:
     """Give the models of docs/compare.md: the digits, and the networks of networks.toml.
 
     Args:
@@ -211,7 +211,7 @@ def own_models(cache: Cache, fetcher: Fetcher, folder: Path, log: Path) -> Itera
             float32=events.MODELS / f"{DIGITS[0]}.tflite" if INT8 in name else None,
             picture=events.IMAGES / events.SAMPLE,
         )
-    corpus = corpus_of(load_networks(NETWORKS), train_python(cache, log), cache, fetcher, log)
+    corpus = networks_corpus(load_networks(NETWORKS), session, log)
     found = {each.name: each for each in unpacked(corpus, folder, lambda _name: True)}
     for name, network in found.items():
         plain = found.get(f"{name.rpartition('.')[0]}.float32")

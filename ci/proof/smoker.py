@@ -115,8 +115,8 @@ class NativeSmoker:
         """Give a folder for a wheel's environments, locked until the `with` block ends."""
         place = self.place(runtime, platform.machine())
         key = f"smoke-{key_of([wheel.name, sha256_of(wheel), place])}"
-        with self.cache.lock(key):
-            yield self.cache.root / "work" / key
+        with self.cache.lock(key), self.cache.scratch(key) as work:
+            yield work
 
 
 @dataclass(frozen=True)

@@ -10,3 +10,6 @@ TENSORFLOW_VARIABLES = {
 
 REFUSED = "refused: "
 """The prefix of the line in which a process with TensorFlow says what is wrong with its input."""
+
+BEGUN = "begun: "
+"""The prefix of the line in which such a process names what it makes next."""

@@ -18,7 +18,9 @@ from builders.errors import ArchiveError, SmokeError
 from builders.fetch import Fetcher
 from builders.process import run
 from builders.tables import Row, is_sha256, read_toml
+from smoke_lambda.conform.environment import BEGUN
 from smoke_lambda.lock import TRAIN
+from smoke_lambda.site import Step, silent
 
 HERE = Path(__file__).parent
 SMOKE = HERE.parent
@@ -181,12 +183,21 @@ def _drawn(row: Row) -> Drawn:
     return drawn
 
 
-def corpus_of(networks: Networks, python: Path, cache: Cache, fetcher: Fetcher, log: Path) -> Path:
+def corpus_of(
+    networks: Networks,
+    python: Path,
+    cache: Cache,
+    fetcher: Fetcher,
+    log: Path,
+    *,
+    on_step: Step = silent,
+) -> Path:
     """Return the corpus of some networks; make it if the cache does not have it.
 
     Args:
         python: the interpreter of the environment of requirements/train.txt.
         log: the file to which the output of the program that makes the corpus is appended.
+        on_step: is told which network is fetched or made.
 
     Returns:
         The folder of the corpus, as smoke_lambda.inside.conform.corpus reads it.
@@ -198,7 +209,13 @@ def corpus_of(networks: Networks, python: Path, cache: Cache, fetcher: Fetcher, 
 
     def make(folder: Path) -> None:
         models = folder / "models"
+
+        def read(line: str) -> None:
+            if line.startswith(BEGUN):
+                on_step(line.removeprefix(BEGUN))
+
         for each in networks.published:
+            on_step(f"{each.project}, {each.name}")
             model = models / each.project / f"{each.name}.tflite"
             model.parent.mkdir(parents=True, exist_ok=True)
             model.write_bytes(member_of(each, fetcher))
@@ -211,6 +228,7 @@ def corpus_of(networks: Networks, python: Path, cache: Cache, fetcher: Fetcher, 
             what="making the corpus of real networks",
             cwd=ROOT,
             env={"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)},
+            on_line=read,
             keep_open=cache.held_locks,
         )
 

@@ -19,6 +19,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 import numpy as np
 import tensorflow as tf  # type: ignore[import-untyped]
 
+from smoke_lambda.conform.environment import BEGUN
 from smoke_lambda.conform.settings import OWN_TOLERANCES_FILE
 from smoke_lambda.ops import OpsTable, load_ops
 from smoke_lambda.train.answers import answers, check, dequantized
@@ -67,11 +68,14 @@ def entries(job: Mapping[str, Any], tolerances: dict[str, dict[str, float]]) -> 
         tolerances: gets a row for each network whose tolerance is its own, by its name.
     """
     table = load_ops()
-    for each in job["published"]:
-        yield published(each, table)
     patterns = [("keras", built(each)) for each in job["built"]]
     patterns += [("drawn", drawn_network(each)) for each in job["drawn"]]
-    for family, pattern in patterns:
+    total = len(job["published"]) + len(patterns)
+    for number, each in enumerate(job["published"], 1):
+        begun(number, total, each["name"])
+        yield published(each, table)
+    for number, (family, pattern) in enumerate(patterns, total - len(patterns) + 1):
+        begun(number, total, pattern.name)
         # A hundred layers make much of what the other flavours round: 3 % in MobileNet's float16.
         made = [*entries_of(family, pattern, table, near=(FLOAT32,))]
         exact = next(entry for entry in made if entry.model.flavour == FLOAT32)
@@ -82,6 +86,11 @@ def entries(job: Mapping[str, Any], tolerances: dict[str, dict[str, float]]) -> 
             name = entry.model.name
             tolerances[name] = tolerance_of(entry, exact)
             yield entry._replace(model=entry.model._replace(tolerance=name))
+
+
+def begun(number: int, total: int, name: str) -> None:
+    """Say which network is made next; to make all takes minutes."""
+    print(f"{BEGUN}{number}/{total} networks: {name}", flush=True)
 
 
 def tolerance_of(entry: Entry, exact: Entry) -> dict[str, float]:

@@ -11,7 +11,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -199,6 +199,23 @@ def test_two_threads_make_a_product_once(tmp_path: Path) -> None:
         thread.join()
     assert len(made) == 1
     assert cache.has("a", "k")
+
+
+@pytest.mark.parametrize("error", [None, OSError, KeyboardInterrupt])
+def test_a_scratch_folder_begins_empty_and_goes(
+    tmp_path: Path, error: type[BaseException] | None
+) -> None:
+    cache = Cache(tmp_path)
+    of_a_killed_run = tmp_path / "work" / "some" / "half.o"
+    of_a_killed_run.parent.mkdir(parents=True)
+    of_a_killed_run.touch()
+    with suppress(*[error] if error else []), cache.scratch("some") as folder:
+        assert folder == of_a_killed_run.parent
+        assert not list(folder.iterdir())
+        (folder / "new.o").touch()
+        if error:
+            raise error
+    assert not folder.exists()
 
 
 def test_who_waits_says_so_once(tmp_path: Path) -> None:

@@ -8,10 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from builders.cache import Cache
 from builders.errors import ArchiveError, UsageError
 from builders.fetch import Fetcher
 from builders.tables import read_toml
-from smoke_lambda.conform.networks import FLAVOURS, HERE, RECIPE, load_networks, member_of
+from smoke_lambda.conform.environment import BEGUN
+from smoke_lambda.conform.networks import (
+    FLAVOURS,
+    HERE,
+    RECIPE,
+    corpus_of,
+    load_networks,
+    member_of,
+)
 from smoke_lambda.conform.settings import OWN_TOLERANCES_FILE, load_tolerances
 
 NETWORKS = load_networks()
@@ -104,3 +113,15 @@ def test_a_corpus_may_have_tolerances_of_its_own(tmp_path: Path) -> None:
     row = {"absolute": 0.5, "steps": 3}
     (tmp_path / OWN_TOLERANCES_FILE).write_text(json.dumps({"net.int8": row}))
     assert load_tolerances(folder=tmp_path) == {**common, "net.int8": row}
+
+
+@pytest.mark.usefixtures("allow_subprocess")
+def test_the_network_that_is_made_is_told(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\necho '{BEGUN}1/2 networks: mlp'\necho WARNING: 2 networks\n")
+    python.chmod(0o755)
+    told: list[str] = []
+    cache, log = Cache(tmp_path / "cache"), tmp_path / "log"
+    corpus_of(NETWORKS.named("mlp"), python, cache, Fetcher(cache), log, on_step=told.append)
+    assert told == ["1/2 networks: mlp"]
+    assert "WARNING: 2 networks" in log.read_text()

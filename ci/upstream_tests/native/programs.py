@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -123,20 +122,17 @@ class Workshop:
         parts = self.parts
 
         def make(product: Path) -> None:
-            work = parts.cache.root / "work" / f"upstream-native-{product.name.strip('.')}"
-            shutil.rmtree(work, ignore_errors=True)
-            work.mkdir(parents=True)
-            compiled = work / "test.o"
-            command = parts.command(parts.beginning(program.suite))
-            source = parts.tree.root / program.source
-            parts.tool(f"compiling {program.name}", [*command, "-c", source, "-o", compiled])
-            again = parts.again(program.suite) if program.again else []
-            objects = [compiled, *again, *map(parts.helper, helpers)]
-            link = [*parts.toolchain.compiler("c++", ARCH), *PROGRAM_FLAGS]
-            link += ["-o", str(product / program.stem), *map(str, objects)]
-            link += map(str, [*parts.googletest_objects(), *parts.abseil(), self.library])
-            parts.tool(f"linking {program.name}", [*link, *LIBRARIES])
-            shutil.rmtree(work)
+            with parts.cache.scratch(f"upstream-native-{product.name.strip('.')}") as work:
+                compiled = work / "test.o"
+                command = parts.command(parts.beginning(program.suite))
+                source = parts.tree.root / program.source
+                parts.tool(f"compiling {program.name}", [*command, "-c", source, "-o", compiled])
+                again = parts.again(program.suite) if program.again else []
+                objects = [compiled, *again, *map(parts.helper, helpers)]
+                link = [*parts.toolchain.compiler("c++", ARCH), *PROGRAM_FLAGS]
+                link += ["-o", str(product / program.stem), *map(str, objects)]
+                link += map(str, [*parts.googletest_objects(), *parts.abseil(), self.library])
+                parts.tool(f"linking {program.name}", [*link, *LIBRARIES])
 
         helpers = parts.tree.helpers_of(program)
         inputs = {
