@@ -20,6 +20,7 @@ COLUMNS = {
     "p50_ms": "p50, ms",
     "p95_ms": "p95, ms",
     "p99_ms": "p99, ms",
+    "clients_cpu_ms": "clients' CPU, ms",
     "direct_p50_ms": "direct, ms",
     "of_direct": "of direct",
 }
@@ -49,7 +50,8 @@ def write_document(found: Iterable[Loaded], document: Path = DOCUMENT) -> None:
 
 
 def _lines(found: Sequence[Loaded]) -> Iterator[str]:
-    yield f"Server and clients on the same machine with {len(os.sched_getaffinity(0))} processors:"
+    processors = len(os.sched_getaffinity(0))
+    yield f"Server and clients on the same machine with {processors} processors:"
     yield ""
     yield f"| {' | '.join(('model', 'copies', *COLUMNS.values()))} |"
     yield "| --- " * (2 + len(COLUMNS)) + "|"
@@ -63,5 +65,10 @@ def _lines(found: Sequence[Loaded]) -> Iterator[str]:
             (each for each in found if each.name == name), key=lambda each: each.copies
         )
         for each in more:
-            times = each.rows[-1]["of_direct"] / one.rows[-1]["of_direct"]
-            yield f"{each.copies} copies of `{name}` answer {times:.2f} times the requests of one."
+            last = each.rows[-1]
+            times = last["of_direct"] / one.rows[-1]["of_direct"]
+            share = last["per_second"] * last["clients_cpu_ms"] / 1000 / processors
+            yield (
+                f"{each.copies} copies of `{name}` answer {times:.2f} times the requests of one, "
+                f"while the clients take {share:.0%} of the processors' time."
+            )

@@ -72,7 +72,7 @@ class Client:
         self._calls: dict[str, Callable[..., Any]] = {
             method.name: self._channel.unary_unary(
                 f"/{service.full_name}/{method.name}",
-                request_serializer=GetMessageClass(method.input_type).SerializeToString,
+                request_serializer=_written,
                 response_deserializer=GetMessageClass(method.output_type).FromString,
             )
             for service in pb.DESCRIPTOR.services_by_name.values()
@@ -82,11 +82,14 @@ class Client:
     def call(
         self,
         method: str,
-        request: Message,
+        request: Message | bytes,
         seconds: float,
         metadata: tuple[tuple[str, str], ...] = (),
     ) -> Any:  # noqa: ANN401 - the method's response
         """Call a method, and retry while there is time if no server answers.
+
+        Args:
+            request: a message, or the bytes of one that is sent many times.
 
         Raises:
             grpc.RpcError: the answer is an error, or no server answers.
@@ -112,7 +115,9 @@ class Client:
             inputs={name: encode(array, as_content=True) for name, array in inputs.items()},
         )
 
-    def send(self, request: pb.PredictRequest, seconds: float) -> tuple[int, dict[str, Array]]:
+    def send(
+        self, request: pb.PredictRequest | bytes, seconds: float
+    ) -> tuple[int, dict[str, Array]]:
         """Send a request; return the version that answered, and the outputs.
 
         Raises:
@@ -156,6 +161,10 @@ class Client:
             output_name=output_name,
             output=_tensor(given, _scale(scales, key, "outputs", output_name)),
         )
+
+
+def _written(request: Message | bytes) -> bytes:
+    return request if isinstance(request, bytes) else request.SerializeToString()
 
 
 def _tensor(info: TensorInfo, quantization: tuple[float, int]) -> Tensor:

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,21 @@ from smoke_lambda.serving.codec import Array
 CLIENTS = (1, 4, 16)
 DIRECT_SHARE = 0.2
 CALL_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The answers to the requests of some clients.
+
+    Attributes:
+        times: the time of each request, in seconds.
+        seconds: the time in which all requests were answered.
+        cpu_seconds: the processor time of the clients, which the server could not use.
+    """
+
+    times: Sequence[float]
+    seconds: float
+    cpu_seconds: float
 
 
 def direct(model: str, inputs: Mapping[str, Array], seconds: float) -> list[float]:
@@ -54,20 +70,15 @@ def timed(call: Callable[[], object], end: float) -> list[float]:
     return found
 
 
-def served(
-    client: Client, inputs: Mapping[str, Array], clients: int, seconds: float
-) -> tuple[list[float], float]:
+def served(client: Client, inputs: Mapping[str, Array], clients: int, seconds: float) -> Answered:
     """Send requests from `clients` threads.
 
-    The request is encoded once: clients share the processors with the server.
-
-    Returns:
-        The time of each request, and the time until the last answer, in seconds. It is longer than
-        `seconds` by up to the time of a request.
+    The request is encoded once: clients share the processors with the server. The last answers may
+    come after `seconds`, by up to the time of a request.
     """
     found: list[float] = []
-    request = client.request(inputs)
-    begun = time.monotonic()
+    request = client.request(inputs).SerializeToString()
+    begun, cpu_begun = time.monotonic(), time.process_time()
     end = begun + seconds
 
     def work() -> None:
@@ -78,23 +89,20 @@ def served(
         thread.start()
     for thread in threads:
         thread.join()
-    return found, time.monotonic() - begun
+    return Answered(found, time.monotonic() - begun, time.process_time() - cpu_begun)
 
 
-def row(
-    clients: int, times: Sequence[float], alone: Sequence[float], seconds: float
-) -> dict[str, Any]:
+def row(clients: int, answered: Answered, alone: Sequence[float]) -> dict[str, Any]:
     """Return one row of the report, with times in milliseconds.
 
     `of_direct` is the number of answers by the number that direct calls, one after the other, give
-    in the same time.
+    in the same time. `clients_cpu_ms` is the clients' processor time for a request.
 
     Args:
         clients: how many clients sent requests.
-        times: the time of each request, in seconds.
         alone: the time of each direct call, in seconds.
-        seconds: the time in which all requests were answered.
     """
+    times, seconds = answered.times, answered.seconds
     cuts = statistics.quantiles(times, n=100) if len(times) > 1 else [*times] * 99
     p50 = statistics.median(alone)
     return {
@@ -102,6 +110,7 @@ def row(
         "requests": len(times),
         "per_second": round(len(times) / seconds, 1),
         **{f"p{part}_ms": round(1000 * cuts[part - 1], 3) for part in (50, 95, 99)},
+        "clients_cpu_ms": round(1000 * answered.cpu_seconds / len(times), 3),
         "direct_p50_ms": round(1000 * p50, 3),
         "of_direct": round(len(times) / seconds * p50, 3),
     }
@@ -122,9 +131,9 @@ def main(arguments: Sequence[str]) -> int:
     rows = []
     for count in counts:
         alone = direct(model, inputs, DIRECT_SHARE * seconds / 2)
-        times, took = served(client, inputs, count, (1 - DIRECT_SHARE) * seconds)
+        answered = served(client, inputs, count, (1 - DIRECT_SHARE) * seconds)
         alone += direct(model, inputs, DIRECT_SHARE * seconds / 2)
-        rows.append(row(count, times, alone, took))
+        rows.append(row(count, answered, alone))
     print(json.dumps(rows))
     return 0
 

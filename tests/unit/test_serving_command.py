@@ -93,15 +93,16 @@ def test_both_ways_to_the_image_leave_out_the_same() -> None:
 
 
 def test_a_load_is_shown_as_a_table(capsys: pytest.CaptureFixture[str]) -> None:
-    row = dict.fromkeys(("per_second", "p50_ms", "p95_ms", "p99_ms", "direct_p50_ms"), 1.5)
-    serve.show([{"clients": 16, "of_direct": 2.25, **row}], table_console())
+    row = dict.fromkeys(COLUMNS, 1.5)
+    serve.show([{**row, "clients": 16, "of_direct": 2.25}], table_console())
     assert {"16", "2.25", "1.5"} <= set(capsys.readouterr().out.split())
 
 
-def test_a_load_is_written_into_its_page(tmp_path: Path) -> None:
+def test_a_load_is_written_into_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}old\n{END}\nafter\n")
-    row = dict.fromkeys(COLUMNS, 1.5)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _process: {0, 1})
+    row = dict.fromkeys(COLUMNS, 1.5) | {"per_second": 200.0, "clients_cpu_ms": 0.6}
     loads = [
         Loaded(name=name, copies=copies, rows=[row | {"clients": 16, "of_direct": of_direct}])
         for name, copies, of_direct in (("digits", 2, 0.1), ("digits", 1, 0.05), ("one", 1, 0.9))
@@ -110,8 +111,9 @@ def test_a_load_is_written_into_its_page(tmp_path: Path) -> None:
     text = page.read_text()
     assert text.startswith(f"before\n{BEGIN}\nServer and clients")
     assert text.endswith(f"\n\n{END}\nafter\n")
-    assert "| `digits` | 2 | 16 | 1.5 | 1.5 | 1.5 | 1.5 | 1.5 | 0.1 |\n" in text
-    assert "2 copies of `digits` answer 2.00 times the requests of one." in text
+    assert "| `digits` | 2 | 16 | 200.0 | 1.5 | 1.5 | 1.5 | 0.6 | 1.5 | 0.1 |\n" in text
+    assert "2 copies of `digits` answer 2.00 times the requests of one" in text
+    assert "the clients take 6% of the processors' time" in text
     assert "of `one` answer" not in text
     assert "old" not in text
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from smoke_lambda.serving.protos.serving_pb2 import PredictRequest
+
 SECONDS = 0.05
 ANSWER = 0.1
 
@@ -16,8 +18,8 @@ ANSWER = 0.1
 class Slow:
     """A client whose answers take longer than the whole measurement."""
 
-    def request(self, inputs: object) -> object:
-        return inputs
+    def request(self, _inputs: object) -> PredictRequest:
+        return PredictRequest()
 
     def send(self, _request: object, _timeout: float) -> None:
         time.sleep(ANSWER)
@@ -36,9 +38,14 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 
 
 def test_an_answer_that_comes_after_the_end_takes_its_time(load: ModuleType) -> None:
-    times, took = load.served(Slow(), {}, 2, SECONDS)
-    assert len(times) == 2
-    assert took >= ANSWER
-    found = load.row(2, times, [ANSWER], took)
+    answered = load.served(Slow(), {}, 2, SECONDS)
+    assert len(answered.times) == 2
+    assert answered.seconds >= ANSWER
+    found = load.row(2, answered, [ANSWER])
     assert found["per_second"] <= 2 / ANSWER
     assert found["of_direct"] <= 2
+
+
+def test_the_time_of_clients_is_told_for_a_request(load: ModuleType) -> None:
+    answered = load.Answered(times=[0.01] * 4, seconds=1.0, cpu_seconds=0.002)
+    assert load.row(1, answered, [0.01])["clients_cpu_ms"] == 0.5
