@@ -33,7 +33,9 @@ from serving_support import (
     scores,
     server,
     until,
+    wheel,
 )
+from support import script
 
 from builders.cache import Cache, default_root
 from builders.interpreters import find_interpreter
@@ -335,6 +337,26 @@ def test_faults_over_grpc(servers: dict[str, Program]) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         classify(b"")
     assert caught.value.code() is Code.UNIMPLEMENTED
+
+
+def test_copies_share_weights_that_were_packed_before(tmp_path: Path) -> None:
+    model = tmp_path / "my.tflite"
+    model.write_bytes((events.MODELS / f"{NAME}.tflite").read_bytes())
+    done = script("prepack", model, "--wheel", wheel())
+    assert done.returncode == 0, done.stderr
+    packed = str(model.with_suffix(".packed"))
+    put(tmp_path, NAME, NAME)
+    variables = {"COPIES": "2", "TFLITE_XNNPACK_WEIGHT_CACHE": packed}
+    with server(tmp_path, NAME, **variables) as program:
+        mapped = Path(f"/proc/{program.process.pid}/maps").read_text().splitlines()
+        assert sum(line.endswith(packed) for line in mapped) == 2
+        client = client_of(program, NAME)
+        described = client.describe(SECONDS)
+        (picture, *_) = PICTURES
+        inputs = {described.input_name: pixels(picture, described)}
+        (row,) = client.predict(inputs, SECONDS)[1][described.output_name]
+        expected = pytest.approx(KNOWN[NAME].scores[picture], abs=KNOWN[NAME].tolerance)
+        assert scores(row, described) == expected
 
 
 def test_a_full_server_refuses_and_answers_the_rest(tmp_path: Path) -> None:
