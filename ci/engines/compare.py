@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,9 +68,7 @@ def compare_engines(
     """
     name = f"tf{tensorflow.version}-{arch}"
     runner.trees(tensorflow)
-    with runner.cache.lock("compare-engines"):
-        folder = runner.cache.root / "work" / "compare-engines"
-        shutil.rmtree(folder, ignore_errors=True)
+    with runner.cache.lock("compare-engines"), runner.cache.scratch("compare-engines") as folder:
         if not bazel.cache and not bazel.executor:
             bazel = replace(bazel, disk=folder / "results")
         by = "workers" if bazel.executor else "this machine"
@@ -80,15 +77,12 @@ def compare_engines(
             f"{bazel.identity.capitalize()}, {by}": bazel,
             f"{bazel.identity.capitalize()}, all in its cache": bazel,
         }
-        try:
-            made: dict[str, Made] = {}
-            for number, (title, engine) in enumerate(engines.items()):
-                # The folders' names have different lengths, so that a name in the bytes shows.
-                place = folder / ("made-again" * (number + 1))
-                made[title] = made_again(title, engine, tensorflow, arch, runner, place)
-                _check(name, title, next(iter(made.values())), made[title])
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        made: dict[str, Made] = {}
+        for number, (title, engine) in enumerate(engines.items()):
+            # The folders' names have different lengths, so that a name in the bytes shows.
+            place = folder / ("made-again" * (number + 1))
+            made[title] = made_again(title, engine, tensorflow, arch, runner, place)
+            _check(name, title, next(iter(made.values())), made[title])
     watched = next(iter(made.values())).watched
     tasks = scaled(watched.tasks, watched.processor_seconds)
     return Comparison(name=name, made=made, tasks=tasks)

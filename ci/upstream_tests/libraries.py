@@ -84,44 +84,40 @@ def make_libraries(
         CompileError: the compiler or the linker failed.
     """
 
-    def make(product: Path) -> None:
-        with cache.scratch(f"upstream-{product.name.strip('.')}") as work:
-            shutil.copytree(testdata, work / TESTDATA)
-            includes = [*(trees / component for component in COMPONENTS), work]
-            includes += [headers.pybind11, *headers.python.folders]
-            common = [
+    def link(name: str, product: Path, work: Path) -> None:
+        exports = work / f"{name}.map"
+        exports.write_text(f"{{ global: {EXPORTS[name]} local: *; }};\n")
+        includes = [*(trees / component for component in COMPONENTS), work]
+        includes += [headers.pybind11, *headers.python.folders]
+        own, of_lite = SOURCES[name]
+        sources = [work / TESTDATA / source for source in own]
+        sources += [trees / "tensorflow/tensorflow/lite" / source for source in of_lite]
+        run(
+            [
                 *toolchain.compiler("c++", target.arch),
                 *FLAGS,
                 *LINK_FLAGS,
                 f"-std=gnu++{target.tensorflow.cxx_standard}",
                 *PUBLIC_DEFINITIONS,
                 *(f"-I{folder}" for folder in includes),
-            ]
+                f"-Wl,--version-script={exports}",
+                "-o",
+                product / name,
+                *sources,
+                *LIBRARIES,
+            ],
+            log=log,
+            failure=CompileError,
+            what=f"compiling {name}",
+            env=toolchain.environment,
+            keep_open=cache.held_locks,
+        )
 
-            def link(name: str) -> None:
-                exports = work / f"{name}.map"
-                exports.write_text(f"{{ global: {EXPORTS[name]} local: *; }};\n")
-                own, of_lite = SOURCES[name]
-                sources = [work / TESTDATA / source for source in own]
-                sources += [trees / "tensorflow/tensorflow/lite" / source for source in of_lite]
-                run(
-                    [
-                        *common,
-                        f"-Wl,--version-script={exports}",
-                        "-o",
-                        product / name,
-                        *sources,
-                        *LIBRARIES,
-                    ],
-                    log=log,
-                    failure=CompileError,
-                    what=f"compiling {name}",
-                    env=toolchain.environment,
-                    keep_open=cache.held_locks,
-                )
-
+    def make(product: Path) -> None:
+        with cache.scratch(f"upstream-{product.name.strip('.')}") as work:
+            shutil.copytree(testdata, work / TESTDATA)
             with ThreadPoolExecutor() as pool:
-                list(pool.map(link, SOURCES))
+                list(pool.map(lambda name: link(name, product, work), SOURCES))
 
     key = key_of(libraries_inputs(target, trees.name, testdata, headers, toolchain))
     return cache.product("upstream-libraries", key, make)
